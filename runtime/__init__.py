@@ -1,0 +1,1 @@
+"""What runs in the cloud. Each folder is packaged on its own."""

@@ -1,0 +1,104 @@
+"""Names and limits on which the deployed stacks, the code in them and the client at the desk agree.
+
+Standard library only: the Lambda functions, the instances, the CDK app and the command line all
+import it, and a disagreement between two of them would be a bug in here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROJECT: Final = "visionstack"
+
+
+# --- deployment: stack names and CloudFormation outputs -----------------------------------------
+class Stack:
+    """Suffixes of stack names: a deployed stack is called `{prefix}-{suffix}`."""
+
+    STORAGE: Final = "storage"
+    STREAMING: Final = "streaming"
+    CLASSIFIER: Final = "classifier"
+    WARMER: Final = "warmer"
+    COMPARISON: Final = "comparison"
+
+
+class Output:
+    """Keys of CloudFormation outputs, by stack."""
+
+    # storage
+    ARTIFACTS_BUCKET: Final = "ArtifactsBucketName"
+    PICTURES_BUCKET: Final = "PicturesBucketName"
+    # streaming
+    STREAM_HOST: Final = "StreamHost"
+    STREAM_PORT: Final = "StreamPort"
+    STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"
+    STREAM_FINGERPRINT_PARAMETER: Final = "StreamFingerprintParameterName"
+    STREAM_LAUNCH_TEMPLATE: Final = "StreamLaunchTemplateId"
+    STREAM_AUTO_SCALING_GROUP: Final = "StreamAutoScalingGroupName"
+    # classifier
+    API_URL: Final = "ApiUrl"
+    API_KEY_ID: Final = "ApiKeyId"
+    CLASSIFIER_FUNCTION: Final = "ClassifierFunctionName"
+    CLASSIFIER_ALIAS: Final = "ClassifierAliasName"
+    FOLDER_STATE_MACHINE: Final = "FolderStateMachineArn"
+    # warmer
+    WARMER_FUNCTION: Final = "WarmerFunctionName"
+    # comparison
+    COMPARISON_GROUPS: Final = "ComparisonAutoScalingGroups"
+
+
+# --- runtime: environment variables ---------------------------------------------------------------
+class Env:
+    """Environment variables that the stacks set and the runtime's Settings.from_env read."""
+
+    PREFIX: Final = "VISIONSTACK_PREFIX"
+    ARTIFACTS_BUCKET: Final = "VISIONSTACK_ARTIFACTS_BUCKET"
+    PICTURES_BUCKET: Final = "VISIONSTACK_PICTURES_BUCKET"
+    MODEL: Final = "VISIONSTACK_MODEL"  # one name, or several with commas; the first is the default
+    ENGINE: Final = "VISIONSTACK_ENGINE"  # auto | onnxruntime | openvino | torch
+    LOG_LEVEL: Final = "VISIONSTACK_LOG_LEVEL"
+    # streaming server
+    STREAM_HOST: Final = "VISIONSTACK_STREAM_HOST"
+    STREAM_PORT: Final = "VISIONSTACK_STREAM_PORT"
+    STREAM_HTTP_PORT: Final = "VISIONSTACK_STREAM_HTTP_PORT"  # health, metrics, WebSocket, page
+    STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # name, never the value
+    STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
+    STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
+    ROOT: Final = "VISIONSTACK_ROOT"  # folder the instance's asset is installed in
+    # classifier function
+    PACKAGING: Final = "VISIONSTACK_PACKAGING"  # package | s3-packages | model-in-package
+    COLD_START: Final = "VISIONSTACK_COLD_START"  # none | warmer | provisioned | snapstart
+    UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
+    # warmer function
+    WARM_FUNCTION: Final = "VISIONSTACK_WARM_FUNCTION"
+    WARM_TARGETS: Final = "VISIONSTACK_WARM_TARGETS"  # JSON: {"default": 5, "hours": {"9-18": 8}}
+    WARM_SLEEP_MS: Final = "VISIONSTACK_WARM_SLEEP_MS"
+
+
+# --- S3 layout -------------------------------------------------------------------------------------
+MODELS_PREFIX: Final = "models/"
+"""Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one."""
+PACKAGES_PREFIX: Final = "packages/"
+"""Artifacts bucket: libraries that a function loads at init (`s3-packages`)."""
+RESULTS_PREFIX: Final = "results/"
+"""Artifacts bucket: comparison and folder results."""
+PICTURES_PREFIX: Final = "pictures/"
+"""Pictures bucket: the API's `file_path` is relative to this prefix."""
+
+
+# --- classifier API --------------------------------------------------------------------------------
+class Route:
+    CLASSIFICATION: Final = "/classification"
+    WAKEUP: Final = "/wakeup"
+    IMAGES: Final = "/images"
+    RECOGNITIONS: Final = "/recognitions"
+
+
+# --- limits ----------------------------------------------------------------------------------------
+MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
+"""A picture sent to either lane; also API Gateway's largest body."""
+MAX_PICTURE_PIXELS: Final = 50_000_000
+"""Width times height, read from the header before anything is decoded."""
+MAX_WAKEUP_SLEEP_MS: Final = 5_000
+STREAM_PORT: Final = 7443
+STREAM_HTTP_PORT: Final = 8443

@@ -1,0 +1,66 @@
+"""The `visionstack` command: mounts each part's commands and turns errors into sentences.
+
+A part's `commands` module must import in milliseconds; heavy imports (torch, boto3, OpenVINO) are
+made inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from visionstack import __version__, console
+from visionstack.client import commands as client
+from visionstack.compare import commands as compare
+from visionstack.cost import commands as cost
+from visionstack.errors import UsageError, VisionstackError
+from visionstack.localcloud import commands as localcloud
+from visionstack.models import commands as models
+from visionstack.packaging import commands as packaging
+from visionstack.report import commands as report
+from visionstack.training import commands as training
+
+app = typer.Typer(
+    name="visionstack",
+    help="Run a vision network on AWS two ways, and tell which is worth its money.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _part in (client, models, localcloud, packaging, compare, cost, training, report):
+    _part.register(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.out.print(f"visionstack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    """Run a vision network on AWS two ways, and tell which is worth its money."""
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except VisionstackError as error:
+        console.err.print(f"[bold red]error:[/] {escape(error.message)}")
+        if error.remedy:
+            console.err.print(escape(error.remedy))
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        console.err.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
