@@ -2,7 +2,7 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
@@ -17,10 +17,12 @@ lint: setup
 bench: setup
 	.venv/bin/python -m benchmarks
 
-setup: .venv/installed node_modules/.package-lock.json
+setup: check .venv/installed node_modules/.package-lock.json
+
+check:
+	@$(PYTHON) scripts/check_machine.py
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) scripts/check_machine.py
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -1,4 +1,4 @@
-"""Folders of a checkout that the command line reads and writes; all but `samples` are ignored by git."""
+"""Folders of a checkout that the command line reads and writes; git ignores all but samples."""
 
 from __future__ import annotations
 
