@@ -64,6 +64,7 @@ class Env:
     STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # name, never the value
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
+    MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models
     ROOT: Final = "VISIONSTACK_ROOT"  # folder the instance's asset is installed in
     # classifier function
     PACKAGING: Final = "VISIONSTACK_PACKAGING"  # package | s3-packages | model-in-package
