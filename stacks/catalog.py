@@ -1,0 +1,144 @@
+"""EC2 instance types: architecture, accelerator, memory and a dated on-demand price.
+
+The data is `ec2_instance_types.csv`, made from Karpenter's generated instance types and prices
+(https://github.com/aws/karpenter-provider-aws, Apache-2.0). Prices are US dollars an hour in
+us-east-1, on demand, Linux, as of `PRICE_DATE`.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from stacks.errors import UnknownInstanceTypeError
+
+PRICE_DATE: Final = datetime.date(2026, 7, 20)
+SOURCE: Final = "Karpenter (Apache-2.0)"
+
+Arch = Literal["x86_64", "arm64"]
+Compute = Literal["cpu", "gpu"]
+
+_DATA: Final = Path(__file__).with_name("ec2_instance_types.csv")
+_RETIRED_FAMILIES: Final = frozenset({"p2", "p3"})
+"""AWS starts none of these any more; their prices are history, kept for the papers' tables."""
+_DEEP_LEARNING_AMI: Final = "oss-nvidia-driver-gpu-pytorch-2.9-ubuntu-24.04"
+_DEEP_LEARNING_AMI_FAMILIES: Final = frozenset(
+    {"g4dn", "g5", "g5g", "g6", "gr6", "g6e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200"}
+)
+"""Families that AWS names in the release notes of that image."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceType:
+    """One EC2 instance type.
+
+    `gpu_memory_mib` is that of one GPU. A `gpu_count` of 0 beside a `gpu` means a share of one.
+    `accelerator` is a chip that is no GPU (Inferentia, Trainium). `network_mbps` is the baseline.
+    """
+
+    name: str
+    vcpus: int
+    memory_mib: int
+    arch: Arch
+    cpu_manufacturer: str
+    gpu: str | None
+    gpu_manufacturer: str | None
+    gpu_count: int
+    gpu_memory_mib: int
+    accelerator: str | None
+    accelerator_count: int
+    network_mbps: int | None
+    usd_per_hour: float
+    price_date: datetime.date = PRICE_DATE
+
+    @property
+    def family(self) -> str:
+        """The part before the dot: `g6` of `g6.xlarge`."""
+        return self.name.partition(".")[0]
+
+    @property
+    def compute(self) -> Compute:
+        """Which of the instance packages fits: `gpu` where there is an NVIDIA one."""
+        return "gpu" if self.gpu_manufacturer == "nvidia" else "cpu"
+
+    @property
+    def retired(self) -> bool:
+        """Whether AWS no longer starts this type."""
+        return self.family in _RETIRED_FAMILIES
+
+    @property
+    def image_parameter(self) -> str | None:
+        """SSM parameter in which AWS publishes the newest image for this type.
+
+        Amazon Linux 2023 for CPU, the Deep Learning AMI with PyTorch for NVIDIA GPUs; None where
+        that image does not support the GPU, so that an image has to be named.
+        """
+        if self.compute == "cpu":
+            return f"/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{self.arch}"
+        if self.family not in _DEEP_LEARNING_AMI_FAMILIES:
+            return None
+        return f"/aws/service/deeplearning/ami/{self.arch}/{_DEEP_LEARNING_AMI}/latest/ami-id"
+
+    @property
+    def unused_accelerator(self) -> str | None:
+        """An accelerator one would pay for and no engine of this project can use."""
+        if self.accelerator is not None:
+            return self.accelerator
+        return self.gpu if self.gpu_manufacturer not in (None, "nvidia") else None
+
+
+class Catalog(Mapping[str, InstanceType]):
+    """Instance types by name, in the order of the data file."""
+
+    def __init__(self, types: Mapping[str, InstanceType]) -> None:
+        self._types = dict(types)
+
+    @classmethod
+    @cache
+    def load(cls) -> Catalog:
+        """The catalog that comes with the project (read once a process)."""
+        with _DATA.open(newline="", encoding="utf-8") as file:
+            return cls({row["instance_type"]: _instance_type(row) for row in csv.DictReader(file)})
+
+    def __getitem__(self, name: str) -> InstanceType:
+        try:
+            return self._types[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self._types, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"{_DATA.name} lists them."
+            raise UnknownInstanceTypeError(
+                f"{name!r} is not in the catalog of {len(self._types)} instance types; {hint}"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+
+def _instance_type(row: Mapping[str, str]) -> InstanceType:
+    return InstanceType(
+        name=row["instance_type"],
+        vcpus=int(row["vcpus"]),
+        memory_mib=int(row["memory_mib"]),
+        arch="arm64" if row["arch"] == "arm64" else "x86_64",
+        cpu_manufacturer=row["cpu_manufacturer"],
+        gpu=row["gpu"] or None,
+        gpu_manufacturer=row["gpu_manufacturer"] or None,
+        gpu_count=int(row["gpu_count"] or 0),
+        gpu_memory_mib=int(row["gpu_memory_mib"] or 0),
+        accelerator=row["accelerator"] or None,
+        accelerator_count=int(row["accelerator_count"] or 0),
+        network_mbps=int(row["network_mbps"]) if row["network_mbps"] else None,
+        usd_per_hour=float(row["usd_per_hour_us_east_1"]),
+    )

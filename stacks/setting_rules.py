@@ -1,0 +1,106 @@
+"""What single settings must be, and which of them cannot be had together."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from stacks.catalog import Catalog, InstanceType
+from stacks.errors import UnknownInstanceTypeError
+
+if TYPE_CHECKING:
+    from stacks.settings import DeploymentSettings
+
+_SMALLEST_INSTANCE_MIB: Final = 2048
+"""Below this an engine, OpenCV and one network do not fit into memory together."""
+
+
+def startable(name: str) -> InstanceType:
+    """The catalog's entry, if AWS starts it and an engine here can use it; else a ValueError."""
+    try:
+        found = Catalog.load()[name]
+    except UnknownInstanceTypeError as error:
+        raise ValueError(str(error).rstrip(".?")) from None
+    if found.retired:
+        raise ValueError(f"AWS has retired {name}")
+    if found.unused_accelerator:
+        raise ValueError(f"no engine here can use the {found.unused_accelerator} of {name}")
+    if found.memory_mib < _SMALLEST_INSTANCE_MIB:
+        raise ValueError(f"{name} has less than {_SMALLEST_INSTANCE_MIB} MiB of memory")
+    return found
+
+
+def hour_span(entry: str) -> tuple[str, int]:
+    """`9-18=8` as (`9-18`, 8): from hour 9 until hour 18, 8 environments."""
+    span, _, count = entry.partition("=")
+    first, _, last = span.partition("-")
+    if not (first.isdigit() and last.isdigit() and count.isdigit()):
+        raise ValueError(f"{entry!r} is no span of hours")
+    if not (int(first) <= 23 and int(last) <= 24 and int(first) != int(last) and int(count) <= 500):
+        raise ValueError(f"{entry!r} is out of range")
+    return f"{int(first)}-{int(last)}", int(count)
+
+
+def contradictions(settings: DeploymentSettings) -> list[str]:
+    """One sentence for each pair of settings that cannot be had together."""
+    catalog = Catalog.load()
+    first = catalog[settings.instance_type]
+    wrong: list[str] = []
+    for name in settings.extra_instance_types:
+        other = catalog[name]
+        if (other.arch, other.compute) != (first.arch, first.compute) or name == first.name:
+            wrong.append(
+                f"extra_instance_types={name} cannot stand in for instance_type={first.name}: it"
+                f" must be another type that is {first.arch} and {first.compute} too."
+            )
+    wrong.extend(
+        f"{key} got {name!r}, which the public machine image for GPUs does not support; name an"
+        " image with ami_id, or take another type."
+        for key, names in (
+            ("instance_type", (settings.instance_type, *settings.extra_instance_types)),
+            ("instance_types", settings.instance_types),
+        )
+        for name in names
+        if catalog[name].image_parameter is None and settings.ami_id is None
+    )
+    if settings.ami_id and len({catalog[name].arch for name in settings.instance_types}) > 1:
+        wrong.append(
+            f"ami_id={settings.ami_id} cannot fit instance_types of two architectures; leave it out"
+            " or compare one architecture at a time."
+        )
+    if not settings.allow_any_cidr:
+        wrong.extend(
+            f"allowed_cidrs got {cidr!r}, which is the whole internet; name your own network, or"
+            " set allow_any_cidr=true as well."
+            for cidr in settings.allowed_cidrs
+            if ipaddress.ip_network(cidr).prefixlen == 0
+        )
+    wanted = settings.instances_desired
+    least, most = settings.instances_min, settings.instances_max
+    if least > most:
+        wrong.append(f"instances_min={least} is more than instances_max={most}.")
+    elif wanted is not None and not least <= wanted <= most:
+        wrong.append(f"instances_desired={wanted} must lie between {least} and {most}.")
+    if settings.scale_on == "EngineBusyShare" and settings.scale_target > 1:
+        wrong.append(
+            f"scale_target={settings.scale_target} is no share: scale_on=EngineBusyShare wants more"
+            " than 0 and at most 1."
+        )
+    if settings.stream_port == settings.stream_http_port:
+        wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
+    if settings.cold_start == "snapstart" and settings.lambda_python == "3.11":
+        wrong.append("cold_start=snapstart needs lambda_python 3.12 or later; it is 3.11.")
+    if settings.cold_start == "snapstart" and settings.lambda_storage_mib > 512:
+        wrong.append(
+            f"cold_start=snapstart allows no lambda_storage_mib above 512; it is"
+            f" {settings.lambda_storage_mib}."
+        )
+    reserved = settings.reserved_concurrency
+    if reserved is not None and settings.cold_start == "provisioned":
+        peak = max([settings.warm_target, *settings.warm_targets()["hours"].values()])
+        if reserved < peak:
+            wrong.append(
+                f"reserved_concurrency={reserved} is less than the {peak} environments that"
+                " cold_start=provisioned is to keep."
+            )
+    return wrong
