@@ -1,0 +1,143 @@
+"""Runs the pinned CDK command line, with its trouble told in sentences."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from visionstack import paths
+from visionstack.clouds import Cloud, cloud_environment, resolve_cloud
+from visionstack.console import err
+from visionstack.errors import VisionstackError
+from visionstack.localcloud import defaults
+
+ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+TOLD_LINES: Final = 12
+"""How many of the last lines of CDK's output an error shows."""
+KNOWN_TROUBLE: Final = (
+    (
+        re.compile(r"cdk-bootstrap/\S+ not found|has the environment been bootstrapped", re.I),
+        "this account and region are not bootstrapped for CDK.",
+        "Run `npx cdk bootstrap` once, then try again.",
+    ),
+    (
+        re.compile(
+            r"unable to resolve AWS account|could not load credentials|need to perform AWS calls|"
+            r"no credentials have been configured|security token included in the request",
+            re.I,
+        ),
+        "there are no valid AWS credentials.",
+        "Set AWS_PROFILE or `aws configure`, or use the embedded cloud: `visionstack local up`.",
+    ),
+)
+
+
+def cdk(
+    arguments: Sequence[str],
+    *,
+    cloud: Cloud = "auto",
+    context: Mapping[str, object] | None = None,
+    log: Path | None = None,
+) -> Path:
+    """Run `cdk *arguments`, for example `cdk(["deploy", "--all"], cloud="local")`.
+
+    On the embedded cloud the settings of `localcloud.defaults` (which AMI exists there, which
+    Python its functions run) come first, then `context`. The output goes to `log`, by default a
+    file under `out/logs`, and its progress to stderr. Returns the log. VisionstackError when there
+    is no node, no CDK, no bootstrap, no credentials, or when CDK fails for another reason, with
+    its last lines.
+    """
+    resolved = resolve_cloud(cloud)
+    given: dict[str, object] = dict(context or {})
+    if resolved == "local":
+        given = {**defaults.context(), **given}
+    environment = cloud_environment(resolved)
+    # cdk.json's app command says `python`: it is to be the one that runs this.
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    )
+    command = [*command_line(environment), *arguments]
+    for name, value in given.items():
+        command += ["-c", f"{name}={value}"]
+    log = log or paths.OUT / "logs" / f"cdk-{arguments[0]}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    code, lines = _run(command, environment=environment, log=log)
+    if code != 0:
+        raise _failure(arguments, code, lines, log)
+    return log
+
+
+def command_line(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """How the pinned CDK is started; VisionstackError when node or CDK is not there."""
+    node = shutil.which("node", path=environment.get("PATH"))
+    if node is None:
+        raise VisionstackError(
+            "Node.js is not installed, and the CDK command line needs it.",
+            remedy="Install Node.js 20 or later (Debian: `apt-get install nodejs npm`), "
+            "then run `npm ci` here.",
+        )
+    program = paths.CHECKOUT / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    if not program.exists():
+        raise VisionstackError(
+            "The CDK command line is not installed in node_modules.", remedy="Run `npm ci` here."
+        )
+    return [node, str(program)]
+
+
+def _run(command: list[str], *, environment: Mapping[str, str], log: Path) -> tuple[int, list[str]]:
+    started = time.monotonic()
+    lines: list[str] = []
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            [*command, "--no-color", "--progress", "events"]
+            if command[2] in {"deploy", "destroy"}
+            else [*command, "--no-color"],
+            cwd=paths.CHECKOUT,
+            env={**environment, "CI": "1", "CDK_DISABLE_CLI_TELEMETRY": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        try:
+            _follow(process.stdout or (), file=file, lines=lines, name=f"cdk {command[2]}")
+        except BaseException:
+            process.terminate()
+            raise
+    err.print(f"[dim]cdk {command[2]}: {time.monotonic() - started:.0f} s, log {log}[/]")
+    return process.returncode, lines
+
+
+def _follow(output: Iterable[str], *, file: IO[str], lines: list[str], name: str) -> None:
+    with err.status(f"{name} …") as status:
+        for raw in output:
+            line = ANSI.sub("", raw).rstrip()
+            file.write(line + "\n")
+            file.flush()
+            if not line:
+                continue
+            lines.append(line)
+            if line.lstrip().startswith(("✅", "❌")):
+                err.print(line.strip(), markup=False)
+            status.update(f"{name}: {line.strip()[:100]}".replace("[", r"\["))
+
+
+def _failure(arguments: Sequence[str], code: int, lines: list[str], log: Path) -> VisionstackError:
+    text = "\n".join(lines)
+    for pattern, what, remedy in KNOWN_TROUBLE:
+        if pattern.search(text):
+            return VisionstackError(f"cdk {arguments[0]} failed: {what}", remedy=remedy)
+    told = "\n".join(f"  {line}" for line in lines[-TOLD_LINES:])
+    return VisionstackError(
+        f"cdk {arguments[0]} failed with exit code {code}:\n{told}", remedy=f"The whole log: {log}"
+    )
