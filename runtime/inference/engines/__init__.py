@@ -1,0 +1,86 @@
+"""Engines that run a model artifact, behind one Protocol; imported only when chosen."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.inference.artifact import Artifact
+from runtime.inference.errors import EngineUnavailableError
+
+AUTO: Final = "auto"
+ENGINES: Final = ("onnxruntime", "openvino")
+
+
+class Engine(Protocol):
+    """A loaded network. `run` may be called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """`onnxruntime`, `openvino` or `torch`."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """What it computes in: `fp32`, `bf16`, `fp16` or `int8`."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The processor's own name."""
+        ...
+
+    def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Outputs (batch, …) float32 for pictures (batch, height, width, 3) in the input's colours.
+
+        The arrays returned belong to the caller. Raises `EngineError`.
+        """
+        ...
+
+
+def choose_engine(name: str = AUTO) -> str:
+    """The engine that `name` stands for here; `auto` is the fastest that this machine has.
+
+    Raises `EngineUnavailableError`.
+    """
+    if name != AUTO:
+        if name not in ENGINES:
+            raise EngineUnavailableError(
+                f"There is no engine {name!r}; there are auto, {', '.join(ENGINES)}."
+            )
+        if not _installed(name):
+            raise EngineUnavailableError(f"The engine {name} is not installed here.")
+        return name
+    for candidate in ("openvino", "onnxruntime"):
+        if _installed(candidate):
+            return candidate
+    raise EngineUnavailableError(f"No engine is installed: one of {', '.join(ENGINES)} is needed.")
+
+
+def create_engine(
+    name: str, artifact: Artifact, *, threads: int | None = None, precision: str = AUTO
+) -> Engine:
+    """Load `artifact` into the engine `name` (or `auto`).
+
+    `threads` for one batch; None takes all processors this process may use. `precision` is `auto`
+    (the fastest the engine has for these weights on this processor) or `fp32`.
+    Raises `EngineUnavailableError` and `EngineError`.
+    """
+    if precision not in (AUTO, "fp32"):
+        raise EngineUnavailableError(f"A precision is auto or fp32, not {precision!r}.")
+    exact = precision == "fp32"
+    chosen = choose_engine(name)
+    if chosen == "onnxruntime":
+        from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(artifact, threads=threads)
+    from runtime.inference.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(artifact, threads=threads, exact=exact)
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
