@@ -31,7 +31,7 @@ class Output:
     # streaming
     STREAM_HOST: Final = "StreamHost"
     STREAM_PORT: Final = "StreamPort"
-    STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"
+    STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"  # noqa: S105 - a name
     STREAM_FINGERPRINT_PARAMETER: Final = "StreamFingerprintParameterName"
     STREAM_LAUNCH_TEMPLATE: Final = "StreamLaunchTemplateId"
     STREAM_AUTO_SCALING_GROUP: Final = "StreamAutoScalingGroupName"
@@ -47,7 +47,7 @@ class Output:
     COMPARISON_GROUPS: Final = "ComparisonAutoScalingGroups"
 
 
-# --- runtime: environment variables ---------------------------------------------------------------
+# --- runtime: environment variables -------------------------------------------------------------
 class Env:
     """Environment variables that the stacks set and the runtime's Settings.from_env read."""
 
@@ -61,9 +61,12 @@ class Env:
     STREAM_HOST: Final = "VISIONSTACK_STREAM_HOST"
     STREAM_PORT: Final = "VISIONSTACK_STREAM_PORT"
     STREAM_HTTP_PORT: Final = "VISIONSTACK_STREAM_HTTP_PORT"  # health, metrics, WebSocket, page
-    STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # name, never the value
+    STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # noqa: S105 - a name
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
+    STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
+    STREAM_DRAIN_SECONDS: Final = "VISIONSTACK_STREAM_DRAIN_SECONDS"
+    STREAM_LOG_GROUP: Final = "VISIONSTACK_STREAM_LOG_GROUP"
     MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models
     ROOT: Final = "VISIONSTACK_ROOT"  # folder the instance's asset is installed in
     # classifier function
@@ -76,7 +79,36 @@ class Env:
     WARM_SLEEP_MS: Final = "VISIONSTACK_WARM_SLEEP_MS"
 
 
-# --- S3 layout -------------------------------------------------------------------------------------
+# --- metrics that the runtime publishes and the stacks scale, draw and alarm on -----------------
+class StreamMetric:
+    """CloudWatch metrics of the stream servers; the one dimension is `GROUP_DIMENSION`."""
+
+    NAMESPACE: Final = "visionstack/Streaming"
+    GROUP_DIMENSION: Final = "AutoScalingGroupName"
+    FRAMES_PER_SECOND: Final = "FramesPerSecond"
+    LATENCY_P99_MILLISECONDS: Final = "LatencyP99Milliseconds"  # frame received to result sent
+    FRAMES_DROPPED: Final = "FramesDropped"  # since the last report
+    BATCH_SIZE: Final = "BatchSize"  # mean since the last report
+    ENGINE_BUSY_SHARE: Final = "EngineBusyShare"  # 0 to 1
+    FRAMES_WAITING: Final = "FramesWaiting"  # in one server's queue
+
+
+class WarmerMetric:
+    """CloudWatch metrics of the warmer; the one dimension is `FUNCTION_DIMENSION`."""
+
+    NAMESPACE: Final = "visionstack/Warmer"
+    FUNCTION_DIMENSION: Final = "FunctionName"  # the function or alias that is kept warm
+    TARGET: Final = "EnvironmentsTarget"
+    REACHED: Final = "EnvironmentsReached"
+
+
+STREAM_DRAIN_HOOK: Final = "drain"
+"""Lifecycle hook that holds an ending instance until its server has drained."""
+FINGERPRINT_PENDING: Final = "pending"
+"""What the fingerprint parameter holds until an instance has published its certificate."""
+
+
+# --- S3 layout ----------------------------------------------------------------------------------
 MODELS_PREFIX: Final = "models/"
 """Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one."""
 PACKAGES_PREFIX: Final = "packages/"
@@ -87,7 +119,7 @@ PICTURES_PREFIX: Final = "pictures/"
 """Pictures bucket: the API's `file_path` is relative to this prefix."""
 
 
-# --- classifier API --------------------------------------------------------------------------------
+# --- classifier API -----------------------------------------------------------------------------
 class Route:
     CLASSIFICATION: Final = "/classification"
     WAKEUP: Final = "/wakeup"
@@ -95,7 +127,7 @@ class Route:
     RECOGNITIONS: Final = "/recognitions"
 
 
-# --- limits ----------------------------------------------------------------------------------------
+# --- limits -------------------------------------------------------------------------------------
 MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 """A picture sent to either lane; also API Gateway's largest body."""
 MAX_PICTURE_PIXELS: Final = 50_000_000

@@ -73,7 +73,7 @@ def contradictions(settings: DeploymentSettings) -> list[str]:
             f"allowed_cidrs got {cidr!r}, which is the whole internet; name your own network, or"
             " set allow_any_cidr=true as well."
             for cidr in settings.allowed_cidrs
-            if ipaddress.ip_network(cidr).prefixlen == 0
+            if ipaddress.IPv4Network(cidr).prefixlen == 0
         )
     wanted = settings.instances_desired
     least, most = settings.instances_min, settings.instances_max

@@ -156,7 +156,7 @@ class DeploymentSettings(BaseModel):
     allowed_cidrs: Names = _setting(
         (),
         "networks that may reach the stream server; none may by default",
-        allowed="IPv4 or IPv6 networks such as 203.0.113.7/32, with commas",
+        allowed="IPv4 networks such as 203.0.113.7/32, with commas",
     )
     allow_any_cidr: bool = _setting(
         False, "whether allowed_cidrs may hold the whole internet", allowed="true or false"
@@ -322,7 +322,7 @@ class DeploymentSettings(BaseModel):
     @classmethod
     def _cidrs_are_networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            ipaddress.ip_network(value)
+            ipaddress.IPv4Network(value)
         return values
 
     @field_validator("availability_zones")
