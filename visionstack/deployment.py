@@ -197,9 +197,7 @@ class Deployment:
                     return None
                 raise
         value: str = answer["Parameter"]["Value"].strip()
-        # CloudFormation can't create an empty parameter, so the stack writes a word until the
-        # server has published; a fingerprint always has a digit or a colon.
-        return value if any(one.isdigit() for one in value) else None
+        return None if value == contract.FINGERPRINT_PENDING else value
 
     def _missing(self, name: str) -> VisionstackError:
         command = "visionstack deploy" if self.cloud == "local" else "npx cdk deploy --all"

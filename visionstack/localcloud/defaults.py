@@ -17,10 +17,17 @@ def python_version() -> str:
 
 def architecture() -> str:
     """This machine's, as AWS calls it: `x86_64` or `arm64`."""
-    machine = platform.machine()
-    return "arm64" if machine in {"aarch64", "arm64"} else "x86_64"
+    return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 
 
 def context() -> dict[str, str]:
     """Context values for a deployment to the embedded cloud on this machine."""
-    return {"ami_id": AMI, "lambda_wheels_python": python_version()}
+    values = {
+        "ami_id": AMI,
+        "lambda_wheels_python": python_version(),
+        "instance_python": python_version(),
+        "lambda_arch": architecture(),
+    }
+    if architecture() == "arm64":
+        values["instance_type"] = "c7g.xlarge"
+    return values

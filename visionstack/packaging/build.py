@@ -1,0 +1,207 @@
+"""Builds what a deployment needs, and nothing that is there already.
+
+A package is keyed by the hash of everything that goes into it. It is made in a folder beside its
+place and moved there in one step, so that an interrupted build leaves the old one. Times are fixed
+and caches left out, so that the same inputs give the same bytes, and CDK the same asset.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from stacks.catalog import Catalog
+from stacks.settings import DeploymentSettings, PackageTarget, SettingsError
+from visionstack import paths
+from visionstack.console import err
+from visionstack.errors import UsageError
+from visionstack.packaging import limits, wheels
+from visionstack.packaging.errors import PackagingError
+from visionstack.packaging.libraries import write_library_archive
+from visionstack.packaging.recipes import INSTANCE_FILES, RUNTIME, Recipe, recipe
+
+FORMAT: Final = 1
+"""Raise it when the way of building changes, so that old packages are built again."""
+FIXED_TIME: Final = 315_619_200
+"""1980-01-02, the first day that a zip file can hold in every time zone."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that is up to date."""
+
+    target: PackageTarget
+    folder: Path
+    bytes: int
+    built: bool
+    """Whether this call built it."""
+
+    @property
+    def is_lambda(self) -> bool:
+        return self.target.kind != "instance"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.target.kind,
+            "python": self.target.python,
+            "arch": self.target.arch,
+            "variant": self.target.variant,
+            "folder": str(self.folder),
+            "bytes": self.bytes,
+            "built": self.built,
+        }
+
+
+def settings_from(context: Mapping[str, object]) -> DeploymentSettings:
+    """Settings of cdk.json with `context` over them; UsageError when one is wrong."""
+    document = json.loads((paths.CHECKOUT / "cdk.json").read_text())
+    try:
+        return DeploymentSettings.from_context({**document.get("context", {}), **context})
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+
+
+def bring_up_to_date(
+    settings: DeploymentSettings, *, build_root: Path = paths.BUILD
+) -> list[Package]:
+    """Build the packages of a deployment that are missing or out of date.
+
+    PackagingError when wheels can't be found or a package is over Lambda's limit.
+    """
+    return [
+        ensure(recipe(target, classifier_model=settings.classifier_model), build_root=build_root)
+        for target in settings.package_targets(Catalog.load())
+    ]
+
+
+def ensure(what: Recipe, *, build_root: Path = paths.BUILD) -> Package:
+    """One package, up to date."""
+    folder = build_root / what.target.folder
+    record = build_root / ".inputs" / f"{what.name}.json"
+    key = inputs_hash(what)
+    with _lock(record.with_suffix(".lock")):
+        known = _read(record)
+        if known.get("inputs") == key and folder.is_dir():
+            return Package(what.target, folder, int(known["bytes"]), built=False)
+        with err.status(f"building {what.name} …"):
+            size = _replace(folder, what, build_root=build_root)
+        record.write_text(json.dumps({"inputs": key, "bytes": size}) + "\n")
+    err.print(f"[dim]built {what.name}: {size / limits.MB:.1f} MB[/]")
+    return Package(what.target, folder, size, built=True)
+
+
+def inputs_hash(what: Recipe) -> str:
+    """SHA-256 over everything that a package is made of."""
+    digest = hashlib.sha256(f"{FORMAT} {what.target} {what.glibc}".encode())
+    files = [wheels.CONSTRAINTS, *what.requirements, *what.code_files()]
+    if not what.is_lambda:
+        files += sorted(path for path in INSTANCE_FILES.iterdir() if path.is_file())
+    for file in files:
+        if not file.exists():
+            raise PackagingError(f"{file.relative_to(paths.CHECKOUT)} is missing.")
+        digest.update(f"\0{file.relative_to(paths.CHECKOUT)}\0".encode())
+        digest.update(file.read_bytes())
+    for model in what.models:
+        digest.update(f"\0{model.name}\0{_current(model)}".encode())
+    return digest.hexdigest()
+
+
+def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
+    half = folder.with_name(f".{folder.name}.{os.getpid()}")
+    downloads = build_root / ".downloads" / what.name
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.rmtree(downloads, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        found = wheels.download(what, downloads)
+        _copy_code(what, half)
+        if what.is_lambda:
+            if what.target.variant == "s3-packages":
+                write_library_archive(found, half, build_root=build_root)
+            else:
+                wheels.unpack(found, half)
+            for model in what.models:
+                _copy_model(model, half / "models" / model.name)
+            size = limits.check_unzipped(half, name=what.name)
+        else:
+            _lay_out_instance(what, found, half)
+            size = limits.tree_bytes(half)
+        _fix_times(half)
+        if folder.exists():
+            shutil.rmtree(folder)
+        half.rename(folder)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(downloads, ignore_errors=True)
+    return size
+
+
+def _copy_code(what: Recipe, into: Path) -> None:
+    for source in what.code_files():
+        place = into / "runtime" / source.relative_to(RUNTIME)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+
+
+def _copy_model(model: Path, into: Path) -> None:
+    version = _current(model)
+    shutil.copytree(model / version, into / version)
+    (into / "current").write_text(version + "\n")
+
+
+def _current(model: Path) -> str:
+    try:
+        return (model / "current").read_text().strip()
+    except FileNotFoundError:
+        raise PackagingError(
+            f"packaging=model-in-package needs the model {model.name}, which is not built.",
+            remedy=f"Run `visionstack models build {model.name}`.",
+        ) from None
+
+
+def _lay_out_instance(what: Recipe, found: list[Path], into: Path) -> None:
+    (into / "wheels").mkdir()
+    for wheel in found:
+        shutil.copyfile(wheel, into / "wheels" / wheel.name)
+    (into / "requirements.lock").write_text(wheels.lock(found))
+    (into / "target.env").write_text(
+        f"TARGET_PYTHON={what.target.python}\nTARGET_ARCH={what.machine}\n"
+        f"TARGET_COMPUTE={what.target.variant}\n"
+    )
+    (into / "bin").mkdir()
+    for file in sorted(INSTANCE_FILES.iterdir()):
+        if file.suffix == ".sh":
+            shutil.copyfile(file, into / "bin" / file.name)
+            (into / "bin" / file.name).chmod(0o755)
+        elif file.suffix == ".service":
+            shutil.copyfile(file, into / file.name)
+
+
+def _fix_times(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (FIXED_TIME, FIXED_TIME))
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(record.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Two builds of one package, as by two `cdk` at once, go one after the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

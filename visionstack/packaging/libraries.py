@@ -1,0 +1,65 @@
+"""The libraries of `packaging=s3-packages`: one zip in S3 instead of wheels in the function's zip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from runtime import contract
+from visionstack import paths
+from visionstack.packaging import wheels
+
+MANIFEST: Final = "packages.json"
+ZIP_TIME: Final = (1980, 1, 2, 0, 0, 0)
+
+
+def write_library_archive(found: Sequence[Path], package: Path, *, build_root: Path) -> Path:
+    """Pack the wheels as a site-packages tree into `build/packages/{sha256}.zip`.
+
+    Writes `packages.json` (`key`, `sha256`, `bytes`) into the function's package; the function
+    fetches that key from the artifacts bucket and checks both. `publish_libraries` puts it there.
+    """
+    folder = build_root / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        tree = Path(scratch) / "tree"
+        tree.mkdir()
+        wheels.unpack(found, tree)
+        half = Path(scratch) / "libraries.zip"
+        _zip(tree, half)
+        with half.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        archive = folder / f"{digest}.zip"
+        shutil.move(half, archive)
+    manifest = {
+        "key": f"{contract.PACKAGES_PREFIX}{digest}.zip",
+        "sha256": digest,
+        "bytes": archive.stat().st_size,
+    }
+    (package / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return archive
+
+
+def archive_of(package: Path, *, build_root: Path = paths.BUILD) -> tuple[str, Path] | None:
+    """S3 key and file of the libraries that a built package names; None when it names none."""
+    manifest = package / MANIFEST
+    if not manifest.exists():
+        return None
+    value = json.loads(manifest.read_text())
+    return value["key"], build_root / "packages" / f"{value['sha256']}.zip"
+
+
+def _zip(tree: Path, into: Path) -> None:
+    # Stored, not deflated: the function unpacks it at every cold start, and the network inside a
+    # region is faster than one Lambda core inflates.
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(path.relative_to(tree)), ZIP_TIME)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
