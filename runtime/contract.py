@@ -102,6 +102,23 @@ class WarmerMetric:
     REACHED: Final = "EnvironmentsReached"
 
 
+class ClassifierMetric:
+    """CloudWatch metrics of the classifier, a value a call; one dimension, `FUNCTION_DIMENSION`."""
+
+    NAMESPACE: Final = "visionstack/Classifier"
+    FUNCTION_DIMENSION: Final = "FunctionName"
+    CALLS: Final = "Calls"
+    COLD_CALLS: Final = "ColdCalls"  # the caller waited for the environment's initialisation
+    CLIENT_ERRORS: Final = "ClientErrors"
+    SERVER_ERRORS: Final = "ServerErrors"
+    INIT: Final = "InitMilliseconds"  # cold calls only
+    DOWNLOAD: Final = "DownloadMilliseconds"  # the picture from S3
+    DECODE: Final = "DecodeMilliseconds"
+    INFERENCE: Final = "InferenceMilliseconds"
+    DURATION: Final = "DurationMilliseconds"
+    BILLED: Final = "BilledMilliseconds"  # computed: duration rounded up, plus a cold call's INIT
+
+
 STREAM_DRAIN_HOOK: Final = "drain"
 """Lifecycle hook that holds an ending instance until its server has drained."""
 FINGERPRINT_PENDING: Final = "pending"

@@ -1,0 +1,1 @@
+"""The Lambda function that classifies pictures: handler, logic, storage, in that order."""

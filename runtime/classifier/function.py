@@ -1,0 +1,210 @@
+"""The whole function, wired from its settings; `handler` keeps one for the environment's life."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runtime.classifier import events, packages
+from runtime.classifier.credentials import EnvironmentCredentials
+from runtime.classifier.environment import ExecutionEnvironment
+from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
+from runtime.classifier.metrics import CallLog, CallRecord
+from runtime.classifier.model import ModelHost, ModelSource, PackagedModelSource, S3ModelSource
+from runtime.classifier.requests import (
+    ClassificationRequest,
+    FolderRequest,
+    UploadRequest,
+    WakeupRequest,
+    parse_request,
+)
+from runtime.classifier.s3 import S3Client
+from runtime.classifier.service import Answer, ClassifierService
+from runtime.classifier.settings import Settings
+from runtime.classifier.storage import S3PictureStore
+from runtime.inference.store import ModelStore
+
+
+class Function:
+    """One execution environment's function."""
+
+    def __init__(
+        self,
+        *,
+        service: ClassifierService,
+        models: ModelHost,
+        environment: ExecutionEnvironment,
+        log: CallLog,
+        before_model: Callable[[], None] = lambda: None,
+        reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._service = service
+        self._models = models
+        self._environment = environment
+        self._log = log
+        self._before_model = before_model
+        self._reconnect = reconnect
+        self._prepared = False
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, started: float) -> Function:
+        """Wire everything; nothing is fetched yet.
+
+        Args:
+            environ: the environment variables.
+            started: `time.monotonic()` when the INIT phase began.
+
+        Raises:
+            SettingsError: a variable is missing or wrong.
+        """
+        settings = Settings.from_env(environ)
+        client = S3Client.from_env(environ, credentials=EnvironmentCredentials(environ))
+        models = ModelHost(_source(settings, client))
+        environment = ExecutionEnvironment(environ, started=started)
+        service = ClassifierService(
+            models=models,
+            pictures=S3PictureStore(
+                client,
+                pictures_bucket=settings.pictures_bucket,
+                artifacts_bucket=settings.artifacts_bucket,
+                upload_expires_seconds=settings.upload_expires_seconds,
+            ),
+            environment=environment,
+            upload_expires_seconds=settings.upload_expires_seconds,
+        )
+
+        def install_packages() -> None:
+            if settings.packaging == "s3-packages":
+                packages.install(
+                    client,
+                    bucket=settings.artifacts_bucket,
+                    manifest=packages.PackagesManifest.read(settings.task_root),
+                    scratch=settings.scratch,
+                )
+
+        return cls(
+            service=service,
+            models=models,
+            environment=environment,
+            log=CallLog(
+                function_name=settings.function_name,
+                clock=time.time,
+                write=lambda line: print(line, flush=True),
+            ),
+            before_model=install_packages,
+            reconnect=client.forget_connections,
+        )
+
+    def initialise(self, *, exercise: bool = False) -> None:
+        """Load the model in the INIT phase. A failure is left for the first call to meet again.
+
+        Args:
+            exercise: run one inference too: for environments that are made ahead of any call.
+        """
+        try:
+            self._ensure_model()
+            if exercise:
+                self._models.current().exercise()
+        except ApiError as error:
+            print(f'{{"level":"ERROR","message":"init: {error.error_code}"}}', file=sys.stderr)
+        self._environment.initialised()
+
+    def restored(self) -> None:
+        """A SnapStart snapshot came to life: new id, new connections, new credentials."""
+        self._environment.restored()
+        self._reconnect()
+
+    def handle(self, event: object, context: object) -> dict[str, Any]:
+        """Answer one invocation.
+
+        A direct invocation gets errors of its input as `{"code", "message"}`; errors of the service
+        are raised, so that whoever invoked retries.
+
+        Raises:
+            ApiError: direct invocations only, for status 500 and above.
+        """
+        cold = self._environment.begin_call()
+        started = time.perf_counter()
+        record = CallRecord(
+            method="unknown",
+            request_id=str(getattr(context, "aws_request_id", "")),
+            environment=self._environment.id,
+            cold=cold,
+            init_ms=self._environment.init_ms,
+        )
+        http = events.is_http(event)
+        try:
+            answer = self._answer(event, http=http, record=record)
+            return events.http_answer(200, answer) if http else answer
+        except ApiError as error:
+            record.status, record.code = error.status, error.error_code
+            if http:
+                return events.http_error(error)
+            if error.status >= 500:
+                raise
+            return events.error_body(error)
+        finally:
+            record.duration_ms = (time.perf_counter() - started) * 1000
+            self._log.write(record)
+
+    def _answer(self, event: object, *, http: bool, record: CallRecord) -> Answer:
+        try:
+            call = events.http_call(event) if http else events.direct_call(event)  # type: ignore[arg-type]
+            record.method = call.method[:32]
+            request = None
+            if call.picture is None:
+                request = parse_request(call.method, call.fields)
+            if not isinstance(request, UploadRequest):
+                self._ensure_model()
+            answer = self._dispatch(call, request, cold=record.cold)
+        except ApiError:
+            raise
+        except Exception as error:
+            # The trace goes to the log; the caller learns what to quote.
+            print(traceback.format_exc(), file=sys.stderr)
+            raise InternalError(f"internal error in request {record.request_id}") from error
+        record.timings = answer.get("timings", {})
+        record.extra = {"model": answer.get("model"), "engine": answer.get("engine")}
+        return answer
+
+    def _dispatch(self, call: events.Call, request: object, *, cold: bool) -> Answer:
+        match request:
+            case ClassificationRequest():
+                return self._service.classify(request, cold=cold)
+            case WakeupRequest():
+                return self._service.wakeup(request, cold=cold)
+            case UploadRequest():
+                return self._service.upload(request)
+            case FolderRequest():
+                return self._service.folder(request, cold=cold)
+            case _:
+                return self._service.recognise(call.picture or b"", call.content_type, cold=cold)
+
+    def _ensure_model(self) -> None:
+        if not self._prepared:
+            try:
+                self._before_model()
+            except packages.PackagesError as error:
+                raise ModelUnavailableError(str(error)) from error
+            self._prepared = True
+        self._models.current()
+
+
+def _source(settings: Settings, client: S3Client) -> ModelSource:
+    if settings.packaging == "model-in-package":
+        return PackagedModelSource(
+            settings.task_root / "models",
+            name=settings.model,
+            engine=settings.engine,
+            threads=settings.threads,
+        )
+    return S3ModelSource(
+        ModelStore(client, settings.artifacts_bucket),
+        name=settings.model,
+        scratch=settings.scratch,
+        engine=settings.engine,
+        threads=settings.threads,
+    )

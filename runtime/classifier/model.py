@@ -1,0 +1,231 @@
+"""The model that an environment serves: fetched, checked, loaded, and replaced while it serves."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from runtime.classifier.errors import ModelUnavailableError
+from runtime.inference.artifact import Artifact
+from runtime.inference.errors import InferenceError
+from runtime.inference.store import ModelStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.inference.classification import Prediction
+
+REFRESH_SECONDS: Final = 60.0
+"""How old the knowledge of the `current` pointer may get before a call asks again."""
+
+
+class PictureClassifier(Protocol):
+    """The stages of `runtime.inference.classification.Classifier`."""
+
+    def prepare(self, data: bytes) -> Any:
+        """Decode and crop. Raises `runtime.inference.errors.PictureError` kinds."""
+        ...
+
+    def infer(self, batch: Sequence[Any]) -> Any:
+        """Logits, a row a picture."""
+        ...
+
+    def rank(self, logits: Any) -> list[Prediction]:
+        """Best first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """A loaded model and what answers say about it. Times in milliseconds."""
+
+    classifier: PictureClassifier
+    name: str
+    version: str
+    trained: bool
+    engine: str
+    precision: str
+    download_ms: float
+    load_ms: float
+
+    def exercise(self) -> None:
+        """One inference on an empty picture, so that the first real one pays for no set-up."""
+        import numpy as np
+
+        spec = getattr(self.classifier, "manifest", None)
+        height, width = (spec.input.height, spec.input.width) if spec else (224, 224)
+        self.classifier.infer([np.zeros((height, width, 3), np.uint8)])
+
+
+class ModelSource(Protocol):
+    """Where models come from. Methods raise `runtime.inference.errors.InferenceError` kinds."""
+
+    def current_version(self) -> str:
+        """The version to serve now."""
+        ...
+
+    def load(self, version: str) -> ServedModel:
+        """Fetch, check and load it."""
+        ...
+
+    def discard(self, version: str) -> None:
+        """It is served no more; free its space."""
+        ...
+
+
+class S3ModelSource:
+    """Published models, pulled to a scratch folder; libraries are imported during the download."""
+
+    def __init__(
+        self, store: ModelStore, *, name: str, scratch: Path, engine: str, threads: int
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._folder = scratch / "models"
+        self._engine = engine
+        self._threads = threads
+
+    def current_version(self) -> str:
+        """One small GET."""
+        return self._store.current_version(self._name)
+
+    def load(self, version: str) -> ServedModel:
+        """Pull and load. The hashes are checked on the way in."""
+        started = time.perf_counter()
+        with ThreadPoolExecutor(1, thread_name_prefix="model-pull") as pool:
+            pulling = pool.submit(self._store.pull, self._name, self._folder, version=version)
+            _import_engine(self._engine)
+            artifact = pulling.result()
+        pulled = time.perf_counter()
+        return _served(
+            artifact,
+            engine=self._engine,
+            threads=self._threads,
+            download_ms=(pulled - started) * 1000,
+        )
+
+    def discard(self, version: str) -> None:
+        """Remove the folder; what an engine has mapped stays readable."""
+        shutil.rmtree(self._folder / self._name / version, ignore_errors=True)
+
+
+class PackagedModelSource:
+    """The model inside the function's own package (`model-in-package`)."""
+
+    def __init__(self, folder: Path, *, name: str, engine: str, threads: int) -> None:
+        self._folder = folder / name
+        self._engine = engine
+        self._threads = threads
+
+    def current_version(self) -> str:
+        """What the file `current` says."""
+        try:
+            return (self._folder / "current").read_text("utf-8").strip()
+        except OSError as error:
+            raise InferenceError(
+                f"the package has no model at {self._folder}: {error.strerror}"
+            ) from error
+
+    def load(self, version: str) -> ServedModel:
+        """Check and load."""
+        artifact = Artifact.load(self._folder / version)
+        return _served(artifact, engine=self._engine, threads=self._threads, download_ms=0.0)
+
+    def discard(self, version: str) -> None:
+        """The package is read-only."""
+
+
+class ModelHost:
+    """Serves one model; loads the new one before it drops the old, and keeps the old on failure."""
+
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._refresh_seconds = refresh_seconds
+        self._lock = threading.Lock()
+        self._served: ServedModel | None = None
+        self._checked_at = float("-inf")
+        self.last_failure: str | None = None
+
+    def current(self) -> ServedModel:
+        """The model, loaded now if no earlier attempt succeeded.
+
+        Raises:
+            ModelUnavailableError: saying why.
+        """
+        served = self._served
+        if served is not None:
+            return served
+        with self._lock:
+            if self._served is None:
+                try:
+                    self._served = self._source.load(self._source.current_version())
+                except InferenceError as error:
+                    self.last_failure = error.message
+                    raise ModelUnavailableError(error.message) from error
+                self._checked_at = self._clock()
+                self.last_failure = None
+            return self._served
+
+    def refresh(self, *, at_once: bool = False) -> None:
+        """Look for a newer model, at most every `refresh_seconds`; a bad one changes nothing."""
+        served = self._served
+        due = at_once or self._clock() - self._checked_at > self._refresh_seconds
+        if served is None or not due or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._checked_at = self._clock()
+            version = self._source.current_version()
+            if version == served.version:
+                self.last_failure = None
+                return
+            self._served = self._source.load(version)
+            self.last_failure = None
+            self._source.discard(served.version)
+        except InferenceError as error:
+            self.last_failure = error.message
+        finally:
+            self._lock.release()
+
+    def refresh_in_background(self) -> None:
+        """As `refresh`, beside the call that is going on."""
+        if self._clock() - self._checked_at > self._refresh_seconds:
+            threading.Thread(target=self.refresh, name="model-refresh", daemon=True).start()
+
+
+def _served(artifact: Artifact, *, engine: str, threads: int, download_ms: float) -> ServedModel:
+    from runtime.inference.classification import Classifier
+
+    started = time.perf_counter()
+    classifier = Classifier.load(artifact, engine=engine, threads=threads)
+    return ServedModel(
+        classifier=classifier,
+        name=artifact.manifest.name,
+        version=artifact.manifest.version,
+        trained=artifact.manifest.weights.trained,
+        engine=classifier.engine.name,
+        precision=classifier.engine.precision,
+        download_ms=download_ms,
+        load_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
+def _import_engine(engine: str) -> None:
+    """Import what loading will need, while the model is under way."""
+    from runtime.inference.engines import choose_engine
+
+    importlib.import_module(choose_engine(engine))
+    importlib.import_module("runtime.inference.classification")

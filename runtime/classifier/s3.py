@@ -1,0 +1,320 @@
+"""S3 in the few requests that the function makes, signed with Signature Version 4.
+
+boto3 takes about half a second of a cold start to import and to build its first client; these
+requests need `http.client`, `hmac` and `hashlib`. Formulas:
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html and
+https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import io
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from runtime.classifier.credentials import Credentials, CredentialsError, CredentialSource
+
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+_CHUNK: Final = 256 * 1024
+PART_BYTES: Final = 16 * 1024 * 1024
+"""Objects above this size are fetched in ranges of it, several at a time."""
+PARALLEL_PARTS: Final = 6
+
+
+class S3Error(Exception):
+    """A request failed for good, after the retries."""
+
+
+class S3NotFoundError(S3Error):
+    """The bucket has no such key."""
+
+    response: Final = {"Error": {"Code": "NoSuchKey"}}
+    """As botocore's errors have it, for `runtime.inference.store`."""
+
+
+class S3TooLargeError(S3Error):
+    """The object is larger than the caller wants."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a failed request is made again (full jitter, seconds)."""
+
+    attempts: int = 4
+    base_seconds: float = 0.1
+    cap_seconds: float = 1.0
+    timeout_seconds: float = 5.0
+    deadline_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
+class PresignedPost:
+    """A form that may be posted once-or-more until it expires: where to, and its fields."""
+
+    url: str
+    fields: dict[str, str]
+
+
+@dataclass
+class _Answer:
+    status: int
+    body: bytes
+
+
+class S3Client:
+    """Get, put and presign for one region; connections are kept alive, one a thread."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        credentials: CredentialSource,
+        endpoint: str | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._region = region
+        self._credentials = credentials
+        self._endpoint = endpoint
+        self._retry = retry or RetryPolicy()
+        self._clock = clock
+        self._sleep = sleep
+        self._local = threading.local()
+        self._generation = 0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, credentials: CredentialSource) -> S3Client:
+        """The region's endpoint, or `AWS_ENDPOINT_URL_S3` / `AWS_ENDPOINT_URL`."""
+        return cls(
+            region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            credentials=credentials,
+            endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+        )
+
+    def forget_connections(self) -> None:
+        """Open new connections from now on: those of a snapshot are dead after a restore."""
+        self._generation += 1
+        self._credentials.forget()
+
+    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The whole object.
+
+        Raises:
+            S3NotFoundError, S3TooLargeError (checked on the announced length, nothing is read),
+            S3Error.
+        """
+        return self._request("GET", bucket, key, max_bytes=max_bytes).body
+
+    def get_object(self, **kwargs: Any) -> dict[str, Any]:
+        """boto3's call of that name, as `runtime.inference.store.ObjectClient` wants it.
+
+        Raises:
+            S3NotFoundError, S3Error.
+        """
+        span = kwargs.get("Range")
+        extra = {"range": str(span)} if span else None
+        answer = self._request("GET", str(kwargs["Bucket"]), str(kwargs["Key"]), extra=extra)
+        return {"Body": io.BytesIO(answer.body)}
+
+    def get_large(self, bucket: str, key: str, *, size: int) -> bytearray:
+        """An object of known `size` bytes, in ranges fetched side by side.
+
+        Raises:
+            S3NotFoundError, S3Error (also when the object has another size).
+        """
+        target = bytearray(size)
+        view = memoryview(target)
+
+        def fetch(start: int) -> None:
+            stop = min(start + PART_BYTES, size)
+            part = self._request("GET", bucket, key, extra={"range": f"bytes={start}-{stop - 1}"})
+            if len(part.body) != stop - start:
+                raise S3Error(
+                    f"s3://{bucket}/{key} has another size than the {size} bytes expected"
+                )
+            view[start:stop] = part.body
+
+        starts = range(0, size, PART_BYTES)
+        if len(starts) == 1:
+            fetch(0)
+        else:
+            with ThreadPoolExecutor(min(PARALLEL_PARTS, len(starts))) as pool:
+                list(pool.map(fetch, starts))
+        return target
+
+    def put(self, bucket: str, key: str, body: bytes, *, content_type: str) -> None:
+        """Write an object. Raises `S3Error`."""
+        self._request("PUT", bucket, key, body=body, extra={"content-type": content_type})
+
+    def presign_post(
+        self, bucket: str, key: str, *, content_type: str, max_bytes: int, expires_seconds: int
+    ) -> PresignedPost:
+        """A form upload of at most `max_bytes` bytes of `content_type` to exactly `key`.
+
+        Raises:
+            S3Error: there are no credentials to sign with.
+        """
+        credentials = self._current_credentials()
+        now = self._clock()
+        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+        fields = {
+            "key": key,
+            "Content-Type": content_type,
+            "x-amz-algorithm": _ALGORITHM,
+            "x-amz-credential": f"{credentials.access_key}/{self._scope(day)}",
+            "x-amz-date": stamp,
+        }
+        if credentials.token:
+            fields["x-amz-security-token"] = credentials.token
+        conditions: list[Any] = [{name: value} for name, value in fields.items()]
+        conditions += [{"bucket": bucket}, ["content-length-range", 1, max_bytes]]
+        expiration = (now + timedelta(seconds=expires_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        policy = base64.b64encode(
+            json.dumps({"expiration": expiration, "conditions": conditions}).encode()
+        ).decode()
+        signature = hmac.new(self._signing_key(credentials, day), policy.encode(), "sha256")
+        fields |= {"policy": policy, "x-amz-signature": signature.hexdigest()}
+        scheme, host, prefix = self._locate(bucket)
+        return PresignedPost(f"{scheme}://{host}{prefix}/", fields)
+
+    def _request(
+        self,
+        verb: str,
+        bucket: str,
+        key: str,
+        *,
+        body: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
+    ) -> _Answer:
+        where = f"s3://{bucket}/{key}"
+        started = time.monotonic()
+        failure = "no attempt"
+        for attempt in range(self._retry.attempts):
+            if attempt:
+                ceiling = min(self._retry.cap_seconds, self._retry.base_seconds * 2**attempt)
+                self._sleep(random.uniform(0, ceiling))  # noqa: S311  jitter, not a secret
+            if time.monotonic() - started > self._retry.deadline_seconds:
+                break
+            try:
+                answer = self._once(
+                    verb, bucket, key, body=body, extra=extra or {}, max_bytes=max_bytes
+                )
+            except (OSError, http.client.HTTPException) as error:
+                self._drop_connection()
+                failure = str(error) or type(error).__name__
+                continue
+            if answer.status in {200, 204, 206}:
+                return answer
+            failure = f"HTTP {answer.status} {_error_code(answer.body)}".rstrip()
+            if answer.status == 404:
+                raise S3NotFoundError(f"{where}: {failure}")
+            if answer.status < 500 and answer.status not in {408, 429}:
+                break
+        raise S3Error(f"{verb} {where} failed: {failure}")
+
+    def _once(
+        self,
+        verb: str,
+        bucket: str,
+        key: str,
+        *,
+        body: bytes,
+        extra: Mapping[str, str],
+        max_bytes: int | None,
+    ) -> _Answer:
+        scheme, host, prefix = self._locate(bucket)
+        path = f"{prefix}/{quote(key, safe='/-_.~')}"
+        headers = self._signed(verb, host, path, extra)
+        connection = self._connection(scheme, host)
+        connection.request(verb, path, body=body or None, headers=headers)
+        with connection.getresponse() as response:
+            length = response.length
+            if max_bytes is not None and response.status == 200 and (length or 0) > max_bytes:
+                self._drop_connection()
+                raise S3TooLargeError(
+                    f"the object has {length} bytes; at most {max_bytes} are read"
+                )
+            content = response.read()
+            if length is not None and len(content) != length:
+                raise http.client.IncompleteRead(content, length - len(content))
+            return _Answer(response.status, content)
+
+    def _signed(self, verb: str, host: str, path: str, extra: Mapping[str, str]) -> dict[str, str]:
+        credentials = self._current_credentials()
+        now = self._clock()
+        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+        headers = {
+            **extra,
+            "host": host,
+            "x-amz-content-sha256": _UNSIGNED,
+            "x-amz-date": stamp,
+        }
+        if credentials.token:
+            headers["x-amz-security-token"] = credentials.token
+        names = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
+        canonical = f"{verb}\n{path}\n\n{lines}\n{names}\n{_UNSIGNED}"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        to_sign = f"{_ALGORITHM}\n{stamp}\n{self._scope(day)}\n{digest}"
+        signature = hmac.new(self._signing_key(credentials, day), to_sign.encode(), "sha256")
+        headers["authorization"] = (
+            f"{_ALGORITHM} Credential={credentials.access_key}/{self._scope(day)}, "
+            f"SignedHeaders={names}, Signature={signature.hexdigest()}"
+        )
+        return headers
+
+    def _signing_key(self, credentials: Credentials, day: str) -> bytes:
+        key = f"AWS4{credentials.secret_key}".encode()
+        for part in (day, self._region, "s3", "aws4_request"):
+            key = hmac.new(key, part.encode(), "sha256").digest()
+        return key
+
+    def _scope(self, day: str) -> str:
+        return f"{day}/{self._region}/s3/aws4_request"
+
+    def _current_credentials(self) -> Credentials:
+        try:
+            return self._credentials.current()
+        except CredentialsError as error:
+            raise S3Error(str(error)) from error
+
+    def _locate(self, bucket: str) -> tuple[str, str, str]:
+        if self._endpoint is None:
+            return "https", f"{bucket}.s3.{self._region}.amazonaws.com", ""
+        parts = urlsplit(self._endpoint)
+        return parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{bucket}"
+
+    def _connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
+        if getattr(self._local, "generation", None) != self._generation:
+            self._drop_connection()
+            self._local.generation = self._generation
+        pool: dict[str, http.client.HTTPConnection] = self._local.__dict__.setdefault("pool", {})
+        if host not in pool:
+            kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+            pool[host] = kind(host, timeout=self._retry.timeout_seconds)
+        return pool[host]
+
+    def _drop_connection(self) -> None:
+        for connection in self._local.__dict__.pop("pool", {}).values():
+            connection.close()
+
+
+def _error_code(body: bytes) -> str:
+    text = body[:2000].decode("utf-8", "replace")
+    start, stop = text.find("<Code>"), text.find("</Code>")
+    return text[start + 6 : stop] if 0 <= start < stop else ""

@@ -1,0 +1,106 @@
+"""The function's settings, read once from the environment variables that the stack sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from runtime.contract import Env
+
+Packaging = Literal["package", "s3-packages", "model-in-package"]
+ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
+
+MAX_UPLOAD_EXPIRES_SECONDS: Final = 3600
+MEMORY_MB_PER_VCPU: Final = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+
+
+class SettingsError(ValueError):
+    """An environment variable is missing or holds what it cannot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one deployment of the function is told.
+
+    Attributes:
+        artifacts_bucket: holds models and, for `s3-packages`, the libraries.
+        pictures_bucket: holds the pictures that `file_path` names.
+        model: name of the model artifact to serve.
+        engine: `auto`, `onnxruntime`, `openvino` or `torch`.
+        packaging: where libraries and model come from at init.
+        cold_start: the deployment's answer to the cold start; only reported.
+        upload_expires_seconds: how long a presigned upload may be used.
+        function_name: the dimension of the metrics.
+        memory_mb: the function's memory size, which decides its share of processors.
+        task_root: folder that the function's package was unpacked in.
+        scratch: writable folder for what comes from S3.
+    """
+
+    artifacts_bucket: str
+    pictures_bucket: str
+    model: str
+    engine: str = "auto"
+    packaging: Packaging = "package"
+    cold_start: ColdStart = "none"
+    upload_expires_seconds: int = 300
+    function_name: str = "classifier"
+    memory_mb: int = MEMORY_MB_PER_VCPU
+    task_root: Path = Path("/var/task")
+    scratch: Path = Path("/tmp")  # noqa: S108  the only writable folder that Lambda has
+
+    @property
+    def threads(self) -> int:
+        """Inference threads: as many as the memory size has whole processors, at least one."""
+        return max(1, round(self.memory_mb / MEMORY_MB_PER_VCPU))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check the variables of `runtime.contract.Env`.
+
+        Raises:
+            SettingsError: naming the variable, what it holds and what is allowed.
+        """
+        models = [name.strip() for name in _required(environ, Env.MODEL).split(",")]
+        return cls(
+            artifacts_bucket=_required(environ, Env.ARTIFACTS_BUCKET),
+            pictures_bucket=_required(environ, Env.PICTURES_BUCKET),
+            model=models[0],
+            engine=environ.get(Env.ENGINE) or "auto",
+            packaging=cast(
+                Packaging, _one_of(environ, Env.PACKAGING, get_args(Packaging), "package")
+            ),
+            cold_start=cast(
+                ColdStart, _one_of(environ, Env.COLD_START, get_args(ColdStart), "none")
+            ),
+            upload_expires_seconds=_seconds(environ, Env.UPLOAD_EXPIRES_SECONDS, 300),
+            function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or "classifier",
+            memory_mb=int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") or MEMORY_MB_PER_VCPU),
+            task_root=Path(environ.get("LAMBDA_TASK_ROOT") or "/var/task"),
+            scratch=Path(environ.get("TMPDIR") or "/tmp"),  # noqa: S108
+        )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set; the classifier stack sets it")
+    return value
+
+
+def _one_of(environ: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = environ.get(name) or default
+    if value not in allowed:
+        raise SettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    return value
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_UPLOAD_EXPIRES_SECONDS:
+        raise SettingsError(
+            f"{name} is {text!r}; allowed: 1 to {MAX_UPLOAD_EXPIRES_SECONDS} (seconds)"
+        )
+    return int(text)

@@ -1,0 +1,109 @@
+"""Where pictures lie: fetched by their `file_path`, kept, and uploaded to by a presigned form."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from runtime.classifier.errors import NotFoundError, TooLargeError, UnavailableError
+from runtime.classifier.requests import CONTENT_TYPES
+from runtime.classifier.s3 import (
+    PresignedPost,
+    S3Client,
+    S3Error,
+    S3NotFoundError,
+    S3TooLargeError,
+)
+from runtime.contract import MAX_PICTURE_BYTES, PICTURES_PREFIX, RESULTS_PREFIX
+
+FOLDER_RESULTS_PREFIX: Final = RESULTS_PREFIX + "folders/"
+
+
+class PictureStore(Protocol):
+    """Pictures by `file_path`, and results of whole folders."""
+
+    def fetch(self, file_path: str) -> bytes:
+        """The picture. Raises `NotFoundError`, `TooLargeError`, `UnavailableError`."""
+        ...
+
+    def keep(self, file_path: str, data: bytes, *, content_type: str) -> None:
+        """Write a picture. Raises `UnavailableError`."""
+        ...
+
+    def upload(self, file_path: str, *, content_type: str) -> PresignedPost:
+        """A form that uploads to this path. Raises `UnavailableError`."""
+        ...
+
+    def write_results(self, key: str, lines: bytes) -> None:
+        """Write JSON lines below `results/`. Raises `UnavailableError`."""
+        ...
+
+
+class S3PictureStore:
+    """Pictures in their own bucket, results in the artifacts bucket."""
+
+    def __init__(
+        self,
+        client: S3Client,
+        *,
+        pictures_bucket: str,
+        artifacts_bucket: str,
+        upload_expires_seconds: int,
+    ) -> None:
+        self._client = client
+        self._pictures = pictures_bucket
+        self._artifacts = artifacts_bucket
+        self._expires = upload_expires_seconds
+
+    def fetch(self, file_path: str) -> bytes:
+        """One GET; the length is checked before the body is read."""
+        key = PICTURES_PREFIX + file_path
+        try:
+            return self._client.get(self._pictures, key, max_bytes=MAX_PICTURE_BYTES)
+        except S3NotFoundError:
+            raise NotFoundError(f"there is no picture under file_path {file_path!r}") from None
+        except S3TooLargeError as error:
+            raise TooLargeError(f"file_path {file_path!r}: {error}") from None
+        except S3Error as error:
+            raise UnavailableError(f"the picture storage failed: {error}") from error
+
+    def keep(self, file_path: str, data: bytes, *, content_type: str) -> None:
+        """One PUT."""
+        try:
+            self._client.put(
+                self._pictures, PICTURES_PREFIX + file_path, data, content_type=content_type
+            )
+        except S3Error as error:
+            raise UnavailableError(f"the picture storage failed: {error}") from error
+
+    def upload(self, file_path: str, *, content_type: str) -> PresignedPost:
+        """A policy for exactly this key, type and `MAX_PICTURE_BYTES`; nothing is requested."""
+        try:
+            return self._client.presign_post(
+                self._pictures,
+                PICTURES_PREFIX + file_path,
+                content_type=content_type,
+                max_bytes=MAX_PICTURE_BYTES,
+                expires_seconds=self._expires,
+            )
+        except S3Error as error:
+            raise UnavailableError(f"an upload cannot be signed: {error}") from error
+
+    def write_results(self, key: str, lines: bytes) -> None:
+        """One PUT to the artifacts bucket."""
+        try:
+            self._client.put(self._artifacts, key, lines, content_type="application/jsonl")
+        except S3Error as error:
+            raise UnavailableError(f"the results cannot be written: {error}") from error
+
+
+def new_file_path(
+    content_type: str,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    token: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> str:
+    """`YYYYMMDD/{32 hex digits}.{suffix}`: not guessable, and a day can be listed."""
+    return f"{clock():%Y%m%d}/{token()}.{CONTENT_TYPES.get(content_type, 'bin')}"
