@@ -1,0 +1,3 @@
+from stacks.factory import main
+
+main()

@@ -1,0 +1,46 @@
+"""The serverless lane: a REST API and the function behind it."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from runtime.contract import Output
+from stacks.constructs.classifier_api import ClassifierApi
+from stacks.constructs.classifier_function import ClassifierFunction
+from stacks.packages import PackageFolders
+from stacks.settings import DeploymentSettings
+from stacks.storage_stack import StorageStack
+
+
+class ClassifierStack(Stack):
+    """Function, alias (`alias`: what the warmer warms) and API."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        folders: PackageFolders,
+        storage: StorageStack,
+        stack_name: str,
+    ) -> None:
+        super().__init__(
+            scope, construct_id, stack_name=stack_name, description="visionstack: serverless lane"
+        )
+        classifier = ClassifierFunction(
+            self,
+            "Classifier",
+            settings=settings,
+            package=folders.folder(settings.classifier_package()),
+            artifacts=storage.artifacts,
+            pictures=storage.pictures,
+        )
+        self.alias = classifier.alias
+        front = ClassifierApi(self, "Front", settings=settings, alias=classifier.alias)
+        CfnOutput(self, Output.API_URL, value=front.api.url)
+        if front.key is not None:
+            CfnOutput(self, Output.API_KEY_ID, value=front.key.key_id)
+        CfnOutput(self, Output.CLASSIFIER_FUNCTION, value=classifier.function.function_name)
+        CfnOutput(self, Output.CLASSIFIER_ALIAS, value=classifier.alias.alias_name)

@@ -1,0 +1,95 @@
+"""The network of the streaming lane: public subnets, and two security groups without ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws_cdk import Fn
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from stacks.constructs.acknowledgment import acknowledge
+
+
+class StreamNetwork(Construct):
+    """A VPC of public subnets (no NAT gateway to pay for) and who may talk to whom in it.
+
+    The load balancer's group admits `allowed_cidrs` on `ports` and nobody else; the instances'
+    group admits the load balancer on `ports` and nobody else.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        zones: int,
+        availability_zones: Sequence[str],
+        allowed_cidrs: Sequence[str],
+        ports: Sequence[int],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # Zones are picked when the stack is deployed: synthesis asks no account.
+        names = list(availability_zones) or [Fn.select(i, Fn.get_azs()) for i in range(zones)]
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            availability_zones=names,
+            nat_gateways=0,
+            restrict_default_security_group=False,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC)
+            ],
+        )
+        acknowledge(
+            self.vpc,
+            {
+                "AwsSolutions-VPC7": "The load balancer logs every connection from outside to S3;"
+                " flow logs of the same would be paid for twice."
+            },
+        )
+        self.load_balancer_group = ec2.SecurityGroup(
+            self,
+            "LoadBalancerGroup",
+            vpc=self.vpc,
+            description="Stream clients to the load balancer",
+            allow_all_outbound=False,
+        )
+        for port in ports:
+            for cidr in allowed_cidrs:
+                self.load_balancer_group.add_ingress_rule(
+                    ec2.Peer.ipv4(cidr), ec2.Port.tcp(port), "allowed_cidrs"
+                )
+            self.load_balancer_group.add_egress_rule(
+                ec2.Peer.ipv4(self.vpc.vpc_cidr_block), ec2.Port.tcp(port), "To the instances"
+            )
+        # A rule between two groups of the L2 kind becomes a resource of its own; written into the
+        # group it is one resource less and cannot be left out of a drift check.
+        group = ec2.CfnSecurityGroup(
+            self,
+            "InstanceGroup",
+            vpc_id=self.vpc.vpc_id,
+            group_description="Load balancer to the stream servers",
+            security_group_ingress=[
+                ec2.CfnSecurityGroup.IngressProperty(
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    source_security_group_id=self.load_balancer_group.security_group_id,
+                    description="From the load balancer",
+                )
+                for port in ports
+            ],
+            security_group_egress=[
+                ec2.CfnSecurityGroup.EgressProperty(
+                    ip_protocol="tcp",
+                    from_port=443,
+                    to_port=443,
+                    cidr_ip="0.0.0.0/0",
+                    description="AWS services and system packages",
+                )
+            ],
+        )
+        self.instance_group = ec2.SecurityGroup.from_security_group_id(
+            self, "ImportedInstanceGroup", group.attr_group_id, mutable=False
+        )

@@ -1,0 +1,109 @@
+"""The warmer: keeps environments of the classifier from going cold."""
+
+from __future__ import annotations
+
+import json
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from runtime.contract import Env, Output, WarmerMetric
+from stacks.constructs.function_role import FunctionRole
+from stacks.constructs.log_group import ExpiringLogGroup
+from stacks.packages import PackageFolders
+from stacks.settings import DeploymentSettings
+
+
+class WarmerStack(Stack):
+    """A function on a schedule, and an alarm on the environments that it does not reach."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        folders: PackageFolders,
+        warmed: lambda_.IAlias,
+        stack_name: str,
+    ) -> None:
+        super().__init__(
+            scope, construct_id, stack_name=stack_name, description="visionstack: warmer"
+        )
+        logs = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
+        role = FunctionRole(self, "Role", log_group=logs)
+        role.allow(["lambda:InvokeFunction"], [warmed.function_arn])
+        function = lambda_.Function(
+            self,
+            "Function",
+            description="visionstack: keeps classifier environments warm",
+            runtime=lambda_.Runtime(
+                f"python{settings.lambda_python}", lambda_.RuntimeFamily.PYTHON
+            ),
+            architecture=(
+                lambda_.Architecture.ARM_64
+                if settings.lambda_arch == "arm64"
+                else lambda_.Architecture.X86_64
+            ),
+            handler="runtime.warmer.handler.handle",
+            code=lambda_.Code.from_asset(str(folders.folder(settings.warmer_package()))),
+            memory_size=512,
+            timeout=Duration.minutes(2),
+            tracing=lambda_.Tracing.ACTIVE if settings.xray else lambda_.Tracing.DISABLED,
+            role=role,
+            log_group=logs,
+            environment={
+                Env.PREFIX: settings.prefix,
+                Env.LOG_LEVEL: settings.log_level,
+                Env.WARM_FUNCTION: warmed.function_arn,
+                Env.WARM_TARGETS: json.dumps(settings.warm_targets()),
+                Env.WARM_SLEEP_MS: str(settings.warm_sleep_ms),
+            },
+        )
+        interval = Duration.minutes(settings.warm_interval)
+        events.Rule(
+            self,
+            "Schedule",
+            description="visionstack: when environments are woken up",
+            schedule=events.Schedule.rate(interval),
+            targets=[
+                # A wake-up that failed is made up for by the next one, never by a late one.
+                targets.LambdaFunction(
+                    function, retry_attempts=0, max_event_age=Duration.minutes(1)
+                )
+            ],
+        )
+        self._alarm(warmed, interval=interval)
+        CfnOutput(self, Output.WARMER_FUNCTION, value=function.function_name)
+
+    def _alarm(self, warmed: lambda_.IAlias, *, interval: Duration) -> None:
+        def metric(name: str) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace=WarmerMetric.NAMESPACE,
+                metric_name=name,
+                dimensions_map={WarmerMetric.FUNCTION_DIMENSION: warmed.function_arn},
+                statistic="Minimum",
+                period=interval,
+            )
+
+        cloudwatch.MathExpression(
+            expression="target - reached",
+            label="Environments short",
+            using_metrics={
+                "target": metric(WarmerMetric.TARGET),
+                "reached": metric(WarmerMetric.REACHED),
+            },
+            period=interval,
+        ).create_alarm(
+            self,
+            "ShortAlarm",
+            threshold=0,
+            evaluation_periods=3,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+            alarm_description="visionstack warmer: reached too few environments three times",
+        )
