@@ -4,12 +4,12 @@ One scheduled call warms one environment. N calls that overlap need N environmen
 overlaps with the others by staying busy for `sleep_ms`. When fewer than N distinct ids come back,
 the calls did not overlap: the sleep is doubled (up to a bound) and the round is run again.
 
-While N environments are held, a real call would find none free and start a cold one. So the pool is
-`spare` larger than N: the held ones leave the spare ones free for real calls, and those are kept
-alive by a wake-up that sleeps not at all, sent in the middle of the hold, when it can only land on a
-spare one. With as many spares as real calls that may come at once, only a call in those few
-milliseconds can still meet a cold start; reserved concurrency turns that one into a 429 that
-the client repeats.
+While N environments are held, a real call would find none free and start a cold one. So the pool
+is `spare` larger than N: the held ones leave the spare ones free for real calls, and those are kept
+alive by a wake-up that sleeps not at all, sent in the middle of the hold, when it can only land on
+a spare one. With as many spares as real calls that may come at once, only a call in those few
+milliseconds can still meet a cold start; reserved concurrency turns that one into a 429 that the
+client repeats.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class WarmPool:
         self._sleep = sleep
 
     def cycle(self, target: int, *, spare: int) -> WarmReport:
-        """Wake until `target` distinct environments were held at once, or the rounds are used up."""
+        """Wake until `target` distinct environments were held at once, or no round is left."""
         held: set[str] = set()
         spares: set[str] = set()
         failures: list[str] = []

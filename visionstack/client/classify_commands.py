@@ -1,9 +1,128 @@
-"""The serverless lane's commands."""
+"""The serverless lane's commands: `classify` and `wakeup`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
 import typer
+from rich.markup import escape
+from rich.table import Table
+
+from visionstack import console
+
+if TYPE_CHECKING:
+    from visionstack.client.classifier import Classification
+    from visionstack.client.pictures import Failure
+
+CloudOption = Annotated[
+    Literal["auto", "local", "aws"],
+    typer.Option(
+        help="Where the stacks are deployed; auto takes the embedded cloud when it is up."
+    ),
+]
+PrefixOption = Annotated[
+    str | None, typer.Option(help="Prefix of the stacks' names, when not cdk.json's.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def register(app: typer.Typer) -> None:
     """Mount the serverless lane's commands on the root command."""
+    app.command()(classify)
+    app.command()(wakeup)
+
+
+def classify(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Picture files or folders.")],
+    concurrency: Annotated[int, typer.Option(min=1, max=200, help="Calls at the same time.")] = 5,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify pictures by the serverless lane; every one is answered or listed as failed."""
+    from visionstack.client.classifier import ClassifierClient
+    from visionstack.client.pictures import Failure, classify_all, find_pictures
+    from visionstack.deployment import connect
+
+    pictures = find_pictures(Path(path) for path in paths)
+    deployment = connect(cloud=cloud, prefix=prefix)
+    with (
+        ClassifierClient.of(deployment, connections=concurrency) as client,
+        console.progress() as bar,
+    ):
+        task = bar.add_task("classifying", total=len(pictures))
+        results = classify_all(
+            client, pictures, concurrency=concurrency, done=lambda: bar.advance(task)
+        )
+    if as_json:
+        console.print_json([result.to_json() for result in results])
+    else:
+        _show(results)
+    failures = [result for result in results if isinstance(result, Failure)]
+    if failures:
+        console.err.print(f"[bold red]{len(failures)} of {len(results)} pictures failed[/]")
+        raise typer.Exit(1)
+
+
+def wakeup(
+    target: Annotated[
+        int | None,
+        typer.Option(min=1, max=200, help="Environments to reach; default: the deployed target."),
+    ] = None,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one cycle of the deployed warmer and say how many environments it reached."""
+    from visionstack.client.warm_pool import DeployedEnvironments
+    from visionstack.deployment import connect
+
+    environments = DeployedEnvironments(connect(cloud=cloud, prefix=prefix))
+    with console.progress() as bar:
+        bar.add_task("waking environments", total=None)
+        report = environments.warm(target)
+    if as_json:
+        console.print_json(report)
+    else:
+        console.out.print(
+            f"reached [bold]{report['reached']} of {report['target']}[/] environments in "
+            f"{report['rounds']} round(s) of {report['sleep_ms']} ms; "
+            f"{report['cold']} started, {len(report['spares'])} spare"
+        )
+    if report["reached"] < report["target"]:
+        raise typer.Exit(1)
+
+
+def _show(results: Sequence[Classification | Failure]) -> None:
+    from visionstack.client.classifier import Classification
+
+    answered = [result for result in results if isinstance(result, Classification)]
+    random_weights = {one.model["name"] for one in answered if not one.model.get("trained", True)}
+    for name in sorted(random_weights):
+        console.err.print(f"[bold yellow]{name} has random weights: its answers mean nothing[/]")
+    few = len(results) <= 10
+    table = Table(box=None, pad_edge=False)
+    for heading in ("picture", "class", "id"):
+        table.add_column(heading)
+    table.add_column("softmax", justify="right")
+    table.add_column("ms", justify="right")
+    for result in results:
+        if isinstance(result, Classification):
+            for place, top in enumerate(result.top if few else result.top[:1]):
+                table.add_row(
+                    escape(Path(result.file).name) if place == 0 else "",
+                    escape(top.label),
+                    escape(top.id),
+                    f"{top.softmax:.3f}",
+                    _milliseconds(result) if place == 0 else "",
+                )
+        else:
+            table.add_row(escape(Path(result.file).name), f"[red]{escape(result.message)}[/]")
+    console.out.print(table)
+
+
+def _milliseconds(result: Classification) -> str:
+    cold = " (cold)" if result.cold else ""
+    return f"{result.seconds * 1000:.0f}{cold}"
