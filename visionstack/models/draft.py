@@ -1,0 +1,58 @@
+"""What a recipe is given and what it makes; `building` turns that into an artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runtime.inference.artifact import Family, Precision, Preprocessing, Task, Weights
+from visionstack.models.downloads import Say
+
+if TYPE_CHECKING:
+    import onnx
+
+LABELS: Final = Path(__file__).parent / "labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What the user may say about a build; `None` is the recipe's own choice."""
+
+    weights: Path | None = None
+    """A weights file to take instead of fetching one."""
+    weights_url: str | None = None
+    """Where to fetch the weights instead of the official address."""
+    size: int | None = None
+    """Side of the square input in pixels."""
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """A recipe's surroundings."""
+
+    options: BuildOptions
+    cache: Path
+    say: Say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A network on its way to become an artifact."""
+
+    model: onnx.ModelProto
+    task: Task
+    family: Family
+    size: int
+    preprocessing: Preprocessing
+    labels: list[str]
+    weights: Weights
+    source: str
+    licence: str
+    anchors: tuple[tuple[tuple[float, float], ...], ...] = field(default=())
+
+
+def read_labels(name: str) -> list[str]:
+    """The lines of a list in `labels/`."""
+    return (LABELS / f"{name}.txt").read_text("utf-8").splitlines()

@@ -1,0 +1,65 @@
+"""Artifacts to S3: the files first, the manifest after them, the `current` pointer last.
+
+A version's objects are never written again, so a reader that follows `current` finds all of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from runtime.contract import MODELS_PREFIX
+from runtime.inference.artifact import MANIFEST, Artifact
+from visionstack.models.downloads import Say
+from visionstack.models.errors import ModelError
+
+
+class UploadClient(Protocol):
+    """The part of a boto3 S3 client that is used here."""
+
+    def head_object(self, **kwargs: Any) -> Any: ...
+    def put_object(self, **kwargs: Any) -> Any: ...
+    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
+
+
+def publish(
+    artifact: Artifact, *, client: UploadClient, bucket: str, say: Say = lambda _: None
+) -> bool:
+    """Upload a checked artifact and make it current. False when the version was there already.
+
+    Raises `ModelError` when S3 refuses.
+    """
+    manifest = artifact.manifest
+    prefix = f"{MODELS_PREFIX}{manifest.name}/{manifest.version}/"
+    try:
+        fresh = not _exists(client, bucket, prefix + MANIFEST)
+        if fresh:
+            for name in manifest.files:
+                say(f"publishing {manifest.name}: {name}")
+                client.upload_file(str(artifact.folder / name), bucket, prefix + name)
+            # The manifest comes last: a version that has one is complete.
+            client.upload_file(str(artifact.folder / MANIFEST), bucket, prefix + MANIFEST)
+        client.put_object(
+            Bucket=bucket,
+            Key=f"{MODELS_PREFIX}{manifest.name}/current",
+            Body=f"{manifest.version}\n".encode(),
+            ContentType="text/plain",
+        )
+    except ModelError:
+        raise
+    except Exception as error:  # botocore makes its error classes at run time
+        raise ModelError(
+            f"{manifest.name} could not be published to s3://{bucket}/{prefix}: {error}.",
+            remedy="Check the credentials, the bucket and the connection.",
+        ) from error
+    return fresh
+
+
+def _exists(client: UploadClient, bucket: str, key: str) -> bool:
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except Exception as error:
+        response = getattr(error, "response", None) or {}
+        if response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound"):
+            return False
+        raise
+    return True

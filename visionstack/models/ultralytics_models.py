@@ -1,0 +1,103 @@
+"""Ultralytics' networks: a checkpoint of the user's, or YOLOv3 by its YAML with random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.inference.artifact import Preprocessing, Weights
+from visionstack.models.draft import BuildContext, Draft, read_labels
+from visionstack.models.errors import ModelError, WeightsError
+
+LICENCE: Final = "AGPL-3.0 (Ultralytics)"
+DEFAULT_SIZE: Final = 416
+GREY: Final = 114
+_STRIDE: Final = 32
+
+
+def make_from_yaml(context: BuildContext, *, yaml: str) -> Draft:
+    """A network by Ultralytics' own description, its weights random and announced as such.
+
+    With `--weights` the given checkpoint is taken instead.
+    """
+    if context.options.weights:
+        return make_from_checkpoint(context, context.options.weights)
+    _quiet(context.cache)
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    context.say(f"building {yaml}")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DetectionModel(yaml, verbose=False)
+    weights = Weights(
+        trained=False,
+        description="random: right for timing only, it detects nothing (give a checkpoint by "
+        "--weights)",
+    )
+    return _draft(context, network, read_labels("coco"), weights, source=f"ultralytics {yaml}")
+
+
+def make_from_checkpoint(context: BuildContext, path: Path) -> Draft:
+    """A detection checkpoint (`.pt`). It is a pickle: open only those you trust."""
+    if not path.is_file():
+        raise WeightsError(f"There is no checkpoint at {path}.")
+    _quiet(context.cache)
+    from ultralytics.nn.tasks import load_checkpoint
+
+    context.say(f"reading {path.name}")
+    try:
+        network, _ = load_checkpoint(str(path))
+    except Exception as error:  # a pickle can raise anything
+        raise WeightsError(
+            f"{path} is no Ultralytics checkpoint: {str(error).splitlines()[0] or error!r}",
+            remedy="Give a .pt file that Ultralytics saved.",
+        ) from error
+    if network.task != "detect":
+        raise WeightsError(f"{path} is a checkpoint for {network.task}, not for detection.")
+    names = network.names
+    labels = [str(names[number]) for number in range(len(names))]
+    weights = Weights(trained=True, description=f"given as {path.name}")
+    return _draft(context, network, labels, weights, source="ultralytics checkpoint")
+
+
+def _draft(
+    context: BuildContext, network: Any, labels: list[str], weights: Weights, *, source: str
+) -> Draft:
+    from visionstack.models.onnx_graph import simplify
+    from visionstack.models.torch_export import export_detector
+
+    size = context.options.size or DEFAULT_SIZE
+    if size % _STRIDE:
+        raise ModelError(f"The input's size must be a multiple of {_STRIDE}, not {size}.")
+    # The end-to-end head of newer networks is left aside: suppression is the runtime's.
+    network.end2end = False
+    network = network.float().eval().fuse(verbose=False)
+    head = network.model[-1]
+    if getattr(head, "end2end", False):
+        raise WeightsError("The checkpoint has an end-to-end head only, which is not served here.")
+    head.export, head.format, head.dynamic = True, "onnx", False
+    first = network.model[0].conv
+    # Pictures have blue first and go to 255; the network was trained on red first, up to 1.
+    first.weight.data = first.weight.data.flip(1) / 255
+    context.say("exporting to ONNX")
+    return Draft(
+        model=simplify(export_detector(network, size=size)),
+        task="detect",
+        family="ultralytics",
+        size=size,
+        preprocessing=Preprocessing(kind="letterbox", fill=GREY),
+        labels=labels,
+        weights=weights,
+        source=source,
+        licence=LICENCE,
+    )
+
+
+def _quiet(cache: Path) -> None:
+    """Ultralytics reads these when it is imported: no writing to the home folder, no installing."""
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(cache))
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_OFFLINE", "true")
