@@ -1,0 +1,163 @@
+"""EC2's side of the model: how many instances a load needs, and what they cost.
+
+A load is a number of requests a day and how they spread over its 24 hours. The instances are
+bought for the busiest hour, or for the burst that must be answered within a deadline.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from visionstack.cost.bill import DAYS_A_MONTH, Bill, Item
+from visionstack.cost.errors import CostInputError
+from visionstack.cost.prices import PriceBook
+
+FLAT: Final = (1.0,) * 24
+OFFICE: Final = tuple(1.0 if 9 <= hour < 18 else 0.05 for hour in range(24))
+EVENING: Final = tuple(
+    1.0 if 18 <= hour < 23 else 0.4 if 8 <= hour < 18 else 0.08 for hour in range(24)
+)
+PROFILES: Final = {"flat": FLAT, "office": OFFICE, "evening": EVENING}
+"""Relative load of the hours of a day: shapes to calculate with, not measurements."""
+
+_LCU_BYTES_AN_HOUR: Final = 1e9
+_LCU_NEW_CONNECTIONS: Final = 800
+_LCU_NEW_TLS_CONNECTIONS: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Instances of one type behind a load balancer, and the rate one of them was measured at."""
+
+    instance_type: str
+    images_per_second: float
+    """Of one instance, as measured."""
+    usd_per_hour: float | None = None
+    """A spot price, or any other; None: on demand, from the price book."""
+    utilisation: float = 0.7
+    """Share of the measured rate that is planned with, so that queues stay short."""
+    hours_a_day: float = 24.0
+    minimum: int = 1
+    burst: int = 0
+    """Requests at the same instant that must all be answered within `deadline_seconds`."""
+    deadline_seconds: float = 1.0
+    load_balancer: bool = True
+    tls: bool = True
+    bytes_per_request: float = 100_000
+    requests_per_connection: float = 1000
+    disk_gb: int = 30
+    public_addresses: int = 1
+    """Public IPv4 addresses an instance, and one more for each zone of the load balancer."""
+
+    def __post_init__(self) -> None:
+        if self.images_per_second <= 0:
+            raise CostInputError(
+                f"A fleet of {self.instance_type} needs a rate above 0 images a second, "
+                f"not {self.images_per_second}."
+            )
+        if not 0 < self.utilisation <= 1:
+            raise CostInputError(f"The utilisation {self.utilisation} is not within 0 and 1.")
+        if not 0 < self.hours_a_day <= 24:
+            raise CostInputError(f"A day has no {self.hours_a_day} hours.")
+        if self.minimum < 0 or self.burst < 0 or self.deadline_seconds <= 0:
+            raise CostInputError("A minimum, a burst or a deadline is negative.")
+        if self.usd_per_hour is not None and self.usd_per_hour < 0:
+            raise CostInputError(f"A price of {self.usd_per_hour} USD an hour is negative.")
+
+    @property
+    def capacity(self) -> float:
+        """Images a second that one instance is planned to serve."""
+        return self.images_per_second * self.utilisation
+
+
+def busiest_rate(
+    requests_per_day: float, *, profile: tuple[float, ...] = FLAT, hours: float = 24
+) -> float:
+    """Requests a second in the busiest hour; a fleet that is on for less packs them into it."""
+    if len(profile) != 24 or min(profile) < 0 or not sum(profile):
+        raise CostInputError("A profile has 24 weights, none negative, and not all zero.")
+    share = max(profile) / sum(profile)
+    return requests_per_day * max(share, 1 / hours) / 3600
+
+
+def instances_needed(
+    fleet: Fleet, *, requests_per_day: float, profile: tuple[float, ...] = FLAT
+) -> int:
+    """How many instances serve the busiest hour and the burst."""
+    rate = busiest_rate(requests_per_day, profile=profile, hours=fleet.hours_a_day)
+    by_rate = math.ceil(rate / fleet.capacity - 1e-9)
+    by_burst = math.ceil(fleet.burst / (fleet.images_per_second * fleet.deadline_seconds) - 1e-9)
+    return max(fleet.minimum, by_rate, by_burst)
+
+
+def steps(
+    fleet: Fleet, *, up_to: float, profile: tuple[float, ...] = FLAT, most: int = 2000
+) -> list[int]:
+    """Requests a day at which one more instance is needed, up to `up_to`."""
+    per_request = busiest_rate(1.0, profile=profile, hours=fleet.hours_a_day)
+    found = []
+    for count in range(1, most):
+        at = math.floor(count * fleet.capacity / per_request + 1e-6) + 1
+        if at > up_to:
+            break
+        found.append(at)
+    return found
+
+
+def fleet_bill(
+    fleet: Fleet,
+    *,
+    requests_per_day: float,
+    book: PriceBook,
+    profile: tuple[float, ...] = FLAT,
+    count: int | None = None,
+    days: float = DAYS_A_MONTH,
+) -> Bill:
+    """The month's bill of a fleet; `count` overrides the number of instances.
+
+    Raises:
+        NoPriceError: the book lacks a price the fleet needs.
+    """
+    if requests_per_day < 0:
+        raise CostInputError(f"{requests_per_day} requests a day are fewer than none.")
+    number = (
+        instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
+        if count is None
+        else count
+    )
+    hours = fleet.hours_a_day * days
+    price = fleet.usd_per_hour
+    if price is None:
+        price = book.instance(fleet.instance_type).usd
+    items = [Item(f"{fleet.instance_type} hours", number * hours, "hours", number * hours * price)]
+    if fleet.load_balancer:
+        items += _load_balancer(fleet, requests_per_day, book, hours)
+    if fleet.disk_gb:
+        disk = number * fleet.disk_gb * hours / (24 * DAYS_A_MONTH)
+        items.append(Item("EBS gp3", disk, "GB-months", book["ebs.gp3_gb_month"].cost(disk)))
+    if fleet.public_addresses:
+        addresses = number * fleet.public_addresses * hours
+        if fleet.load_balancer:
+            addresses += hours
+        items.append(Item("public IPv4", addresses, "hours", book["ipv4.hour"].cost(addresses)))
+    return Bill.of(items, days=days)
+
+
+def _load_balancer(
+    fleet: Fleet, requests_per_day: float, book: PriceBook, hours: float
+) -> list[Item]:
+    """An NLCU is the largest of 1 GB an hour and 800 new TCP (50 TLS) connections a second.
+
+    Source: Elastic Load Balancing pricing, Network Load Balancer.
+    """
+    per_hour = requests_per_day / fleet.hours_a_day
+    by_bytes = per_hour * fleet.bytes_per_request / _LCU_BYTES_AN_HOUR
+    connections = per_hour / max(fleet.requests_per_connection, 1) / 3600
+    by_connections = connections / (_LCU_NEW_TLS_CONNECTIONS if fleet.tls else _LCU_NEW_CONNECTIONS)
+    units = max(by_bytes, by_connections) * hours
+    return [
+        Item("load balancer hours", hours, "hours", book["nlb.hour"].cost(hours)),
+        Item("load balancer capacity", units, "NLCU-hours", book["nlb.lcu_hour"].cost(units)),
+    ]

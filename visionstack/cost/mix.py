@@ -1,0 +1,85 @@
+"""A mix: instances for what always comes, Lambda for what comes on top of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from visionstack.cost.bill import DAYS_A_MONTH, Bill
+from visionstack.cost.instances import FLAT, Fleet, fleet_bill, instances_needed
+from visionstack.cost.prices import PriceBook
+from visionstack.cost.serverless import Function, function_bill
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a day is split, and what it costs."""
+
+    instances: int
+    on_fleet: float
+    """Requests a day that the instances serve."""
+    on_lambda: float
+    bill: Bill
+
+
+def split(
+    fleet: Fleet, *, count: int, requests_per_day: float, profile: tuple[float, ...] = FLAT
+) -> tuple[float, float]:
+    """Requests a day on `count` instances, and those above their capacity, hour by hour."""
+    total = sum(profile)
+    hourly = count * fleet.capacity * 3600
+    served = sum(min(requests_per_day * weight / total, hourly) for weight in profile)
+    return served, max(0.0, requests_per_day - served)
+
+
+def mix_of(
+    fleet: Fleet,
+    function: Function,
+    *,
+    count: int,
+    requests_per_day: float,
+    book: PriceBook,
+    profile: tuple[float, ...] = FLAT,
+    days: float = DAYS_A_MONTH,
+) -> Mix:
+    """The bill of `count` instances and a function for the rest; no instance, no load balancer."""
+    served, rest = split(
+        replace(fleet, hours_a_day=24.0),
+        count=count,
+        requests_per_day=requests_per_day,
+        profile=profile,
+    )
+    function_part = function_bill(function, requests_per_month=rest * days, book=book, days=days)
+    if not count:
+        return Mix(0, 0.0, requests_per_day, function_part)
+    fleet_part = fleet_bill(
+        fleet, requests_per_day=served, book=book, profile=profile, count=count, days=days
+    )
+    return Mix(count, served, rest, fleet_part + function_part)
+
+
+def cheapest_mix(
+    fleet: Fleet,
+    function: Function,
+    *,
+    requests_per_day: float,
+    book: PriceBook,
+    profile: tuple[float, ...] = FLAT,
+    days: float = DAYS_A_MONTH,
+) -> Mix:
+    """The cheapest number of instances from none to all that the busiest hour needs."""
+    most = instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
+    return min(
+        (
+            mix_of(
+                fleet,
+                function,
+                count=count,
+                requests_per_day=requests_per_day,
+                book=book,
+                profile=profile,
+                days=days,
+            )
+            for count in range(most + 1)
+        ),
+        key=lambda mix: mix.bill.usd,
+    )
