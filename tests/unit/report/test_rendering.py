@@ -1,0 +1,274 @@
+"""One report in every rendering."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from runtime.measurement.statistics import Mark
+from visionstack.errors import VisionstackError
+from visionstack.report import page, text
+from visionstack.report.figures import Absent, Kind, computed, measured, paper
+from visionstack.report.plots import draw, efficient
+from visionstack.report.sections import (
+    Bar,
+    Bars,
+    Box,
+    Entry,
+    Fact,
+    Facts,
+    Frontier,
+    Headline,
+    Headlines,
+    Latency,
+    Line,
+    Lines,
+    Note,
+    Picture,
+    Pictures,
+    Point,
+    Ranking,
+    Rankings,
+    Row,
+    Samples,
+    Table,
+    Tile,
+    TileRow,
+    Tiles,
+)
+from visionstack.report.writing import Report, replace_file, write
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Checker(HTMLParser):
+    """Collects identifiers, references and what is left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.images_without_words = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [str(values["id"])] if "id" in values else []
+        self.links += [str(values[name]) for name in ("src", "href") if name in values]
+        self.images_without_words += tag == "img" and not values.get("alt")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def jpeg(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    picture = Picture(jpeg(), alt="a test", caption="seen", boxes=[Box("dog", 0.8, 5, 6, 30, 40)])
+    return Report(
+        title="A report <of> one & all",
+        subtitle="every section",
+        machine="Test CPU",
+        versions={"python": "3.11"},
+        sections=[
+            Headlines(
+                [Headline("rate", measured(71.8, "frames/s")), Headline("x", Absent("none"))]
+            ),
+            Note("weights are random", "warning", title="Careful"),
+            Pictures("Pictures", [picture, Picture(jpeg(kind="PNG"), alt="png")]),
+            Rankings("Top five", [Ranking("dog.jpg", [Entry("malamute", 0.71)], picture)]),
+            Tiles("Pool", [TileRow("warm", [Tile("a1", "good"), Tile("b2", "bad", "cold")])]),
+            Latency(
+                "Latency",
+                [Samples("live", [10.0, 11.0, 12.0] * 40), Samples("none", [])],
+                bounds={"33 ms": 33.0},
+            ),
+            Table(
+                "Where | what",
+                ["machine", "p50", "price", "a million"],
+                [
+                    Row(
+                        [
+                            "here",
+                            measured(13.9, "ms", samples=9, marks=[Mark.FEW_SAMPLES]),
+                            "a|b",
+                            computed(2.5, "USD", source="2026-07-20"),
+                        ],
+                        winner=True,
+                    ),
+                    Row(
+                        [
+                            "V100",
+                            paper(23.444, "ms", printed="23.444", source="table 3"),
+                            Absent("not run: no such hardware"),
+                            "",
+                        ],
+                        kind=Kind.PAPER,
+                    ),
+                ],
+                note="a note",
+            ),
+            Frontier(
+                "Frontier", [Point("a", 1, 5), Point("b", 2, 1), Point("c", 3, 4)], "USD", "s"
+            ),
+            Lines(
+                "Lines",
+                [Line("Lambda", [(1, 1), (100, 100)]), Line("EC2", [(1, 3), (100, 3)])],
+                "requests",
+                "USD",
+                log_x=True,
+                log_y=True,
+                points=[Point("break-even", 3, 3)],
+            ),
+            Bars(
+                "Bars", [Bar("cold", {"init": 3, "run": 1}), Bar("p", {"all": 9}, Kind.PAPER)], "s"
+            ),
+            Facts("Facts", [Fact("engine", "openvino")]),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def html(report: Report) -> str:
+    return page.render(report)
+
+
+def test_the_page_is_well_formed_and_every_identifier_is_its_own(html: str) -> None:
+    checker = Checker()
+    checker.feed(html)
+    assert checker.open == []
+    assert len(checker.ids) == len(set(checker.ids))
+    inner = [link[1:] for link in checker.links if link.startswith("#")]
+    assert set(inner) <= set(checker.ids)
+
+
+def test_the_page_fetches_nothing(html: str) -> None:
+    checker = Checker()
+    checker.feed(html)
+    outer = [link for link in checker.links if not link.startswith(("#", "data:"))]
+    assert outer == []
+    assert not re.search(r"@import|url\((?!#)", html)
+
+
+def test_every_picture_and_plot_has_words_for_those_who_do_not_see_it(html: str) -> None:
+    checker = Checker()
+    checker.feed(html)
+    assert checker.images_without_words == 0
+    assert html.count('role="img" aria-label="') >= 5
+    assert 'lang="en"' in html
+    assert "viewport" in html
+
+
+def test_text_is_escaped(html: str) -> None:
+    assert "A report &lt;of&gt; one &amp; all" in html
+
+
+def test_the_kinds_of_figure_look_different_and_say_which_they_are(html: str) -> None:
+    for kind in Kind:
+        assert f'class="k {kind.value}"' in html
+        assert f".k.{kind.value}::before" in html
+    assert "not run: no such hardware" in html
+    assert 'class="mark"' in html
+
+
+def test_plots_follow_the_pages_colours(html: str) -> None:
+    svg = html[html.index("<svg") :]
+    assert "var(--s1)" in svg
+    assert "#0102" not in svg
+
+
+def test_boxes_are_drawn_in_the_pictures_own_pixels(html: str) -> None:
+    assert 'viewBox="0 0 64 48"' in html
+    assert 'x="5" y="6" width="25" height="34"' in html
+
+
+def test_points_beaten_on_both_axes_are_not_on_the_frontier() -> None:
+    points = [Point("a", 1, 5), Point("b", 2, 1), Point("c", 3, 4), Point("d", 2, 2)]
+    assert [p.name for p in efficient(points)] == ["a", "b"]
+
+
+def test_one_outlier_makes_the_time_axis_logarithmic() -> None:
+    drawings = draw(Latency("x", [Samples("s", [10.0] * 99 + [5000.0])]), key="k")
+    assert len(drawings) == 2
+    assert "p99" in drawings[0].svg
+
+
+def test_markdown_tells_the_kinds_apart_and_escapes_pipes(report: Report) -> None:
+    shown = text.markdown(report)
+    assert "**13.9 ms** (!)" in shown
+    assert "_23.444 ms_" in shown
+    assert "ƒ $2.5" in shown
+    assert "a\\|b" in shown
+    assert "here ★" in shown
+    assert "live: p50 11" in shown
+
+
+def test_the_terminal_shows_every_section_and_fits_a_pipe(report: Report) -> None:
+    console = Console(file=io.StringIO(), width=90, record=True)
+    text.show(report, console)
+    shown = console.export_text()
+    for word in ("71.8 frames/s", "weights are random", "dog 80%", "1 of 2", "break-even", "★"):
+        assert word in shown
+    assert max(len(line) for line in shown.splitlines()) <= 90
+
+
+def test_csv_holds_kind_samples_and_reason_of_every_cell(report: Report) -> None:
+    tables = [s for s in report.sections if isinstance(s, Table)]
+    rows = list(csv.DictReader(io.StringIO(text.csv_tables(tables))))
+    by_place = {(row["row"], row["column"]): row for row in rows}
+    assert by_place["here", "p50"]["samples"] == "9"
+    assert by_place["here", "p50"]["marks"] == "few-samples"
+    assert by_place["V100", "p50"]["value"] == "23.444"
+    assert by_place["V100", "p50"]["kind"] == "paper"
+    assert by_place["V100", "price"]["kind"] == "absent"
+
+
+def test_writing_makes_all_files_and_the_data_given_is_the_json(
+    report: Report, tmp_path: Path
+) -> None:
+    paths = write(report, tmp_path / "new")
+    assert sorted(paths) == ["csv", "html", "json", "md"]
+    sections = json.loads(paths["json"].read_text())["sections"]
+    assert [s["section"] for s in sections][:3] == ["headlines", "note", "pictures"]
+    own = Report(title="t", sections=[], data={"fps": 3})
+    assert json.loads(write(own, tmp_path, formats=["json"])["json"].read_text()) == {"fps": 3}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("x")
+    with pytest.raises(VisionstackError, match="could not be written"):
+        replace_file(blocked / "report.md", "x")
+
+
+def test_bytes_that_are_no_picture_are_refused() -> None:
+    bad = Report(
+        title="t", sections=[Pictures("p", [Picture(b"xx", "no", boxes=[Box("a", 1, 0, 0, 1, 1)])])]
+    )
+    with pytest.raises(ValueError, match="neither a PNG nor a JPEG"):
+        page.render(bad)
