@@ -1,0 +1,1 @@
+"""Does on this machine what EC2 and a Network Load Balancer would do for the deployed stacks."""
