@@ -47,7 +47,11 @@ class EnvironmentControl(Protocol):
     """What the proof needs beside the API."""
 
     def retire(self) -> None:
-        """End all warm environments, so that the next calls are cold."""
+        """Turn to environments that do not exist yet, so that the next calls are cold."""
+        ...
+
+    def restore(self) -> None:
+        """Undo what `retire` changed in the deployment."""
         ...
 
     def warm(self, target: int | None) -> dict[str, Any]:
@@ -56,27 +60,54 @@ class EnvironmentControl(Protocol):
 
 
 class DeployedEnvironments:
-    """The environments of a deployed classifier, by Lambda's API."""
+    """The environments behind a deployed classifier's alias, by Lambda's API.
+
+    Environments belong to a version, so `retire` publishes a further version that differs in its
+    description only, and points the alias at it; `restore` points it back and deletes those.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._lambda = deployment.client("lambda")
-        self._function = deployment.output(Stack.CLASSIFIER, Output.CLASSIFIER_FUNCTION)
+        outputs = deployment.outputs(Stack.CLASSIFIER)
+        self._function = outputs[Output.CLASSIFIER_FUNCTION]
+        self._alias = outputs[Output.CLASSIFIER_ALIAS]
         self._deployment = deployment
+        self._before: tuple[str, str] | None = None
+        self._published: list[str] = []
 
     def retire(self) -> None:
-        """Change the function's description and change it back: Lambda then starts afresh."""
+        """Raises `VisionstackError`."""
         from visionstack.deployment import translated
 
-        with translated("retire the function's environments"):
-            before = self._lambda.get_function_configuration(FunctionName=self._function)
-            description = before.get("Description", "")
-            for text in (f"{description} (retiring)".lstrip(), description):
-                self._lambda.update_function_configuration(
-                    FunctionName=self._function, Description=text
+        with translated("publish another version of the classifier"):
+            if self._before is None:
+                alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
+                function = self._lambda.get_function_configuration(FunctionName=self._function)
+                self._before = alias["FunctionVersion"], function.get("Description", "")
+            number = len(self._published) + 1
+            self._describe(f"{self._before[1]} (warm pool proof {number})")
+            version = self._lambda.publish_version(FunctionName=self._function)["Version"]
+            self._published.append(version)
+            self._lambda.get_waiter("published_version_active").wait(
+                FunctionName=self._function, Qualifier=version
+            )
+            self._point_at(version)
+
+    def restore(self) -> None:
+        """Raises `VisionstackError`; nothing is done when nothing was retired."""
+        from visionstack.deployment import translated
+
+        if self._before is None:
+            return
+        version, description = self._before
+        with translated("point the classifier's alias back"):
+            self._point_at(version)
+            self._describe(description)
+            while self._published:
+                self._lambda.delete_function(
+                    FunctionName=self._function, Qualifier=self._published.pop()
                 )
-                self._lambda.get_waiter("function_updated_v2").wait(
-                    FunctionName=self._function, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-                )
+        self._before = None
 
     def warm(self, target: int | None) -> dict[str, Any]:
         """Invoke the warmer function. Raises `VisionstackError` when it failed."""
@@ -93,6 +124,19 @@ class DeployedEnvironments:
                 remedy="Its log group has the details.",
             )
         return report
+
+    def _describe(self, description: str) -> None:
+        self._lambda.update_function_configuration(
+            FunctionName=self._function, Description=description
+        )
+        self._lambda.get_waiter("function_updated_v2").wait(
+            FunctionName=self._function, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+
+    def _point_at(self, version: str) -> None:
+        self._lambda.update_alias(
+            FunctionName=self._function, Name=self._alias, FunctionVersion=version
+        )
 
 
 def calls_at_once(client: ClassifierClient, picture: Path, *, calls: int) -> list[Classification]:
@@ -114,14 +158,17 @@ def prove_warm_pool(
     Raises:
         VisionstackError: a call or the warmer failed.
     """
-    progress(f"{target} calls at once, nothing warm")
-    environments.retire()
-    without = calls_at_once(client, picture, calls=target)
-    progress(f"warming {target} environments")
-    environments.retire()
-    report = environments.warm(target)
-    progress(f"{target} calls at once after the warmer")
-    warmed = calls_at_once(client, picture, calls=target)
+    try:
+        progress(f"{target} calls at once, nothing warm")
+        environments.retire()
+        without = calls_at_once(client, picture, calls=target)
+        progress(f"warming {target} environments")
+        environments.retire()
+        report = environments.warm(target)
+        progress(f"{target} calls at once after the warmer")
+        warmed = calls_at_once(client, picture, calls=target)
+    finally:
+        environments.restore()
     return WarmPoolProof(
         target=target,
         reached=report["reached"],
