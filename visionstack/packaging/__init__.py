@@ -1,1 +1,1 @@
-"""Packages for Lambda and the instance, built without Docker for a chosen Python and architecture."""
+"""Packages for Lambda and the instance, built from wheels, without Docker."""

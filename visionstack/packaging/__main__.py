@@ -1,4 +1,4 @@
-"""`python -m visionstack.packaging`: run by cdk before the app, with the context that cdk hands over."""
+"""`python -m visionstack.packaging`: run by cdk before the app, with its context."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,7 +92,8 @@ def ensure(what: Recipe, *, build_root: Path = paths.BUILD) -> Package:
         known = _read(record)
         if known.get("inputs") == key and folder.is_dir():
             return Package(what.target, folder, int(known["bytes"]), built=False)
-        with err.status(f"building {what.name} …"):
+        # cdk makes colours be forced, so whether somebody watches is asked of the stream itself.
+        with err.status(f"building {what.name} …") if sys.stderr.isatty() else nullcontext():
             size = _replace(folder, what, build_root=build_root)
         record.write_text(json.dumps({"inputs": key, "bytes": size}) + "\n")
     err.print(f"[dim]built {what.name}: {size / limits.MB:.1f} MB[/]")
@@ -116,12 +118,10 @@ def inputs_hash(what: Recipe) -> str:
 
 def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
     half = folder.with_name(f".{folder.name}.{os.getpid()}")
-    downloads = build_root / ".downloads" / what.name
     shutil.rmtree(half, ignore_errors=True)
-    shutil.rmtree(downloads, ignore_errors=True)
     half.mkdir(parents=True)
     try:
-        found = wheels.download(what, downloads)
+        found = wheels.fetch(what, build_root / ".wheels")
         _copy_code(what, half)
         if what.is_lambda:
             if what.target.variant == "s3-packages":
@@ -140,7 +140,6 @@ def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
         half.rename(folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
-        shutil.rmtree(downloads, ignore_errors=True)
     return size
 
 

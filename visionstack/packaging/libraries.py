@@ -1,4 +1,4 @@
-"""The libraries of `packaging=s3-packages`: one zip in S3 instead of wheels in the function's zip."""
+"""The libraries of `packaging=s3-packages`: one zip in S3, none in the function."""
 
 from __future__ import annotations
 

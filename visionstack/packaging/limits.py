@@ -15,7 +15,7 @@ MB: Final = 1_000_000
 UNZIPPED_BYTES: Final = 250 * 1024 * 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 250 MB unzipped."""
 UPLOAD_BYTES: Final = 50 * 1024 * 1024
-"""The same page: 50 MB zipped when uploaded directly. CDK uploads by S3, where it does not apply."""
+"""The same page: 50 MB zipped when uploaded directly; CDK uploads by S3, which has none."""
 LARGEST_SHOWN: Final = 8
 
 
@@ -38,7 +38,7 @@ def check_unzipped(folder: Path, *, name: str, limit: int = UNZIPPED_BYTES) -> i
         raise PackagingError(
             f"The Lambda package {name} is {total / MB:.1f} MB unzipped; Lambda takes "
             f"{limit / MB:.1f} MB. Its largest parts:\n{largest}",
-            remedy="Use -c packaging=s3-packages (libraries and model from S3), or a smaller model.",
+            remedy="Use -c packaging=s3-packages (libraries and model from S3), or less of them.",
         )
     return total
 

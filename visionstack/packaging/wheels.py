@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,14 +34,38 @@ def platform_tags(machine: str, *, glibc: int) -> list[str]:
     return [*modern, *(f"{tag}_{machine}" for tag in old)]
 
 
-def download(recipe: Recipe, into: Path) -> list[Path]:
-    """Fetch the wheels of a recipe's requirements and of what they need.
+def fetch(recipe: Recipe, cache: Path) -> list[Path]:
+    """The wheels of a recipe's requirements and of what they need, from `cache` when it has them.
 
-    PackagingError names the target and what pip could not find.
+    So a change of code alone asks no package index. PackagingError names the target and what pip
+    could not find.
     """
-    into.mkdir(parents=True, exist_ok=True)
     if not any(_wanted(file) for file in recipe.requirements):
         return []
+    folder = cache / f"{recipe.name}-{_resolution_key(recipe)[:16]}"
+    if not folder.is_dir():
+        half = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(half, ignore_errors=True)
+        try:
+            _download(recipe, half)
+            for old in cache.glob(f"{recipe.name}-*"):
+                shutil.rmtree(old)
+            half.rename(folder)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+    return sorted(folder.glob("*.whl"))
+
+
+def _resolution_key(recipe: Recipe) -> str:
+    """What decides which wheels pip takes."""
+    digest = hashlib.sha256(f"{recipe.target} {recipe.glibc}".encode())
+    for file in (CONSTRAINTS, *recipe.requirements):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _download(recipe: Recipe, into: Path) -> None:
+    into.mkdir(parents=True)
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--only-binary=:all:", "--implementation", "cp"),
@@ -60,10 +86,8 @@ def download(recipe: Recipe, into: Path) -> list[Path]:
         raise PackagingError(
             f"pip found no wheels for {recipe.name} (Python {recipe.target.python}, "
             f"{recipe.target.arch}, glibc 2.{recipe.glibc}):\n{told}",
-            remedy="Is the package index reachable? Does every requirement have a wheel for it? "
-            f"See {', '.join(str(one.relative_to(paths.CHECKOUT)) for one in recipe.requirements)}.",
+            remedy="Is the package index reachable? Does every requirement have a wheel for it?",
         )
-    return sorted(into.glob("*.whl"))
 
 
 def unpack(wheels: Sequence[Path], into: Path) -> None:
