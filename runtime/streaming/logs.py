@@ -1,0 +1,24 @@
+"""Structured logs: a line of JSON an event, on stderr, without picture contents or tokens."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+
+def configure(level: str) -> None:
+    """For a deployed server; a program that embeds one has its own ideas."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Refused handshakes are the server's ordinary day, not an error of it.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)

@@ -1,0 +1,166 @@
+"""The models that a server serves: where they come from, and going over to a new version.
+
+A new version is loaded and warmed beside the old one and then takes its place between two frames;
+frames that arrived before are still answered by the version that was current then. A version that
+cannot be loaded is refused, and the old one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.inference.errors import InferenceError
+from runtime.streaming.documents import ModelOffer
+from runtime.streaming.errors import ModelUnavailableError
+
+log = logging.getLogger(__name__)
+
+
+class FoundObject(Protocol):
+    """A detection as the detector gives it."""
+
+    @property
+    def class_id(self) -> int: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def box(self) -> tuple[float, float, float, float]: ...
+
+
+class DetectorStages(Protocol):
+    """The part of `runtime.inference.detector.Detector` that the pipeline uses."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> Any: ...
+    def infer(self, batch: Sequence[Any]) -> Sequence[Any]: ...
+    def finish(
+        self, raw: Any, prepared: Any, *, confidence: float, iou: float
+    ) -> Sequence[FoundObject]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """One version of one model, loaded."""
+
+    offer: ModelOffer
+    detector: DetectorStages
+    max_batch: int = 1
+    revision: int = 0
+
+
+class ModelSource(Protocol):
+    """Where models come from. Both methods may take seconds and are called off the event loop."""
+
+    def current_version(self, name: str) -> str:
+        """The version to serve. Raises ModelUnavailableError."""
+        ...
+
+    def load(self, name: str, version: str) -> Served:
+        """Raises ModelUnavailableError, whatever went wrong: damaged, disk full, no such engine."""
+        ...
+
+
+@dataclass(eq=False)
+class ModelHost:
+    """One name in the handshake; which version answers may change while it is served."""
+
+    current: Served
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.current.offer.name
+
+    def replace(self, served: Served) -> None:
+        with self._lock:
+            self.current = Served(
+                served.offer, served.detector, served.max_batch, self.current.revision + 1
+            )
+
+
+class ArtifactSource:
+    """Model artifacts in a folder, pulled there from S3 first when a bucket is given."""
+
+    def __init__(
+        self, *, folder: Path, engine: str, bucket: str | None = None, max_batch: int | None = None
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._bucket = bucket
+        self._max_batch = max_batch
+
+    def current_version(self, name: str) -> str:
+        try:
+            if self._bucket is not None:
+                return str(self._store().current_version(name))
+            return (self._folder / name / "current").read_text("utf-8").strip()
+        except OSError as error:
+            raise ModelUnavailableError(
+                f"There is no model {name} in {self._folder} ({error.strerror}); "
+                f"build it with `visionstack models build {name}`."
+            ) from error
+        except InferenceError as error:
+            raise ModelUnavailableError(str(error)) from error
+
+    def load(self, name: str, version: str) -> Served:
+        from runtime.inference.detector import Detector
+
+        try:
+            if self._bucket is not None:
+                source: Any = self._store().pull(name, self._folder, version=version)
+            else:
+                source = self._folder / name / version
+            detector = Detector.load(source, engine=self._engine)
+            served = _served(detector, version=version, max_batch=self._max_batch)
+            warm(served)
+        except InferenceError as error:
+            raise ModelUnavailableError(str(error)) from error
+        except OSError as error:
+            raise ModelUnavailableError(
+                f"{name} {version} could not be brought to {self._folder}: {error}."
+            ) from error
+        return served
+
+    def _store(self) -> Any:
+        import boto3
+
+        from runtime.inference.store import ModelStore
+
+        if self._bucket is None:
+            raise ModelUnavailableError("No bucket is set.")
+        client: Any = boto3.client("s3")
+        return ModelStore(client, self._bucket)
+
+
+def warm(served: Served) -> None:
+    """Run one picture of each batch size through, so that no stream pays for a first time."""
+    detector = served.detector
+    prepared = detector.prepare(np.zeros((480, 640, 3), np.uint8))
+    for size in range(1, served.max_batch + 1):
+        raw = detector.infer([prepared] * size)
+        detector.finish(raw[0], prepared, confidence=0.5, iou=0.5)
+
+
+def _served(detector: Any, *, version: str, max_batch: int | None) -> Served:
+    manifest, engine = detector.manifest, detector.engine
+    offer = ModelOffer(
+        name=manifest.name,
+        version=version,
+        weights_trained=manifest.weights.trained,
+        weights=manifest.weights.description,
+        engine=engine.name,
+        precision=engine.precision,
+        device=engine.device,
+        labels=detector.labels,
+    )
+    if max_batch is None:
+        # A GPU gains from batches; on a CPU one picture already takes every core.
+        max_batch = 8 if engine.name == "torch" else 1
+    return Served(offer, detector, max_batch)

@@ -1,0 +1,63 @@
+"""A frame's bytes to pixels, within the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.inference.errors import PictureError, TooManyPixelsError
+from runtime.inference.pictures import PictureLimits, decode_bgr
+from runtime.streaming.errors import FrameError, FrameErrorCode
+from runtime.streaming.messages import Encoding, Frame
+
+if TYPE_CHECKING:
+    from runtime.streaming.session import Session
+
+_MAGIC = {Encoding.JPEG: (b"\xff\xd8",), Encoding.PNG: (b"\x89PNG",), Encoding.WEBP: (b"RIFF",)}
+_LONGEST_SIDE = 65_535
+"""Width and height are 16-bit numbers in a result."""
+
+
+def decode_frame(frame: Frame, *, session: Session, pixels: int) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3), blue first. Raises FrameError."""
+    match frame.encoding:
+        case Encoding.BGR:
+            return _raw(frame, pixels=pixels)
+        case Encoding.H264:
+            raise FrameError(FrameErrorCode.UNSUPPORTED_ENCODING, "H.264 is not served here.")
+        case _:
+            return _picture(frame, pixels=pixels)
+
+
+def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+    width, height = frame.width, frame.height
+    if width * height > pixels:
+        raise FrameError(
+            FrameErrorCode.TOO_MANY_PIXELS, f"{width} x {height} where {pixels:,} are allowed."
+        )
+    if not width * height or len(frame.payload) != width * height * 3:
+        raise FrameError(
+            FrameErrorCode.SIZE_MISMATCH,
+            f"{len(frame.payload):,} bytes are not {width} x {height} pixels of 3 bytes.",
+        )
+    return np.frombuffer(frame.payload, np.uint8).reshape(height, width, 3)
+
+
+def _picture(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+    if not frame.payload.startswith(_MAGIC[frame.encoding]):
+        raise FrameError(
+            FrameErrorCode.UNDECODABLE, f"The frame is not {frame.encoding.name}, as it says."
+        )
+    try:
+        image = decode_bgr(frame.payload, limits=PictureLimits(pixels=pixels))
+    except TooManyPixelsError as error:
+        raise FrameError(FrameErrorCode.TOO_MANY_PIXELS, error.message) from error
+    except PictureError as error:
+        raise FrameError(FrameErrorCode.UNDECODABLE, error.message) from error
+    if max(image.shape[:2]) > _LONGEST_SIDE:
+        raise FrameError(
+            FrameErrorCode.TOO_MANY_PIXELS, f"A side is longer than {_LONGEST_SIDE} pixels."
+        )
+    return image

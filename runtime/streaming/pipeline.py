@@ -1,0 +1,205 @@
+"""Threads that decode, infer and finish frames, whichever the scheduler says is next.
+
+All threads are alike: one that has decoded a frame goes on to infer it itself when the engine is
+free, so that a single frame in flight crosses threads only twice (in from the event loop and back),
+while with several frames one thread keeps the engine busy and the others decode and finish.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runtime.inference.errors import InferenceError
+from runtime.streaming.clock import now_us
+from runtime.streaming.errors import FrameError, FrameErrorCode
+from runtime.streaming.messages import Detection
+from runtime.streaming.pictures import decode_frame
+from runtime.streaming.scheduler import Decode, Finish, Infer, Job, Scheduler
+from runtime.streaming.session import Session
+from runtime.streaming.work import Found, Predicted, Unchanged, Work
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Is told what the engines did; called from the pipeline's threads."""
+
+    def batch_inferred(self, *, model: str, frames: int, microseconds: int) -> None: ...
+
+
+class Pipeline:
+    """`settled` is called with finished frames, from any of the threads."""
+
+    def __init__(
+        self,
+        *,
+        settled: Callable[[Sequence[Work]], None],
+        observer: Observer,
+        frame_pixels: int,
+        threads: int,
+        max_delay_us: int = 0,
+    ) -> None:
+        self._settled = settled
+        self._observer = observer
+        self._frame_pixels = frame_pixels
+        self._scheduler = Scheduler(max_delay=max_delay_us)
+        self._wake = threading.Condition()
+        self._idle = 0
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"pipeline-{number}", daemon=True)
+            for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads after what they are doing now; frames that wait are forgotten."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def frames_waiting(self) -> int:
+        return self._scheduler.frames_waiting
+
+    def submit(self, work: Work) -> Sequence[Work]:
+        """Take a frame. Returns frames that it made obsolete, with their outcome."""
+        with self._wake:
+            dropped = self._scheduler.submit(work)
+            if self._idle:
+                self._wake.notify()
+        return dropped
+
+    def cancel(self, session: Session) -> Sequence[Work]:
+        """Forget the waiting frames of a stream that has ended, and return them."""
+        with self._wake:
+            return self._scheduler.cancel(session)
+
+    def _run(self) -> None:
+        settled: Sequence[Work] = ()
+        while True:
+            if settled:
+                # Answers leave before the next job begins.
+                self._settled(settled)
+            with self._wake:
+                job = self._next()
+            if job is None:
+                return
+            self._work_on(job)
+            with self._wake:
+                settled = self._note(job)
+
+    def _note(self, job: Job) -> Sequence[Work]:
+        """The job is done. Returns the frames that have their outcome now."""
+        match job:
+            case Decode(work):
+                return self._scheduler.decoded(work)
+            case Infer():
+                return self._scheduler.inferred(job)
+            case Finish(work):
+                return (work,)
+
+    def _next(self) -> Job | None:
+        """Wait for a job; None when the pipeline stops. Called with the lock held."""
+        while not self._stopping:
+            job, deadline = self._scheduler.next(now_us())
+            if job is not None:
+                if self._idle and self._scheduler.runnable:
+                    self._wake.notify()
+                return job
+            self._idle += 1
+            timeout = None if deadline is None else max(0, deadline - now_us()) / 1e6
+            self._wake.wait(timeout)
+            self._idle -= 1
+        return None
+
+    def _work_on(self, job: Job) -> None:
+        match job:
+            case Decode(work):
+                _guarded(self._decode, work)
+            case Infer():
+                self._infer(job)
+            case Finish(work):
+                _guarded(_finish, work)
+
+    def _decode(self, work: Work) -> None:
+        began = now_us()
+        session = work.session
+        key = session.next_is_key()
+        if key or session.video is not None:
+            image = decode_frame(work.frame, session=session, pixels=self._frame_pixels)
+            work.height, work.width = image.shape[:2]
+            session.size = (work.width, work.height)
+            if not key:
+                work.outcome = Predicted()
+            elif session.gate is not None and session.gate.unchanged(image):
+                work.outcome = Unchanged()
+            else:
+                work.prepared = work.served.detector.prepare(image)
+        else:
+            work.width, work.height = session.size
+            work.outcome = Predicted()
+        work.ready_at = now_us()
+        work.decode = work.ready_at - began
+
+    def _infer(self, job: Infer) -> None:
+        began = now_us()
+        try:
+            raw = job.served.detector.infer([work.prepared for work in job.batch])
+        except Exception as error:
+            self._infer_singly(job, error)
+            return
+        took = now_us() - began
+        for work, one in zip(job.batch, raw, strict=True):
+            work.raw = one
+            work.inference = took
+            work.batch = len(job.batch)
+        self._observer.batch_inferred(
+            model=job.served.offer.name, frames=len(job.batch), microseconds=took
+        )
+
+    def _infer_singly(self, job: Infer, error: Exception) -> None:
+        """The batch failed: find the frames that made it fail, so that the others get answers."""
+        if len(job.batch) == 1:
+            _fail(job.batch[0], error)
+            return
+        for work in job.batch:
+            self._infer(Infer(job.served, (work,)))
+
+
+def _finish(work: Work) -> None:
+    began = now_us()
+    options = work.session.options
+    found = work.served.detector.finish(
+        work.raw, work.prepared, confidence=options.confidence, iou=options.iou
+    )
+    work.outcome = Found(tuple(Detection(d.class_id, d.confidence, d.box) for d in found))
+    work.prepared = work.raw = None
+    work.post = now_us() - began
+
+
+def _guarded(step: Callable[[Work], None], work: Work) -> None:
+    """One bad frame must not end a thread that others depend on."""
+    try:
+        step(work)
+    except FrameError as error:
+        work.outcome = error
+    except Exception as error:
+        _fail(work, error)
+
+
+def _fail(work: Work, error: Exception) -> None:
+    log.warning(
+        "a frame failed", extra={"frame": work.frame.sequence, "error": repr(error)}, exc_info=error
+    )
+    reason = str(error) if isinstance(error, InferenceError) else type(error).__name__
+    work.outcome = FrameError(FrameErrorCode.ENGINE_FAILED, f"The engine failed: {reason}")
+    work.prepared = work.raw = None

@@ -1,0 +1,199 @@
+"""What to do next: pure decisions about batching, fairness and dropping, without threads or clocks.
+
+A frame waits to be decoded, is decoded, is ready, is inferred in a batch, is finished. Streams take
+turns wherever frames wait, so that a stream with many frames has no more than its share. Engines
+come first (they are what is paid for), then finishing (nearly done), then decoding.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.streaming.errors import DropReason
+from runtime.streaming.work import Work
+
+if TYPE_CHECKING:
+    from runtime.streaming.models import ModelHost, Served
+    from runtime.streaming.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    served: Served
+    batch: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    work: Work
+
+
+Job = Decode | Infer | Finish
+
+
+class _Turns:
+    """Frames by stream; streams take turns."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[Session, deque[Work]] = OrderedDict()
+        self.count = 0
+
+    def push(self, work: Work) -> None:
+        self._queues.setdefault(work.session, deque()).append(work)
+        self.count += 1
+
+    def first(self, session: Session) -> Work:
+        return self._queues[session][0]
+
+    def drop(self, session: Session) -> list[Work]:
+        """Take all frames of a stream out."""
+        dropped = list(self._queues.pop(session, ()))
+        self.count -= len(dropped)
+        return dropped
+
+    def sessions(self) -> list[Session]:
+        """In the order of their turns."""
+        return list(self._queues)
+
+    def pop(self, session: Session) -> Work:
+        queue = self._queues[session]
+        work = queue.popleft()
+        self.count -= 1
+        if queue:
+            self._queues.move_to_end(session)
+        else:
+            del self._queues[session]
+        return work
+
+    def oldest_ready(self) -> int:
+        return min(queue[0].ready_at for queue in self._queues.values())
+
+
+class _Lane:
+    """Frames of one model between decoding and finishing."""
+
+    def __init__(self) -> None:
+        self.ready = _Turns()
+        self.coming = 0
+        """Frames being decoded for this model."""
+        self.busy = False
+
+
+class Scheduler:
+    """Not thread-safe: `pipeline` holds a lock around it.
+
+    `max_delay` (microseconds): a batch that is not full waits this long for frames that are being
+    decoded already.
+    """
+
+    def __init__(self, *, max_delay: int = 0) -> None:
+        self._max_delay = max_delay
+        self._waiting = _Turns()
+        self._decoding: set[Session] = set()
+        self._lanes: dict[ModelHost, _Lane] = {}
+        self._finishing: deque[Work] = deque()
+
+    @property
+    def frames_waiting(self) -> int:
+        """Frames that nobody works on."""
+        return self._waiting.count + sum(lane.ready.count for lane in self._lanes.values())
+
+    @property
+    def runnable(self) -> bool:
+        """Whether another thread might find something to do."""
+        return bool(
+            self._finishing
+            or self._waiting.count
+            or any(lane.ready.count and not lane.busy for lane in self._lanes.values())
+        )
+
+    def submit(self, work: Work) -> list[Work]:
+        """A frame has arrived. Returns the frames of a live stream that it makes obsolete."""
+        dropped = self._waiting.drop(work.session) if work.session.newest_waits else []
+        self._waiting.push(work)
+        return _settle_dropped(dropped)
+
+    def decoded(self, work: Work) -> list[Work]:
+        """Decoding ended. Returns frames that are settled by it: dropped, or the frame itself when
+        it has its outcome already (an error, or nothing changed)."""
+        lane = self._lane(work.session.host)
+        lane.coming -= 1
+        self._decoding.discard(work.session)
+        if work.outcome is not None:
+            return [work]
+        dropped = lane.ready.drop(work.session) if work.session.newest_ready else []
+        lane.ready.push(work)
+        return _settle_dropped(dropped)
+
+    def inferred(self, job: Infer) -> list[Work]:
+        """The engine is done with the batch. Returns the frames that failed."""
+        self._lane(job.batch[0].session.host).busy = False
+        failed = [work for work in job.batch if work.outcome is not None]
+        self._finishing.extend(work for work in job.batch if work.outcome is None)
+        return failed
+
+    def cancel(self, session: Session) -> list[Work]:
+        """The stream has ended: forget its frames that wait, and return them."""
+        lanes = [lane.ready for lane in self._lanes.values()]
+        return [work for turns in (self._waiting, *lanes) for work in turns.drop(session)]
+
+    def next(self, now: int) -> tuple[Job | None, int | None]:
+        """A job, or None and the time at which to ask again (None: when something happens)."""
+        deadline: int | None = None
+        for lane in self._lanes.values():
+            if lane.busy or not lane.ready.count:
+                continue
+            batch, due = self._batch(lane, now)
+            if batch is not None:
+                return batch, None
+            deadline = due if deadline is None or due is None else min(deadline, due)
+        if self._finishing:
+            return Finish(self._finishing.popleft()), None
+        return self._decode(), deadline
+
+    def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
+        served = lane.ready.first(lane.ready.sessions()[0]).served
+        due = lane.ready.oldest_ready() + self._max_delay
+        if lane.ready.count < served.max_batch and lane.coming and now < due:
+            return None, due
+        batch: list[Work] = []
+        while len(batch) < served.max_batch:
+            # A newer version of the model starts a batch of its own.
+            turns = lane.ready.sessions()
+            turn = next((s for s in turns if lane.ready.first(s).served is served), None)
+            if turn is None:
+                break
+            batch.append(lane.ready.pop(turn))
+        lane.busy = True
+        return Infer(served, tuple(batch)), None
+
+    def _decode(self) -> Decode | None:
+        for session in self._waiting.sessions():
+            if session.serial and session in self._decoding:
+                continue
+            host = session.host
+            lane = self._lane(host)
+            # Decoded pictures are large: no more of them than the engine will soon take.
+            if lane.ready.count + lane.coming >= 2 * host.current.max_batch:
+                continue
+            work = self._waiting.pop(session)
+            lane.coming += 1
+            self._decoding.add(session)
+            return Decode(work)
+        return None
+
+    def _lane(self, host: ModelHost) -> _Lane:
+        return self._lanes.setdefault(host, _Lane())
+
+
+def _settle_dropped(dropped: list[Work]) -> list[Work]:
+    for work in dropped:
+        work.outcome = DropReason.NEWER_FRAME
+    return dropped

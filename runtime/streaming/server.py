@@ -1,0 +1,230 @@
+"""The streaming server: composed, started, drained and stopped here, in that order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+
+from websockets.asyncio.server import Server as WebSocketServer
+from websockets.asyncio.server import ServerConnection as WebSocket
+from websockets.asyncio.server import serve as serve_websockets
+
+from runtime.streaming import aws
+from runtime.streaming.certificate import Certificate
+from runtime.streaming.errors import SettingsError
+from runtime.streaming.hub import Hub, Settled, Submitter
+from runtime.streaming.metrics import Metrics
+from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource
+from runtime.streaming.pipeline import Pipeline
+from runtime.streaming.reload import watch_models
+from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.tcp import TcpLink
+from runtime.streaming.websocket import HttpPages, WebSocketLink
+from runtime.streaming.work import Work
+
+log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 0.25
+_THREAD_SWITCH_SECONDS = 0.0005
+"""The event loop waits this long at most for a thread that computes in Python (default 5 ms)."""
+
+
+class Server:
+    """One streaming server. `await start()`, later `await drain(reason)`, `await stop()`."""
+
+    def __init__(self, settings: Settings, *, source: ModelSource | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.fingerprint: str | None = None
+        self.port = self.http_port = 0
+        """Where it listens, once started (a port of 0 in the settings takes a free one)."""
+        self._source = source or ArtifactSource(
+            folder=settings.models_folder,
+            engine=settings.engine,
+            bucket=settings.bucket,
+            max_batch=settings.max_batch,
+        )
+        self.hosts: dict[str, ModelHost] = {}
+        self.hub: Hub | None = None
+        self._pipeline: Pipeline | None = None
+        self._listeners: list[asyncio.Server | WebSocketServer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns when frames are taken. Raises SettingsError and ModelUnavailableError."""
+        settings = self.settings
+        token = await self._token()
+        tls = await self._prepare_tls(token)
+        for name in settings.models:
+            version = await asyncio.to_thread(self._source.current_version, name)
+            served = await asyncio.to_thread(self._source.load, name, version)
+            self.hosts[name] = ModelHost(served)
+            log.info("model loaded", extra={"model": name, "version": version})
+        sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
+        self.hub = Hub(
+            token=token,
+            hosts=self.hosts,
+            limits=settings.limits,
+            metrics=self.metrics,
+            pipeline=self._make_pipeline,
+        )
+        await self._listen(self.hub, tls)
+        self._tasks = [
+            asyncio.create_task(self._check_times(self.hub)),
+            asyncio.create_task(
+                watch_models(
+                    self.hosts, self._source, every=settings.reload_seconds, metrics=self.metrics
+                )
+            ),
+        ]
+        log.info("listening", extra={"port": self.port, "http_port": self.http_port})
+
+    async def drain(self, reason: str) -> None:
+        """Take no new streams, ask clients to move on, answer what is under way.
+
+        Returns when every client has left or `drain_seconds` are over.
+        """
+        hub = self._hub()
+        hub.draining = reason
+        deadline = time.monotonic() + self.settings.limits.drain_seconds
+        for peer in hub.peers:
+            peer.go_away(deadline_seconds=self.settings.limits.drain_seconds, reason=reason)
+        log.info("draining", extra={"reason": reason, "connections": len(hub.peers)})
+        while hub.peers and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Close what is still open and end the threads."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for listener in self._listeners:
+            listener.close()
+        if self.hub is not None:
+            self.hub.close_all()
+            # One turn of the loop lets the closes leave.
+            await asyncio.sleep(0)
+        for listener in self._listeners:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(listener.wait_closed(), timeout=2)
+        if self._pipeline is not None:
+            await asyncio.to_thread(self._pipeline.stop)
+        log.info("stopped")
+
+    async def _token(self) -> str:
+        if self.settings.token is not None:
+            return self.settings.token
+        return await asyncio.to_thread(aws.fetch_token, str(self.settings.token_secret))
+
+    async def _prepare_tls(self, token: str) -> ssl.SSLContext | None:
+        if self.settings.tls is not Tls.SELF_SIGNED:
+            return None
+        certificate = Certificate.from_token(token)
+        self.fingerprint = certificate.fingerprint
+        if self.settings.fingerprint_parameter is not None:
+            await asyncio.to_thread(
+                aws.publish_fingerprint,
+                self.settings.fingerprint_parameter,
+                certificate.fingerprint,
+            )
+        return certificate.server_context()
+
+    async def _listen(self, hub: Hub, tls: ssl.SSLContext | None) -> None:
+        settings, limits = self.settings, self.settings.limits
+        loop = asyncio.get_running_loop()
+        try:
+            tcp = await loop.create_server(
+                functools.partial(TcpLink, hub),
+                settings.host,
+                settings.port,
+                ssl=tls,
+                backlog=limits.connections,
+                ssl_handshake_timeout=None if tls is None else limits.handshake_seconds,
+            )
+            self._listeners.append(tcp)
+
+            async def upgraded(socket: WebSocket) -> None:
+                await WebSocketLink(hub, socket).run()
+
+            web = await serve_websockets(
+                upgraded,
+                settings.host,
+                settings.http_port,
+                ssl=tls,
+                process_request=HttpPages(
+                    healthz=self._healthz, readyz=self._readyz, metrics=self._metrics_page
+                ),
+                max_size=limits.message_bytes,
+                max_queue=2,
+                compression=None,
+                open_timeout=limits.handshake_seconds,
+                write_limit=limits.unsent_bytes,
+            )
+            self._listeners.append(web)
+        except OSError as error:
+            raise SettingsError(
+                f"The server cannot listen on {settings.host}, ports {settings.port} and "
+                f"{settings.http_port}: {error.strerror or error}."
+            ) from error
+        self.port = tcp.sockets[0].getsockname()[1]
+        self.http_port = next(iter(web.sockets)).getsockname()[1]
+
+    def _make_pipeline(self, settled: Settled) -> Submitter:
+        loop = asyncio.get_running_loop()
+
+        def from_thread(works: Sequence[Work]) -> None:
+            # The loop may be closed already while the last frames are finished.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settled, works)
+
+        self._pipeline = Pipeline(
+            settled=from_thread,
+            observer=self.metrics,
+            frame_pixels=self.settings.limits.frame_pixels,
+            threads=self.settings.threads,
+            max_delay_us=int(self.settings.max_delay_ms * 1000),
+        )
+        self._pipeline.start()
+        return self._pipeline
+
+    async def _check_times(self, hub: Hub) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            now = time.monotonic()
+            for peer in hub.peers:
+                peer.check_times(now)
+            hub.expire()
+
+    def _hub(self) -> Hub:
+        if self.hub is None:
+            raise SettingsError("The server has not been started.")
+        return self.hub
+
+    def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
+        models = {
+            name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
+            for name, host in self.hosts.items()
+        }
+        document = {"status": "alive", "models": models}
+        return HTTPStatus.OK, "application/json", json.dumps(document).encode() + b"\n"
+
+    def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
+        reason = self._hub().draining
+        if reason is not None:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()
+        return HTTPStatus.OK, "text/plain", b"ready\n"
+
+    def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:
+        if self._pipeline is not None:
+            self.metrics.waiting.set(self._pipeline.frames_waiting)
+        return HTTPStatus.OK, self.metrics.content_type, self.metrics.exposition()

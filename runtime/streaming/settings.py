@@ -1,0 +1,114 @@
+"""The server's settings, read once at the entry point."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+
+from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, Env
+from runtime.streaming.errors import SettingsError
+from runtime.streaming.limits import Limits
+
+
+class Tls(StrEnum):
+    SELF_SIGNED = "self-signed"
+    LOAD_BALANCER = "load-balancer"
+    """The load balancer ends TLS; between it and here it is plain."""
+    OFF = "off"
+    """On loopback only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a server needs to know."""
+
+    models: tuple[str, ...]
+    models_folder: Path
+    engine: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = STREAM_PORT
+    http_port: int = STREAM_HTTP_PORT
+    tls: Tls = Tls.SELF_SIGNED
+    token: str | None = field(default=None, repr=False)
+    """The token itself, for a server on the desk; a deployed one names its secret instead."""
+    token_secret: str | None = None
+    fingerprint_parameter: str | None = None
+    bucket: str | None = None
+    prefix: str = "visionstack"
+    log_level: str = "INFO"
+    limits: Limits = field(default_factory=Limits)
+    max_batch: int | None = None
+    """None: by the engine."""
+    max_delay_ms: float = 2.0
+    """How long a batch that is not full waits for frames that are being decoded."""
+    threads: int = field(default_factory=lambda: max(2, min(8, os.cpu_count() or 2)))
+    reload_seconds: float = 30.0
+    """How often a new version of a model is looked for; 0 for never."""
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise SettingsError(f"{Env.MODEL} names no model.")
+        if self.tls is Tls.OFF and not is_loopback(self.host):
+            raise SettingsError(
+                f"Without TLS the server listens on loopback only, not on {self.host}."
+            )
+        if (self.token is None) == (self.token_secret is None):
+            raise SettingsError(f"{Env.STREAM_TOKEN_SECRET} must name the token's secret.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises SettingsError, which names the variable."""
+        root = Path(environ.get(Env.ROOT) or "/opt/visionstack")
+        folder = environ.get(Env.MODELS_FOLDER)
+        return cls(
+            models=tuple(name for name in _get(environ, Env.MODEL).split(",") if name),
+            models_folder=Path(folder) if folder else root / "models",
+            engine=environ.get(Env.ENGINE) or "auto",
+            host=environ.get(Env.STREAM_HOST) or "127.0.0.1",
+            port=_port(environ, Env.STREAM_PORT, STREAM_PORT),
+            http_port=_port(environ, Env.STREAM_HTTP_PORT, STREAM_HTTP_PORT),
+            tls=_tls(environ),
+            token_secret=_get(environ, Env.STREAM_TOKEN_SECRET),
+            fingerprint_parameter=environ.get(Env.STREAM_FINGERPRINT_PARAMETER) or None,
+            bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,
+            prefix=environ.get(Env.PREFIX) or "visionstack",
+            log_level=(environ.get(Env.LOG_LEVEL) or "INFO").upper(),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing but this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _get(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"The environment variable {name} is not set.")
+    return value
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or not 0 <= int(text) <= 65_535:
+        raise SettingsError(f"{name} is {text!r}, a port is a number from 0 to 65535.")
+    return int(text)
+
+
+def _tls(environ: Mapping[str, str]) -> Tls:
+    text = environ.get(Env.STREAM_TLS) or Tls.SELF_SIGNED
+    try:
+        return Tls(text)
+    except ValueError:
+        raise SettingsError(
+            f"{Env.STREAM_TLS} is {text!r}, allowed are {', '.join(Tls)}."
+        ) from None

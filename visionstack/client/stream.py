@@ -1,0 +1,182 @@
+"""The streaming client for ordinary programs: `AsyncStreamClient` on a thread of its own.
+
+with StreamClient(endpoint, policy="lossless") as client:
+    print(client.hello.model)
+    for answer in client.stream(pictures):
+        ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from visionstack.client.stream_async import AsyncStreamClient, Patience, Policy
+from visionstack.client.stream_errors import StreamError
+from visionstack.client.stream_pictures import (
+    ArrayEncoding,
+    EncodedPicture,
+    Picture,
+    encode_picture,
+)
+from visionstack.client.stream_types import (
+    Answer,
+    EndpointLike,
+    ServerHello,
+    StreamCounts,
+    StreamResult,
+)
+
+T = TypeVar("T")
+
+
+class StreamClient:
+    """As `AsyncStreamClient`, whose arguments it takes; its methods block."""
+
+    def __init__(
+        self,
+        endpoint: EndpointLike | Sequence[EndpointLike],
+        *,
+        policy: Policy = "live",
+        model: str | None = None,
+        confidence: float = 0.3,
+        iou: float = 0.45,
+        gate: float = 0.0,
+        track: bool = False,
+        key_interval: int = 1,
+        in_flight: int | None = None,
+        encoding: ArrayEncoding = "jpeg",
+        quality: int = 90,
+        patience: Patience | None = None,
+    ) -> None:
+        self._encoding = encoding
+        self._quality = quality
+        self._client = AsyncStreamClient(
+            endpoint,
+            policy=policy,
+            model=model,
+            confidence=confidence,
+            iou=iou,
+            gate=gate,
+            track=track,
+            key_interval=key_interval,
+            in_flight=in_flight,
+            encoding=encoding,
+            quality=quality,
+            patience=patience,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="stream-client", daemon=True
+        )
+
+    @property
+    def hello(self) -> ServerHello:
+        """What serves the stream: model, version, engine, precision, weights trained or random."""
+        return self._client.hello
+
+    @property
+    def counts(self) -> StreamCounts:
+        """Frames submitted, answered and dropped so far."""
+        return self._client.counts
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._call(self._client.connect())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream; frames without an answer are given up."""
+        if self._thread.is_alive():
+            self._call(self._client.close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        if not self._loop.is_closed():
+            self._loop.close()
+
+    def send(self, picture: Picture, *, captured: int | None = None, context: Any = None) -> int:
+        """Send a picture; returns its sequence number. Waits only in lossless policy."""
+        return self._call(
+            self._client.send(self._encode(picture), captured=captured, context=context)
+        )
+
+    def answer(self) -> Answer:
+        """The next answer; waits for it."""
+        return self._call(self._client.answer())
+
+    def detect(self, picture: Picture) -> StreamResult:
+        """Send one picture and wait for its result. Raises FrameRefusedError."""
+        return self._call(self._client.detect(self._encode(picture)))
+
+    def stream(self, pictures: Iterable[Picture | tuple[Picture, Any]]) -> Iterator[Answer]:
+        """Send all pictures while giving back answers, until each has one.
+
+        A picture may come as (picture, context): the context is in its answer. The pictures are
+        taken on a thread of their own, so that a slow source does not hold up the answers.
+        """
+        answers: queue.Queue[Answer | BaseException | None] = queue.Queue()
+        stop = threading.Event()
+        sent = threading.Event()
+
+        def send_all() -> None:
+            try:
+                for picture in pictures:
+                    if stop.is_set():
+                        return
+                    if isinstance(picture, tuple):
+                        self.send(picture[0], context=picture[1])
+                    else:
+                        self.send(picture)
+            except BaseException as error:
+                answers.put(error)
+            finally:
+                sent.set()
+                self._loop.call_soon_threadsafe(self._client.notify)
+
+        sender = threading.Thread(target=send_all, name="stream-sender", daemon=True)
+        receiver = asyncio.run_coroutine_threadsafe(self._collect(answers, sent=sent), self._loop)
+        sender.start()
+        try:
+            while (answer := answers.get()) is not None:
+                if isinstance(answer, BaseException):
+                    raise answer
+                yield answer
+        finally:
+            stop.set()
+            receiver.cancel()
+            sender.join(timeout=5)
+
+    async def _collect(
+        self, answers: queue.Queue[Answer | BaseException | None], *, sent: threading.Event
+    ) -> None:
+        try:
+            async for answer in self._client.until(sent.is_set):
+                answers.put(answer)
+            answers.put(None)
+        except StreamError as error:
+            answers.put(error)
+
+    def _encode(self, picture: Picture) -> EncodedPicture:
+        return encode_picture(picture, encoding=self._encoding, quality=self._quality)
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            coroutine.close()
+            raise StreamError("The stream client is not open.", remedy="Use it in a `with` block.")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -1,0 +1,263 @@
+"""The client's half of a stream without a socket: what to send, what came back, what to repeat.
+
+A session outlives its connections. In lossless policy every frame is kept until it is answered, and
+after a reconnect those that the server has not got are sent again; in live policy frames that were
+under way are counted as dropped by the connection.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runtime.streaming.clock import ClockEstimate, now_us
+from runtime.streaming.documents import HelloOptions
+from runtime.streaming.errors import CloseCode, ProtocolError
+from runtime.streaming.messages import (
+    Close,
+    Dropped,
+    Frame,
+    FrameFailed,
+    GoAway,
+    Ping,
+    Pong,
+    Result,
+    ResultFlag,
+    Welcome,
+)
+from runtime.streaming.protocol import ClientConnection
+from visionstack.client.stream_pictures import EncodedPicture
+from visionstack.client.stream_types import (
+    Answer,
+    DroppedFrame,
+    FailedFrame,
+    Latency,
+    ServerHello,
+    StreamCounts,
+    StreamDetection,
+    StreamResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    frame: Frame
+    context: Any
+
+
+class ClientSession:
+    """`options.token` is filled in for each connection."""
+
+    def __init__(self, options: HelloOptions, *, in_flight: int | None = None) -> None:
+        self.counts = StreamCounts()
+        self.hello: ServerHello | None = None
+        self._options = options
+        self._live = options.policy == "live"
+        self._in_flight = in_flight
+        self._next_sequence = 0
+        self._waiting: deque[_Outgoing] = deque()
+        self._under_way: OrderedDict[int, _Outgoing] = OrderedDict()
+        self._connection: ClientConnection | None = None
+        self._clock = ClockEstimate()
+
+    @property
+    def unanswered(self) -> int:
+        """Frames that have no answer yet, sent or not."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def room(self) -> bool:
+        """Whether another frame may be submitted without waiting; always so in live policy."""
+        return self._live or len(self._waiting) < self._window
+
+    @property
+    def moving(self) -> bool:
+        """Whether the server has asked to move on and owes no more answers."""
+        connection = self._connection
+        return connection is not None and connection.leaving is not None and not self._under_way
+
+    @property
+    def leaving(self) -> GoAway | None:
+        return self._connection.leaving if self._connection else None
+
+    def submit(
+        self, picture: EncodedPicture, *, captured: int | None, context: Any
+    ) -> tuple[int, list[Answer]]:
+        """Take a frame (`captured`: this machine's `now_us`). Returns its sequence number, and in
+        live policy the frame that it replaced before it was ever sent."""
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        self.counts.submitted += 1
+        frame = Frame(
+            sequence,
+            now_us() if captured is None else captured,
+            picture.encoding,
+            picture.data,
+            picture.width,
+            picture.height,
+        )
+        replaced: list[Answer] = []
+        # An access unit of a video can't be left out: those after it are made of it.
+        if self._live and self._waiting and not picture.depends:
+            old = self._waiting.popleft()
+            self.counts.dropped_client += 1
+            replaced.append(DroppedFrame(old.frame.sequence, "client", old.context))
+        self._waiting.append(_Outgoing(frame, context))
+        return sequence, replaced
+
+    def connected(self, token: str) -> bytes:
+        """A connection was made; the hello to send on it."""
+        self._connection = ClientConnection()
+        self._clock = ClockEstimate()
+        self.counts.connections += 1
+        first = next(iter(self._under_way), None)
+        if first is None:
+            first = self._waiting[0].frame.sequence if self._waiting else self._next_sequence
+        session = self.hello.session if self.hello is not None and not self._live else ""
+        return self._connection.send_hello(
+            replace(self._options, token=token, next_sequence=first, session=session)
+        )
+
+    def disconnected(self) -> list[Answer]:
+        """The connection is gone. In live policy the frames on it are lost."""
+        self._connection = None
+        if not self._live:
+            return []
+        lost: list[Answer] = [
+            DroppedFrame(sequence, "connection", outgoing.context)
+            for sequence, outgoing in self._under_way.items()
+        ]
+        self.counts.dropped_connection += len(lost)
+        self._under_way.clear()
+        return lost
+
+    def to_send(self) -> list[bytes]:
+        """Messages that may be sent now: waiting frames, as far as credits and `in_flight` go."""
+        connection = self._connection
+        messages: list[bytes] = []
+        while (
+            connection is not None
+            and self._waiting
+            and connection.credits > 0
+            and len(self._under_way) < self._window
+        ):
+            outgoing = self._waiting.popleft()
+            self._under_way[outgoing.frame.sequence] = outgoing
+            messages.append(connection.send_frame(outgoing.frame))
+        return messages
+
+    def ping(self) -> bytes:
+        return Ping(now_us()).encode()
+
+    def received(self, message: bytes) -> list[Answer] | Welcome | Close:
+        """A whole message has arrived. Raises ProtocolError when it makes no sense."""
+        arrived = now_us()
+        connection = self._connection
+        if connection is None:
+            return []
+        decoded = connection.receive(message)
+        match decoded:
+            case Result():
+                return [self._result(decoded, arrived)]
+            case Dropped(sequences):
+                self.counts.dropped_server += len(sequences)
+                return [DroppedFrame(s, "server", self._take(s).context) for s in sequences]
+            case FrameFailed(sequence, code, reason):
+                self.counts.failed += 1
+                context = self._take(sequence).context
+                return [FailedFrame(sequence, code.name.lower(), reason, context)]
+            case Welcome() | Close():
+                if isinstance(decoded, Welcome):
+                    self._welcomed(decoded, connection)
+                return decoded
+            case Pong(sent, received, answered):
+                self._clock.add(sent=sent, received=received, answered=answered, returned=arrived)
+        return []
+
+    @property
+    def _window(self) -> int:
+        granted = self.hello.window if self.hello is not None else 1
+        return granted if self._in_flight is None else min(granted, self._in_flight)
+
+    def _take(self, sequence: int) -> _Outgoing:
+        outgoing = self._under_way.pop(sequence, None)
+        if outgoing is None:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"an answer to frame {sequence}")
+        return outgoing
+
+    def _welcomed(self, welcome: Welcome, connection: ClientConnection) -> None:
+        offer = welcome.offer
+        model = offer.model
+        self.hello = ServerHello(
+            model=model.name,
+            version=model.version,
+            engine=model.engine,
+            precision=model.precision,
+            device=model.device,
+            weights_trained=model.weights_trained,
+            weights=model.weights,
+            labels=model.labels,
+            window=offer.window,
+            frame_bytes=offer.frame_bytes,
+            session=offer.session,
+            resumed=offer.resumed,
+            server=offer.server,
+        )
+        # Frames before `next_sequence` are with the server, which will answer them; the others
+        # have to be sent (again), oldest first.
+        again = [s for s in self._under_way if s >= offer.next_sequence]
+        self._waiting.extendleft(self._under_way.pop(s) for s in reversed(again))
+        connection.unanswered = len(self._under_way)
+
+    def _result(self, result: Result, arrived: int) -> StreamResult:
+        outgoing = self._take(result.sequence)
+        self.counts.results += 1
+        hello = self.hello
+        labels = hello.labels if hello is not None else ()
+        tracked = bool(result.flags & ResultFlag.TRACKED)
+        detections = tuple(
+            StreamDetection(
+                labels[d.class_id] if d.class_id < len(labels) else str(d.class_id),
+                d.class_id,
+                d.confidence,
+                d.box,
+                d.track if tracked else None,
+            )
+            for d in result.detections
+        )
+        return StreamResult(
+            result.sequence,
+            result.width,
+            result.height,
+            detections,
+            self._latency(result, outgoing.frame.captured, arrived),
+            result.timing.batch,
+            bool(result.flags & ResultFlag.UNCHANGED),
+            bool(result.flags & ResultFlag.PREDICTED),
+            result.revision,
+            outgoing.context,
+        )
+
+    def _latency(self, result: Result, captured: int, arrived: int) -> Latency:
+        timing = result.timing
+        clock = self._clock.best
+        total = arrived - captured
+        server = timing.sent - timing.received
+        if clock is None:
+            # No ping has come back yet: share the way equally.
+            uplink = (total - server) / 2
+            error = uplink
+        else:
+            uplink = timing.received - clock.offset - captured
+            error = clock.round_trip / 2
+        return Latency(
+            total=total / 1000,
+            uplink=uplink / 1000,
+            decode=timing.decode / 1000,
+            queue=timing.queue / 1000,
+            inference=timing.inference / 1000,
+            post=timing.post / 1000,
+            downlink=(total - server - uplink) / 1000,
+            clock_error=error / 1000,
+        )
