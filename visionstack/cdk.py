@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,14 @@ from visionstack.clouds import Cloud, cloud_environment, resolve_cloud
 from visionstack.console import err
 from visionstack.errors import VisionstackError
 from visionstack.localcloud import defaults
+from visionstack.localcloud.state import REGION
 
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 TOLD_LINES: Final = 12
 """How many of the last lines of CDK's output an error shows."""
+BOOTSTRAP_STACK: Final = "CDKToolkit"
+ACCOUNT: Final = "000000000000"
+"""The embedded cloud's."""
 KNOWN_TROUBLE: Final = (
     (
         re.compile(r"cdk-bootstrap/\S+ not found|has the environment been bootstrapped", re.I),
@@ -58,20 +63,35 @@ def cdk(
     given: dict[str, object] = dict(context or {})
     if resolved == "local":
         given = {**defaults.context(), **given}
-    environment = cloud_environment(resolved)
-    # cdk.json's app command says `python`: it is to be the one that runs this.
-    environment["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
-    )
+    environment = _with_python(cloud_environment(resolved))
     command = [*command_line(environment), *arguments]
     for name, value in given.items():
         command += ["-c", f"{name}={value}"]
     log = log or paths.OUT / "logs" / f"cdk-{arguments[0]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    code, lines = _run(command, environment=environment, log=log)
+    code, lines = _run(command, environment=environment, log=log, folder=paths.CHECKOUT)
     if code != 0:
         raise _failure(arguments, code, lines, log)
     return log
+
+
+def bootstrap_embedded_cloud() -> bool:
+    """Bootstrap the embedded cloud for CDK unless it is; returns whether this call did.
+
+    On AWS that is the user's to decide: `npx cdk bootstrap` makes a bucket and roles there.
+    """
+    environment = _with_python(cloud_environment("local"))
+    if _stack_exists(BOOTSTRAP_STACK):
+        return False
+    log = paths.OUT / "logs" / "cdk-bootstrap.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [*command_line(environment), "bootstrap", f"aws://{ACCOUNT}/{REGION}"]
+    with tempfile.TemporaryDirectory() as empty:
+        # Away from cdk.json: an environment given by name needs no synthesis.
+        code, lines = _run(command, environment=environment, log=log, folder=Path(empty))
+    if code != 0:
+        raise _failure(["bootstrap"], code, lines, log)
+    return True
 
 
 def command_line(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -91,7 +111,9 @@ def command_line(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [node, str(program)]
 
 
-def _run(command: list[str], *, environment: Mapping[str, str], log: Path) -> tuple[int, list[str]]:
+def _run(
+    command: list[str], *, environment: Mapping[str, str], log: Path, folder: Path
+) -> tuple[int, list[str]]:
     started = time.monotonic()
     lines: list[str] = []
     with (
@@ -100,7 +122,7 @@ def _run(command: list[str], *, environment: Mapping[str, str], log: Path) -> tu
             [*command, "--no-color", "--progress", "events"]
             if command[2] in {"deploy", "destroy"}
             else [*command, "--no-color"],
-            cwd=paths.CHECKOUT,
+            cwd=folder,
             env={**environment, "CI": "1", "CDK_DISABLE_CLI_TELEMETRY": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -130,6 +152,21 @@ def _follow(output: Iterable[str], *, file: IO[str], lines: list[str], name: str
             if line.lstrip().startswith(("✅", "❌")):
                 err.print(line.strip(), markup=False)
             status.update(f"{name}: {line.strip()[:100]}".replace("[", r"\["))
+
+
+def _with_python(environment: Mapping[str, str]) -> dict[str, str]:
+    """The app that cdk.json names is to run with the Python that runs this."""
+    path = [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    return {**environment, "PATH": os.pathsep.join(path)}
+
+
+def _stack_exists(name: str) -> bool:
+    from visionstack.deployment import connect
+
+    stacks = connect(cloud="local").client("cloudformation").describe_stacks()["Stacks"]
+    return any(
+        one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE" for one in stacks
+    )
 
 
 def _failure(arguments: Sequence[str], code: int, lines: list[str], log: Path) -> VisionstackError:

@@ -200,7 +200,7 @@ class Deployment:
         return None if value == contract.FINGERPRINT_PENDING else value
 
     def _missing(self, name: str) -> VisionstackError:
-        command = "visionstack deploy" if self.cloud == "local" else "npx cdk deploy --all"
+        command = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
         where = "on the embedded cloud" if self.cloud == "local" else "on AWS"
         return VisionstackError(
             f"Stack {name} is not deployed {where}.",

@@ -25,7 +25,8 @@ from visionstack.localcloud.processes import ProcessId, kill
 from visionstack.localcloud.state import CloudFolder, read_json, write_json
 
 RESTART_PAUSE_S: Final = 2.0
-LONGEST_PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 5.0
+"""Short: most often it waits for a model that is about to be published."""
 DRAIN_MARGIN_S: Final = 15.0
 """As in the unit file: systemd waits this much longer than the server may drain."""
 TOLD_LINES: Final = 4
@@ -148,8 +149,6 @@ class LocalInstance:
             return
         if await health.ready(self.http_port, tls=self._tls()):
             if self._state is not InstanceState.HEALTHY:
-                # Only an instance that got this far may skip its installation next time.
-                (self._home / "root" / "installed").touch()
                 self._failures = 0
                 self._become(InstanceState.HEALTHY)
         elif self._state is InstanceState.HEALTHY:

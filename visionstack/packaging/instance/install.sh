@@ -62,4 +62,5 @@ if [ "$PYTHON" = "$AMI_PYTHON" ]; then
     fail "torch of this machine image sees no GPU; does ami_id fit instance_type?"
 fi
 rm -rf "$ROOT/wheels"
+touch "$ROOT/installed"
 echo "visionstack install: Python $TARGET_PYTHON in $ROOT/venv"
