@@ -94,7 +94,6 @@ def classifier_draft(
     context: BuildContext, classifier: ClassifierNetwork, *, labels: list[str]
 ) -> Draft:
     """A classifier over `labels` (lines of a labels file) as a draft."""
-    from visionstack.models.onnx_graph import simplify
     from visionstack.models.torch_export import export_classifier
 
     context.say("exporting to ONNX")
@@ -105,7 +104,7 @@ def classifier_draft(
         deviation=classifier.deviation,
     )
     return Draft(
-        model=simplify(model),
+        model=model,
         task="classify",
         family="classifier",
         size=classifier.size,

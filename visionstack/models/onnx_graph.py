@@ -30,6 +30,33 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified
 
 
+def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph for one picture as a graph for any number of them.
+
+    Every reshape to (1, …) keeps its first axis instead; nothing else in a network of
+    convolutions depends on how many pictures there are.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in constants:
+            shape = numpy_helper.to_array(constants[node.input[1]]).copy()
+            if len(shape) > 1 and shape[0] == 1:
+                shape[0] = 0  # ONNX: as in the input
+                freed = numpy_helper.from_array(shape, f"{node.name}.shape")
+                graph.initializer.append(freed)
+                node.input[1] = freed.name
+    read = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    return model
+
+
 def flop(model: onnx.ModelProto) -> int:
     """Floating-point operations of one picture's convolutions and matrix products.
 

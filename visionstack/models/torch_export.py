@@ -14,6 +14,8 @@ import onnx
 import torch
 from torch import nn
 
+from visionstack.models.onnx_graph import free_batch, simplify
+
 OPSET: Final = 17
 
 
@@ -51,26 +53,34 @@ def export_classifier(
     network: nn.Module, *, size: int, mean: Sequence[float], deviation: Sequence[float]
 ) -> onnx.ModelProto:
     """Logits of pictures of `size`; `mean` and `deviation` by colour, of pixels from 0 to 255."""
-    return _export(_OnPictures(network, mean=mean, deviation=deviation), size, "logits")
+    onnx_model = _export(
+        _OnPictures(network, mean=mean, deviation=deviation), size, output="logits"
+    )
+    return simplify(onnx_model)
 
 
 def export_detector(network: nn.Module, *, size: int) -> onnx.ModelProto:
     """The one output of a detector whose first convolution takes pixels from 0 to 255."""
-    return _export(_OnRawPictures(network), size, "output")
+    # Traced for one picture, or every anchor and reshape would be computed from the batch's shape.
+    return free_batch(simplify(_export(_OnRawPictures(network), size, output="output", batch=1)))
 
 
-def _export(network: nn.Module, size: int, output: str) -> onnx.ModelProto:
+def _export(
+    network: nn.Module, size: int, *, output: str, batch: int | None = None
+) -> onnx.ModelProto:
+    """`batch` is the number of pictures that the graph takes, None any number."""
+    free = None if batch else {"pictures": {0: "batch"}, output: {0: "batch"}}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         # The exporter warns of its own deprecation and of every shape that it freezes on purpose.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
-            (torch.zeros((2, size, size, 3), dtype=torch.uint8),),
+            (torch.zeros((batch or 2, size, size, 3), dtype=torch.uint8),),
             buffer,  # type: ignore[arg-type]  # the exporter takes files too
             input_names=["pictures"],
             output_names=[output],
-            dynamic_axes={"pictures": {0: "batch"}, output: {0: "batch"}},
+            dynamic_axes=free,
             opset_version=OPSET,
             dynamo=False,
         )

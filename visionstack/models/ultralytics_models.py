@@ -65,7 +65,6 @@ def make_from_checkpoint(context: BuildContext, path: Path) -> Draft:
 def _draft(
     context: BuildContext, network: Any, labels: list[str], weights: Weights, *, source: str
 ) -> Draft:
-    from visionstack.models.onnx_graph import simplify
     from visionstack.models.torch_export import export_detector
 
     size = context.options.size or DEFAULT_SIZE
@@ -83,7 +82,7 @@ def _draft(
     first.weight.data = first.weight.data.flip(1) / 255
     context.say("exporting to ONNX")
     return Draft(
-        model=simplify(export_detector(network, size=size)),
+        model=export_detector(network, size=size),
         task="detect",
         family="ultralytics",
         size=size,

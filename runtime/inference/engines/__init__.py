@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.errors import EngineUnavailableError
 
 AUTO: Final = "auto"
-ENGINES: Final = ("onnxruntime", "openvino")
+ENGINES: Final = ("onnxruntime", "openvino", "torch")
 
 
 class Engine(Protocol):
@@ -44,6 +45,7 @@ class Engine(Protocol):
 def choose_engine(name: str = AUTO) -> str:
     """The engine that `name` stands for here; `auto` is the fastest that this machine has.
 
+    A GPU is looked for by its device node, since importing torch to ask takes seconds.
     Raises `EngineUnavailableError`.
     """
     if name != AUTO:
@@ -54,7 +56,9 @@ def choose_engine(name: str = AUTO) -> str:
         if not _installed(name):
             raise EngineUnavailableError(f"The engine {name} is not installed here.")
         return name
-    for candidate in ("openvino", "onnxruntime"):
+    if Path("/dev/nvidia0").exists() and _installed("torch"):
+        return "torch"
+    for candidate in ("openvino", "onnxruntime", "torch"):
         if _installed(candidate):
             return candidate
     raise EngineUnavailableError(f"No engine is installed: one of {', '.join(ENGINES)} is needed.")
@@ -77,9 +81,13 @@ def create_engine(
         from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(artifact, threads=threads)
-    from runtime.inference.engines.openvino_engine import OpenVinoEngine
+    if chosen == "openvino":
+        from runtime.inference.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(artifact, threads=threads, exact=exact)
+        return OpenVinoEngine(artifact, threads=threads, exact=exact)
+    from runtime.inference.engines.torch_engine import TorchEngine
+
+    return TorchEngine(artifact, threads=threads, exact=exact)
 
 
 def _installed(name: str) -> bool:

@@ -9,14 +9,26 @@ from pathlib import Path
 
 def processor_name() -> str:
     """The model name of the CPU as Linux gives it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices in hardware (AVX-512 BF16, AMX, Arm BF16)."""
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _cpuinfo(wanted: str) -> str:
+    """The first processor's line of that name in /proc/cpuinfo, empty where there is none."""
     try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == wanted:
+            return value.strip()
+    return ""
 
 
 def usable_processors() -> int:
