@@ -1,0 +1,220 @@
+"""Tracking between key frames: detections get ids that stay with their objects.
+
+ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV
+2022): tracks are first matched with the confident detections, and those left over with the
+uncertain ones, which are often the same objects half hidden. Positions are predicted in between by
+DeepSORT's Kalman filter (`runtime.inference.motion`). Like ByteTrack, and like Ultralytics' tracker
+of that name, a match does not look at the class: a detector that wavers between car and truck keeps
+the track, and the track's class is that of its last detection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import lap
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.inference.motion import Motion
+
+Floats = NDArray[np.float64]
+BoxXyxy = tuple[float, float, float, float]
+
+CONFIDENT: Final = 0.25
+UNCERTAIN: Final = 0.1
+LOST_FRAMES: Final = 30
+"""Ultralytics' bytetrack.yaml has the same three values."""
+
+_FIRST_COST: Final = 0.8
+_SECOND_COST: Final = 0.5
+_CONFIRMING_COST: Final = 0.7
+_DUPLICATE_IOU: Final = 0.85
+
+
+class Detected(Protocol):
+    """What is tracked: `runtime.inference.detector.Detection` and the stream's own both fit."""
+
+    @property
+    def class_id(self) -> int: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def box(self) -> BoxXyxy:
+        """(x1, y1, x2, y2)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """An object in one frame. In a predicted frame the box is the filter's and may leave the
+    picture, and the confidence is that of the object's last detection."""
+
+    id: int
+    class_id: int
+    confidence: float
+    box: BoxXyxy
+
+
+@dataclass(slots=True)
+class _Object:
+    id: int
+    detection: Detected
+    began: int
+    seen: int
+    confirmed: bool
+    motion: Motion
+    lost: bool = False
+
+
+class Tracker:
+    """One stream's tracks. Not for several threads at once; ids begin at 1 and are never reused.
+
+    confident: detections from here on begin tracks and are matched first.
+    uncertain: detections between here and `confident` only continue tracks that nothing better
+        continued; ask the detector for detections down to this.
+    lost_frames: frames, predicted ones included, for which an object that was lost is remembered.
+    provisional: report an object from its first sighting on. Without it an object has to be seen
+        in two inferred frames running, as in ByteTrack's own program: fewer false alarms, but with
+        key frames far apart an object that is there is hidden for as long.
+    """
+
+    def __init__(
+        self,
+        *,
+        confident: float = CONFIDENT,
+        uncertain: float = UNCERTAIN,
+        lost_frames: int = LOST_FRAMES,
+        provisional: bool = True,
+    ) -> None:
+        if not 0 <= uncertain <= confident <= 1:
+            raise ValueError(
+                "uncertain and confident lie between 0 and 1 in this order, "
+                f"not at {uncertain} and {confident}"
+            )
+        if lost_frames < 0:
+            raise ValueError(f"lost_frames is a number of frames, not {lost_frames}")
+        self._confident = confident
+        self._uncertain = uncertain
+        self._lost_frames = lost_frames
+        self._provisional = provisional
+        self._objects: list[_Object] = []
+        self._frame = 0
+        self._last_id = 0
+
+    def update(self, detections: Iterable[Detected]) -> list[Track]:
+        """The tracks that are seen in a frame that was inferred, each with its detection's box."""
+        self._advance()
+        usable = [d for d in detections if d.confidence > self._uncertain and _has_area(d.box)]
+        confident = [d for d in usable if d.confidence >= self._confident]
+        uncertain = [d for d in usable if d.confidence < self._confident]
+        known = [o for o in self._objects if o.confirmed]
+        fresh = [o for o in self._objects if not o.confirmed]
+
+        unseen, confident = self._match(known, confident, limit=_FIRST_COST, cost=_fused_cost)
+        unseen = [o for o in unseen if not o.lost]
+        unseen, _ = self._match(unseen, uncertain, limit=_SECOND_COST, cost=_iou_cost)
+        for missing in unseen:
+            missing.lost = True
+        once, confident = self._match(fresh, confident, limit=_CONFIRMING_COST, cost=_fused_cost)
+        begun = [self._begin(detection) for detection in confident]
+
+        gone = {o.id for o in once} | {
+            o.id for o in known if o.lost and self._frame - o.seen > self._lost_frames
+        }
+        self._objects = _without_duplicates([o for o in self._objects if o.id not in gone] + begun)
+        return [_track(o, o.detection.box) for o in self._reported()]
+
+    def predict(self) -> list[Track]:
+        """The tracks of the last inferred frame, where they should be in a frame that was not."""
+        self._advance()
+        return [_track(o, o.motion.box) for o in self._reported()]
+
+    def _reported(self) -> list[_Object]:
+        return [o for o in self._objects if not o.lost and (o.confirmed or self._provisional)]
+
+    def _advance(self) -> None:
+        self._frame += 1
+        for tracked in self._objects:
+            tracked.motion.advance(lost=tracked.lost)
+
+    def _begin(self, detection: Detected) -> _Object:
+        self._last_id += 1
+        return _Object(
+            id=self._last_id,
+            detection=detection,
+            began=self._frame,
+            seen=self._frame,
+            confirmed=self._frame == 1,
+            motion=Motion(detection.box),
+        )
+
+    def _match(
+        self,
+        objects: Sequence[_Object],
+        detections: Sequence[Detected],
+        *,
+        limit: float,
+        cost: Callable[[Sequence[_Object], Sequence[Detected]], Floats],
+    ) -> tuple[list[_Object], list[Detected]]:
+        """Give objects the detections that cost least in all. Returns what is left of both."""
+        if not objects or not detections:
+            return list(objects), list(detections)
+        _, chosen, takers = lap.lapjv(cost(objects, detections), extend_cost=True, cost_limit=limit)
+        for tracked, index in zip(objects, chosen, strict=True):
+            if index >= 0:
+                tracked.detection = detections[index]
+                tracked.motion.correct(detections[index].box)
+                tracked.seen = self._frame
+                tracked.confirmed, tracked.lost = True, False
+        return (
+            [o for o, index in zip(objects, chosen, strict=True) if index < 0],
+            [d for d, index in zip(detections, takers, strict=True) if index < 0],
+        )
+
+
+def _iou_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Floats:
+    return 1 - _iou([o.motion.box for o in objects], [d.box for d in detections])
+
+
+def _fused_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Floats:
+    """Overlap weighed by confidence, as ByteTrack's own program does in its first stage."""
+    confidence = np.array([d.confidence for d in detections])
+    return 1 - _iou([o.motion.box for o in objects], [d.box for d in detections]) * confidence
+
+
+def _iou(one: Sequence[BoxXyxy], other: Sequence[BoxXyxy]) -> Floats:
+    a, b = np.array(one)[:, None], np.array(other)[None]
+    extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = extent.clip(0).prod(axis=-1)
+    areas = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1)
+    overlap: Floats = shared / (areas - shared)
+    return overlap
+
+
+def _without_duplicates(objects: list[_Object]) -> list[_Object]:
+    """Where a lost object lies on a seen one they are the same: the one known longer stays."""
+    seen = [o for o in objects if not o.lost]
+    lost = [o for o in objects if o.lost]
+    if not seen or not lost:
+        return objects
+    overlap = _iou([o.motion.box for o in seen], [o.motion.box for o in lost])
+    twice: set[int] = set()
+    for row, column in zip(*np.nonzero(overlap > _DUPLICATE_IOU), strict=True):
+        one, other = seen[row], lost[column]
+        longer_seen = one.seen - one.began > other.seen - other.began
+        twice.add(other.id if longer_seen else one.id)
+    return [o for o in objects if o.id not in twice]
+
+
+def _has_area(box: BoxXyxy) -> bool:
+    x1, y1, x2, y2 = box
+    return all(map(math.isfinite, box)) and x2 > x1 and y2 > y1
+
+
+def _track(tracked: _Object, box: BoxXyxy) -> Track:
+    detection = tracked.detection
+    return Track(tracked.id, detection.class_id, detection.confidence, box)

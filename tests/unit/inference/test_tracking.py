@@ -1,0 +1,255 @@
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from runtime.inference.tracking import Track, Tracker
+
+CLIP = Path(__file__).parent / "data" / "pedestrians_yolov3_tiny.npz"
+"""All 300 frames of samples/pedestrians.avi through yolov3-tiny (official weights, OpenVINO bf16),
+detections above 0.1 confidence: float32 rows (frame, class, confidence, x1, y1, x2, y2)."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Seen:
+    box: Box
+    confidence: float = 0.9
+    class_id: int = 0
+
+
+def walker(x: float, y: float = 100.0, *, confidence: float = 0.9, class_id: int = 0) -> Seen:
+    return Seen((x, y, x + 30, y + 80), confidence, class_id)
+
+
+def clip_detections() -> list[list[Seen]]:
+    with np.load(CLIP) as stored:
+        rows = stored["arr_0"]
+    frames: list[list[Seen]] = [[] for _ in range(int(rows[-1, 0]) + 1)]
+    for frame, class_id, confidence, *box in rows.tolist():
+        frames[int(frame)].append(Seen(tuple(box), confidence, int(class_id)))
+    return frames
+
+
+def ids(tracks: list[Track]) -> list[int]:
+    return [track.id for track in tracks]
+
+
+def test_a_walking_object_keeps_its_id():
+    tracker = Tracker()
+    assert {tuple(ids(tracker.update([walker(10 + 4 * n)]))) for n in range(40)} == {(1,)}
+
+
+def test_a_seen_track_has_the_box_and_class_and_confidence_of_its_detection():
+    tracker = Tracker()
+    tracker.update([walker(10)])
+    seen = walker(14, confidence=0.6, class_id=3)
+    assert tracker.update([seen]) == [Track(1, 3, 0.6, seen.box)]
+
+
+def test_two_objects_that_cross_keep_their_ids():
+    tracker = Tracker()
+    for n in range(41):
+        left, right = walker(10 + 5 * n, 100), walker(210 - 5 * n, 130)
+        tracks = tracker.update([left, right] if n % 2 else [right, left])
+    assert {t.id: t.box for t in tracks} == {2: left.box, 1: right.box}
+
+
+def test_boxes_predicted_between_key_frames_follow_a_steady_walk():
+    tracker = Tracker()
+    for n in range(30):
+        if n % 3 == 0:
+            tracks = tracker.update([walker(10 + 6 * n)])
+        else:
+            tracks = tracker.predict()
+            if n > 12:
+                (track,) = tracks
+                assert track.id == 1
+                assert track.box == pytest.approx(walker(10 + 6 * n).box, abs=4)
+
+
+def test_predicting_more_often_than_inferring_keeps_ids_through_a_fast_walk():
+    tracker = Tracker()
+    every_fourth = [
+        ids(tracker.update([walker(10 + 4 * n)]) if n % 4 == 0 else tracker.predict())
+        for n in range(80)
+    ]
+    assert {i for frame in every_fourth for i in frame} == {1}
+
+
+def test_an_object_that_was_hidden_for_a_while_gets_its_id_back():
+    tracker = Tracker(lost_frames=10)
+    for n in range(10):
+        tracker.update([walker(10 + 3 * n)])
+    hidden = [tracker.update([]) for _ in range(8)]
+    assert hidden == [[]] * 8
+    assert ids(tracker.update([walker(10 + 3 * 18)])) == [1]
+
+
+def test_an_id_is_never_given_again_to_what_comes_after_a_forgotten_object():
+    tracker = Tracker(lost_frames=5)
+    for _ in range(3):
+        tracker.update([walker(10)])
+    for _ in range(7):
+        tracker.update([])
+    tracker.update([walker(10)])
+    assert ids(tracker.update([walker(10)])) == [2]
+
+
+def test_an_uncertain_detection_continues_a_track():
+    tracker = Tracker(confident=0.5, uncertain=0.1)
+    tracker.update([walker(10)])
+    assert ids(tracker.update([walker(12, confidence=0.2)])) == [1]
+
+
+def test_an_uncertain_detection_begins_no_track():
+    tracker = Tracker(confident=0.5, uncertain=0.1)
+    for _ in range(5):
+        assert tracker.update([walker(10, confidence=0.4)]) == []
+
+
+def test_a_detection_below_uncertain_is_not_looked_at():
+    tracker = Tracker(confident=0.5, uncertain=0.3)
+    tracker.update([walker(10)])
+    assert tracker.update([walker(10, confidence=0.2)]) == []
+
+
+def test_a_new_object_is_reported_at_once_with_the_id_that_it_keeps():
+    tracker = Tracker()
+    tracker.update([walker(10)])
+    assert ids(tracker.update([walker(10), walker(300)])) == [1, 2]
+    assert ids(tracker.update([walker(10), walker(300)])) == [1, 2]
+
+
+def test_every_confident_detection_of_the_clip_is_reported_once():
+    tracker = Tracker(confident=0.3)
+    for detections in clip_detections():
+        tracks = tracker.update(detections)
+        confident = {d.box for d in detections if d.confidence >= 0.3}
+        assert confident <= {track.box for track in tracks}
+        assert len(set(ids(tracks))) == len(tracks)
+
+
+def test_without_provisional_tracks_what_appears_in_one_frame_only_is_never_reported():
+    tracker = Tracker(provisional=False)
+    tracker.update([walker(10)])
+    assert ids(tracker.update([walker(10), walker(300)])) == [1]
+    assert ids(tracker.update([walker(10)])) == [1]
+    assert ids(tracker.update([walker(10), walker(300)])) == [1]
+    assert len(tracker.update([walker(10), walker(300)])) == 2
+
+
+def test_a_detector_that_wavers_between_classes_keeps_the_track():
+    tracker = Tracker()
+    tracker.update([walker(10, class_id=2)])
+    (track,) = tracker.update([walker(10, class_id=7)])
+    assert (track.id, track.class_id) == (1, 7)
+
+
+def test_a_lost_object_is_not_predicted():
+    tracker = Tracker()
+    tracker.update([walker(10)])
+    tracker.update([])
+    assert tracker.predict() == []
+
+
+def test_predicting_before_anything_was_seen_gives_nothing():
+    assert Tracker().predict() == []
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(10, 10, 10, 50), (10, 50, 40, 10), (0, 0, float("inf"), 5), (float("nan"), 0, 5, 5)],
+)
+def test_a_box_without_a_finite_area_is_left_out(box: Box):
+    tracker = Tracker()
+    assert ids(tracker.update([Seen(box), walker(200)])) == [1]
+
+
+def test_a_shrinking_box_never_turns_inside_out():
+    tracker = Tracker()
+    for n in range(10):
+        tracker.update([Seen((100, 100, 130 - 2 * n, 200 - 10 * n))])
+    for _ in range(20):
+        for track in tracker.predict():
+            assert track.box[0] < track.box[2]
+            assert track.box[1] < track.box[3]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"confident": 0.1, "uncertain": 0.2}, {"confident": 1.1}, {"lost_frames": -1}]
+)
+def test_a_setting_outside_its_range_is_refused_by_name(wrong: dict[str, float]):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Tracker(**wrong)
+
+
+class UltralyticsResults:
+    """What Ultralytics' tracker asks of its detections."""
+
+    def __init__(self, xyxy: np.ndarray, conf: np.ndarray, cls: np.ndarray) -> None:
+        self.xyxy, self.conf, self.cls = xyxy, conf, cls
+
+    @property
+    def xywh(self) -> np.ndarray:
+        extent = self.xyxy[:, 2:] - self.xyxy[:, :2]
+        return np.hstack([self.xyxy[:, :2] + extent / 2, extent])
+
+    def __len__(self) -> int:
+        return len(self.conf)
+
+    def __getitem__(self, index: np.ndarray) -> "UltralyticsResults":
+        return UltralyticsResults(self.xyxy[index], self.conf[index], self.cls[index])
+
+
+def as_ultralytics(detections: list[Seen]) -> UltralyticsResults:
+    return UltralyticsResults(
+        np.array([d.box for d in detections], np.float32).reshape(-1, 4),
+        np.array([d.confidence for d in detections], np.float32),
+        np.array([d.class_id for d in detections], np.float32),
+    )
+
+
+def test_the_clip_is_tracked_as_ultralytics_own_byte_tracker_tracks_it():
+    from ultralytics.trackers.byte_tracker import BYTETracker
+
+    theirs = BYTETracker(
+        SimpleNamespace(
+            track_high_thresh=0.25,
+            track_low_thresh=0.1,
+            new_track_thresh=0.25,
+            track_buffer=30,
+            match_thresh=0.8,
+            fuse_score=True,
+        )
+    )
+    ours = Tracker(provisional=False)
+    pairs: Counter[tuple[int, int]] = Counter()
+    only_one = same_frames = 0
+    frames = clip_detections()
+    for detections in frames:
+        index = {d.box: n for n, d in enumerate(detections)}
+        our_ids = {index[track.box]: track.id for track in ours.update(detections)}
+        rows = theirs.update(as_ultralytics(detections))
+        their_ids = {int(row[7]): int(row[4]) for row in rows}
+        pairs.update((our_ids[n], their_ids[n]) for n in our_ids.keys() & their_ids.keys())
+        only_one += len(our_ids.keys() ^ their_ids.keys())
+        same_frames += our_ids.keys() == their_ids.keys()
+    of_ours: dict[int, Counter[int]] = {}
+    for (our, their), count in pairs.items():
+        of_ours.setdefault(our, Counter())[their] += count
+    same_id = sum(counts.most_common(1)[0][1] for counts in of_ours.values())
+    print(
+        f"{same_frames} of {len(frames)} frames alike; "
+        f"{sum(pairs.values())} boxes tracked by both, {only_one} by one; {same_id} with the same id; {len(of_ours)} tracks of ours, "
+        f"{len({their for _, their in pairs})} of theirs"
+    )
+    assert len(frames) == 300
+    assert sum(pairs.values()) > 2000
+    assert same_frames >= 0.95 * len(frames)
+    assert only_one <= 0.01 * sum(pairs.values())
+    assert same_id >= 0.98 * sum(pairs.values())
