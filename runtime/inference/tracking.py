@@ -183,7 +183,8 @@ def _iou_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Flo
 def _fused_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Floats:
     """Overlap weighed by confidence, as ByteTrack's own program does in its first stage."""
     confidence = np.array([d.confidence for d in detections])
-    return 1 - _iou([o.motion.box for o in objects], [d.box for d in detections]) * confidence
+    fused: Floats = _iou([o.motion.box for o in objects], [d.box for d in detections]) * confidence
+    return 1 - fused
 
 
 def _iou(one: Sequence[BoxXyxy], other: Sequence[BoxXyxy]) -> Floats:

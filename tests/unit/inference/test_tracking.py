@@ -245,7 +245,8 @@ def test_the_clip_is_tracked_as_ultralytics_own_byte_tracker_tracks_it():
     same_id = sum(counts.most_common(1)[0][1] for counts in of_ours.values())
     print(
         f"{same_frames} of {len(frames)} frames alike; "
-        f"{sum(pairs.values())} boxes tracked by both, {only_one} by one; {same_id} with the same id; {len(of_ours)} tracks of ours, "
+        f"{sum(pairs.values())} boxes tracked by both, {only_one} by one; "
+        f"{same_id} with the same id; {len(of_ours)} tracks of ours, "
         f"{len({their for _, their in pairs})} of theirs"
     )
     assert len(frames) == 300
