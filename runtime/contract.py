@@ -69,6 +69,12 @@ class Env:
     STREAM_LOG_GROUP: Final = "VISIONSTACK_STREAM_LOG_GROUP"
     MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models
     ROOT: Final = "VISIONSTACK_ROOT"  # folder the instance's asset is installed in
+    # measurement on a compared instance; what is not set has the measurement's own default
+    MEASURE_RUN: Final = "VISIONSTACK_MEASURE_RUN"  # default MEASURE_LATEST
+    MEASURE_SCENARIOS: Final = "VISIONSTACK_MEASURE_SCENARIOS"  # with commas
+    MEASURE_SECONDS: Final = "VISIONSTACK_MEASURE_SECONDS"  # at least, a scenario
+    INSTANCE_TYPE: Final = "VISIONSTACK_INSTANCE_TYPE"
+    IMAGE_ID: Final = "VISIONSTACK_IMAGE_ID"
     # classifier function
     PACKAGING: Final = "VISIONSTACK_PACKAGING"  # package | s3-packages | model-in-package
     COLD_START: Final = "VISIONSTACK_COLD_START"  # none | warmer | provisioned | snapstart
@@ -131,7 +137,11 @@ MODELS_PREFIX: Final = "models/"
 PACKAGES_PREFIX: Final = "packages/"
 """Artifacts bucket: libraries that a function loads at init (`s3-packages`)."""
 RESULTS_PREFIX: Final = "results/"
-"""Artifacts bucket: comparison and folder results."""
+"""Artifacts bucket: comparison and folder results.
+
+A compared instance reads `results/{run}/picture/{file}` and writes `results/{run}/{row}/…`.
+"""
+MEASURE_LATEST: Final = "latest"
 PICTURES_PREFIX: Final = "pictures/"
 """Pictures bucket: the API's `file_path` is relative to this prefix."""
 
