@@ -26,8 +26,9 @@ from runtime.inference.errors import (
 
 Pixels = NDArray[np.uint8]
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""The formats that are read; MPO is what phones write for a JPEG with a second picture."""
+FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+"""The formats that are read, those first whose readers Pillow has loaded when it starts. MPO, what
+phones write for a JPEG with a second picture, is read by Pillow's JPEG reader."""
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError)
 """What Pillow's readers raise for damaged files."""
