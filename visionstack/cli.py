@@ -15,6 +15,7 @@ from visionstack import __version__, console
 from visionstack.client import commands as client
 from visionstack.compare import commands as compare
 from visionstack.cost import commands as cost
+from visionstack.demo import commands as demo
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.localcloud import commands as localcloud
 from visionstack.models import commands as models
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _part in (client, models, localcloud, packaging, compare, cost, training, report):
+for _part in (demo, client, models, localcloud, packaging, compare, cost, training, report):
     _part.register(app)
 
 

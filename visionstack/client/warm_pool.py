@@ -25,7 +25,7 @@ class WarmPoolProof:
         target, reached, environments: of the warmer's own report.
         cold_calls_without: cold calls among `target` at once, no environment being warm.
         cold_calls_with: the same after one cycle of the warmer.
-        seconds_without, seconds_with: the slowest call of each.
+        calls_without, calls_with: those calls themselves.
     """
 
     target: int
@@ -33,14 +33,21 @@ class WarmPoolProof:
     environments: tuple[str, ...]
     cold_calls_without: int
     cold_calls_with: int
-    seconds_without: float
-    seconds_with: float
+    calls_without: tuple[Classification, ...]
+    calls_with: tuple[Classification, ...]
     rounds: int
     sleep_ms: int
 
     def to_json(self) -> dict[str, Any]:
         """As `report.json` holds it."""
-        return {**vars(self), "environments": list(self.environments)}
+        return {
+            **vars(self),
+            "environments": list(self.environments),
+            "calls_without": [call.to_json() for call in self.calls_without],
+            "calls_with": [call.to_json() for call in self.calls_with],
+            "seconds_without": max(call.seconds for call in self.calls_without),
+            "seconds_with": max(call.seconds for call in self.calls_with),
+        }
 
 
 class EnvironmentControl(Protocol):
@@ -175,8 +182,8 @@ def prove_warm_pool(
         environments=tuple(report["environments"]),
         cold_calls_without=sum(call.cold for call in without),
         cold_calls_with=sum(call.cold for call in warmed),
-        seconds_without=max(call.seconds for call in without),
-        seconds_with=max(call.seconds for call in warmed),
+        calls_without=tuple(without),
+        calls_with=tuple(warmed),
         rounds=report["rounds"],
         sleep_ms=report["sleep_ms"],
     )

@@ -28,6 +28,7 @@ class Deployed:
     stream: StreamEndpoint
     published: tuple[str, ...]
     """Models that were uploaded by this call."""
+    lambda_memory_mib: int
 
 
 def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
@@ -45,7 +46,7 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     published = publish_models(deployment, tuple(wanted))
     with err.status("waiting for the stream server …"):
         stream = deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
-    return Deployed(deployment, stream, published)
+    return Deployed(deployment, stream, published, settings.lambda_memory_mib)
 
 
 def destroy() -> None:

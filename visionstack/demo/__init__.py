@@ -1,0 +1,1 @@
+"""`visionstack demo`: deploy, stream, classify, prove the warm pool, and report, in one go."""

@@ -1,0 +1,38 @@
+"""`visionstack demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visionstack import console, paths
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the embedded cloud up when it is done.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = paths.OUT / "demo",
+) -> None:
+    """Deploy both lanes to the embedded cloud, use them, and write a report."""
+    from visionstack.demo import journey
+
+    finished = journey.run(out, keep=keep)
+    console.out.print(f"\nReport: [bold]{finished.html}[/] (data: {finished.json})")
+    if finished.kept:
+        console.out.print(
+            "The embedded cloud is still up. Try:\n"
+            "  visionstack stream samples/dog.jpg --json\n"
+            "  visionstack stream samples/pedestrians.avi --save out/pedestrians.mp4\n"
+            "  visionstack classify samples/dog.jpg\n"
+            "  visionstack wakeup\n"
+            "  visionstack local status\n"
+            "  visionstack local down"
+        )

@@ -1,0 +1,104 @@
+"""The demo from nothing to a report: deploy, stream, classify, prove, cost, stop.
+
+Every step writes its findings before the next begins, and whatever happens the embedded cloud is
+stopped at the end, unless it was up before or the user wants to keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress, TaskID
+
+from visionstack import console
+from visionstack.client.classifier import ClassifierClient
+from visionstack.demo import classifying, costing, streaming
+from visionstack.demo.record import Record
+from visionstack.demo.story import tell
+from visionstack.localcloud import lifecycle
+from visionstack.localcloud.deploy import Deployed, deploy
+from visionstack.report import text
+from visionstack.report.sections import Picture
+from visionstack.report.writing import write
+
+CONTEXT = {"stream_model": "yolov3-tiny", "classifier_model": "efficientnet-lite0"}
+"""Models whose trained weights come as packages; everything else is the default deployment."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Where the report lies, and whether the embedded cloud was left up."""
+
+    html: Path
+    json: Path
+    kept: bool
+
+
+def run(out: Path, *, keep: bool) -> Finished:
+    """Run the demo. Raises VisionstackError of the step that failed; its report is kept."""
+    was_up = lifecycle.status().cloud == "up"
+    kept = keep or was_up
+    record = Record(out / "report.json")
+    seen: list[Picture] = []
+    try:
+        deployed = deploy(context=CONTEXT)
+        record.add("deploy", {"stacks": _stacks(deployed)})
+        _measure(record, deployed, seen)
+    finally:
+        paths = write(tell(record.sections, seen=seen), out)
+        if not kept:
+            lifecycle.down()
+    _summarize(record, seen)
+    return Finished(html=paths["html"], json=paths["json"], kept=kept)
+
+
+def _measure(record: Record, deployed: Deployed, seen: list[Picture]) -> None:
+    deployment = deployed.deployment
+    with console.progress() as progress:
+        with _step(progress, "streaming a picture and a clip") as tick:
+            streamed = streaming.stream_samples(deployed.stream, tick=tick)
+        seen += streamed.seen
+        record.add("streaming", streamed.section)
+        with ClassifierClient.of(deployment) as client:
+            with _step(progress, "classifying pictures") as tick:
+                section = classifying.classify_samples(deployment, client, tick=tick)
+            record.add("classification", section)
+            task = progress.add_task("warm pool", total=None)
+            pool = classifying.prove(
+                deployment,
+                client,
+                say=lambda step: progress.update(task, description=f"warm pool: {step}"),
+            )
+            progress.update(task, description="warm pool proven", total=1, completed=1)
+        record.add("warm_pool", pool)
+    memory = deployed.lambda_memory_mib
+    record.add("cost", costing.costs(record.sections, lambda_memory_mb=memory))
+
+
+@contextmanager
+def _step(progress: Progress, name: str) -> Iterator[Callable[[int, int], None]]:
+    task: TaskID = progress.add_task(name, total=None)
+
+    def tick(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    yield tick
+
+
+def _stacks(deployed: Deployed) -> list[dict[str, Any]]:
+    client = deployed.deployment.client("cloudformation")
+    found = client.describe_stacks()["Stacks"]
+    prefix = f"{deployed.deployment.prefix}-"
+    return [
+        {"name": stack["StackName"], "status": stack["StackStatus"]}
+        for stack in sorted(found, key=lambda stack: stack["StackName"])
+        if stack["StackName"].startswith(prefix) and "DELETE" not in stack["StackStatus"]
+    ]
+
+
+def _summarize(record: Record, seen: list[Picture]) -> None:
+    text.show(tell(record.sections, seen=seen), console.out)
