@@ -70,8 +70,8 @@ class HelloOptions:
     confidence: float = 0.3
     iou: float = 0.45
     """Overlap above which non-maximum suppression drops the less certain box."""
-    gate: float = 0.0
-    """Change gate: share of the picture that must change before a frame is inferred; 0 is off."""
+    gate: float | None = None
+    """Change gate: share of the picture that may change without a frame being inferred."""
     track: bool = False
     key_interval: int = 1
     """With tracking: infer every so many frames, predict those between."""
@@ -96,7 +96,7 @@ class HelloOptions:
             model=_text(fields, "model", ""),
             confidence=_share(fields, "confidence", 0.3),
             iou=_share(fields, "iou", 0.45),
-            gate=_share(fields, "gate", 0.0),
+            gate=None if fields.get("gate") is None else _share(fields, "gate", 0.0),
             track=_flag(fields, "track", False),
             key_interval=_whole(fields, "key_interval", 1, low=1, high=100),
             next_sequence=_whole(fields, "next_sequence", 0, low=0, high=2**62),

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from runtime.inference.changes import ChangeGate
 from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions, WelcomeOffer
 from runtime.streaming.errors import CloseCode, DropReason, FrameError, ProtocolError
@@ -19,6 +20,7 @@ from runtime.streaming.messages import Frame
 from runtime.streaming.metrics import Metrics
 from runtime.streaming.models import ModelHost
 from runtime.streaming.session import Session
+from runtime.streaming.tracks import StreamTracker
 from runtime.streaming.work import Found, Unchanged, Work
 
 if TYPE_CHECKING:
@@ -179,7 +181,13 @@ class Hub:
             raise ProtocolError(
                 CloseCode.TOO_MANY_CONNECTIONS, f"the server takes {self.limits.sessions} streams"
             )
-        session = Session(options=options, host=host, window=self.limits.window)
+        session = Session(
+            options=options,
+            host=host,
+            window=self.limits.window,
+            gate=None if options.gate is None else ChangeGate(share=options.gate),
+            tracker=StreamTracker(options.confidence) if options.track else None,
+        )
         self._sessions[session.id] = session
         return session
 

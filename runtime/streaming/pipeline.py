@@ -177,9 +177,9 @@ class Pipeline:
 
 def _finish(work: Work) -> None:
     began = now_us()
-    options = work.session.options
+    session = work.session
     found = work.served.detector.finish(
-        work.raw, work.prepared, confidence=options.confidence, iou=options.iou
+        work.raw, work.prepared, confidence=session.confidence, iou=session.options.iou
     )
     work.outcome = Found(tuple(Detection(d.class_id, d.confidence, d.box) for d in found))
     work.prepared = work.raw = None

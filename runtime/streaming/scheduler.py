@@ -49,6 +49,9 @@ class _Turns:
         self._queues.setdefault(work.session, deque()).append(work)
         self.count += 1
 
+    def __contains__(self, session: Session) -> bool:
+        return session in self._queues
+
     def first(self, session: Session) -> Work:
         return self._queues[session][0]
 
@@ -116,21 +119,21 @@ class Scheduler:
 
     def submit(self, work: Work) -> list[Work]:
         """A frame has arrived. Returns the frames of a live stream that it makes obsolete."""
-        dropped = self._waiting.drop(work.session) if work.session.newest_waits else []
+        dropped = self._waiting.drop(work.session) if work.session.newest_wins else []
+        for old in dropped:
+            old.outcome = DropReason.NEWER_FRAME
         self._waiting.push(work)
-        return _settle_dropped(dropped)
+        return dropped
 
     def decoded(self, work: Work) -> list[Work]:
-        """Decoding ended. Returns frames that are settled by it: dropped, or the frame itself when
-        it has its outcome already (an error, or nothing changed)."""
+        """Decoding ended. Returns the frame if it has its outcome (an error, nothing changed)."""
         lane = self._lane(work.session.host)
         lane.coming -= 1
         self._decoding.discard(work.session)
         if work.outcome is not None:
             return [work]
-        dropped = lane.ready.drop(work.session) if work.session.newest_ready else []
         lane.ready.push(work)
-        return _settle_dropped(dropped)
+        return []
 
     def inferred(self, job: Infer) -> list[Work]:
         """The engine is done with the batch. Returns the frames that failed."""
@@ -183,6 +186,9 @@ class Scheduler:
             # Decoded pictures are large: no more of them than the engine will soon take.
             if lane.ready.count + lane.coming >= 2 * host.current.max_batch:
                 continue
+            # One frame ahead is enough for a live stream: a later one will be newer.
+            if session.newest_wins and (session in self._decoding or session in lane.ready):
+                continue
             work = self._waiting.pop(session)
             lane.coming += 1
             self._decoding.add(session)
@@ -191,9 +197,3 @@ class Scheduler:
 
     def _lane(self, host: ModelHost) -> _Lane:
         return self._lanes.setdefault(host, _Lane())
-
-
-def _settle_dropped(dropped: list[Work]) -> list[Work]:
-    for work in dropped:
-        work.outcome = DropReason.NEWER_FRAME
-    return dropped

@@ -41,10 +41,16 @@ class Gate(Protocol):
     """`runtime.inference.changes.ChangeGate`."""
 
     def unchanged(self, frame: NDArray[np.uint8]) -> bool: ...
+    def forget(self) -> None: ...
 
 
 class Tracking(Protocol):
     """Detections of one frame after another to detections with track ids."""
+
+    @property
+    def lowest(self) -> float:
+        """Confidence down to which it wants detections."""
+        ...
 
     def update(self, detections: Sequence[Detection]) -> tuple[Detection, ...]: ...
     def predict(self) -> tuple[Detection, ...]: ...
@@ -86,10 +92,8 @@ class Session:
         """Lossless: the only sequence number that may come next. Live: the lowest."""
         self.serial = tracker is not None or gate is not None
         """Frames must be decoded one after another, because each depends on those before."""
-        self.newest_waits = self.live
+        self.newest_wins = self.live
         """A frame that waits to be decoded gives way to a newer one."""
-        self.newest_ready = self.live and not self.serial
-        """So does a decoded one, unless later frames refer to it."""
         self._window = window
         self._pending: deque[Work] = deque()
         self._sent: deque[tuple[int, bytes]] = deque(maxlen=window)
@@ -97,6 +101,8 @@ class Session:
         self._tracker = tracker
         self._last: Found | FrameError = Found(())
         self._since_key = 0
+        self.confidence = options.confidence if tracker is None else tracker.lowest
+        """What to ask of the detector."""
 
     @property
     def pending(self) -> int:
@@ -124,7 +130,7 @@ class Session:
         if frame.encoding is Encoding.H264:
             # Every access unit has to be decoded: those after it are made of it.
             self.serial = True
-            self.newest_waits = False
+            self.newest_wins = False
         work = Work(self, frame, received, self.host.current)
         self._pending.append(work)
         return work
@@ -182,7 +188,10 @@ class Session:
         match work.outcome:
             case Found() | FrameError():
                 self._last = work.outcome
-                if isinstance(work.outcome, Found) and self._tracker is not None:
+                if isinstance(work.outcome, FrameError):
+                    if self.gate is not None:
+                        self.gate.forget()
+                elif self._tracker is not None:
                     self._last = Found(self._tracker.update(work.outcome.detections))
             case Unchanged():
                 flags |= ResultFlag.UNCHANGED

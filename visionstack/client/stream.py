@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from runtime.streaming.clock import now_us
 from visionstack.client.stream_async import AsyncStreamClient, Patience, Policy
 from visionstack.client.stream_errors import StreamError
 from visionstack.client.stream_pictures import (
@@ -45,7 +46,7 @@ class StreamClient:
         model: str | None = None,
         confidence: float = 0.3,
         iou: float = 0.45,
-        gate: float = 0.0,
+        gate: float | None = None,
         track: bool = False,
         key_interval: int = 1,
         in_flight: int | None = None,
@@ -112,6 +113,7 @@ class StreamClient:
 
     def send(self, picture: Picture, *, captured: int | None = None, context: Any = None) -> int:
         """Send a picture; returns its sequence number. Waits only in lossless policy."""
+        captured = now_us() if captured is None else captured
         return self._call(
             self._client.send(self._encode(picture), captured=captured, context=context)
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions
 from runtime.streaming.errors import RETRYABLE, CloseCode, ProtocolError
 from runtime.streaming.messages import Close, Welcome
@@ -55,6 +56,8 @@ class Patience:
     """For one connection to be made and welcomed."""
     give_up: float = 30.0
     """Without any server for this long, the stream ends with StreamUnreachableError."""
+    begin: float = 5.0
+    """The same for the first connection: there was no server yet to come back."""
     first_delay: float = 0.1
     """Before the second try; doubled for each further one, and drawn between 0 and that."""
     longest_delay: float = 5.0
@@ -80,7 +83,7 @@ class AsyncStreamClient:
         model: str | None = None,
         confidence: float = 0.3,
         iou: float = 0.45,
-        gate: float = 0.0,
+        gate: float | None = None,
         track: bool = False,
         key_interval: int = 1,
         in_flight: int | None = None,
@@ -167,6 +170,7 @@ class AsyncStreamClient:
         `captured` is `runtime.streaming.clock.now_us()` when it was taken (default: now);
         `context` comes back with the answer.
         """
+        captured = now_us() if captured is None else captured
         if isinstance(picture, bytes | EncodedPicture):
             encoded = encode_picture(picture)
         else:
@@ -329,7 +333,8 @@ class AsyncStreamClient:
                 since = time.monotonic()
             if self._error is not None or self._closing:
                 break
-            if time.monotonic() - since > patience.give_up:
+            known = self._session.hello is not None
+            if time.monotonic() - since > (patience.give_up if known else patience.begin):
                 where = ", ".join(f"{one.host}:{one.port}" for one in self._endpoints)
                 self._error = StreamUnreachableError(
                     f"No stream server answers at {where}: {trouble or type(trouble).__name__}.",

@@ -39,6 +39,9 @@ from visionstack.client.stream_types import (
     StreamResult,
 )
 
+_LEAST_LIVE = 3
+"""Live frames under way on the shortest way: one inferred, one decoded, one arriving."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outgoing:
@@ -60,6 +63,9 @@ class ClientSession:
         self._under_way: OrderedDict[int, _Outgoing] = OrderedDict()
         self._connection: ClientConnection | None = None
         self._clock = ClockEstimate()
+        self._live_limit = _LEAST_LIVE
+        self._starved = False
+        """Whether a frame was dropped here since the last result, for want of an answer."""
 
     @property
     def unanswered(self) -> int:
@@ -69,7 +75,7 @@ class ClientSession:
     @property
     def room(self) -> bool:
         """Whether another frame may be submitted without waiting; always so in live policy."""
-        return self._live or len(self._waiting) < self._window
+        return self._live or not self._waiting
 
     @property
     def moving(self) -> bool:
@@ -82,7 +88,7 @@ class ClientSession:
         return self._connection.leaving if self._connection else None
 
     def submit(
-        self, picture: EncodedPicture, *, captured: int | None, context: Any
+        self, picture: EncodedPicture, *, captured: int, context: Any
     ) -> tuple[int, list[Answer]]:
         """Take a frame (`captured`: this machine's `now_us`). Returns its sequence number, and in
         live policy the frame that it replaced before it was ever sent."""
@@ -91,7 +97,7 @@ class ClientSession:
         self.counts.submitted += 1
         frame = Frame(
             sequence,
-            now_us() if captured is None else captured,
+            captured,
             picture.encoding,
             picture.data,
             picture.width,
@@ -102,6 +108,7 @@ class ClientSession:
         if self._live and self._waiting and not picture.depends:
             old = self._waiting.popleft()
             self.counts.dropped_client += 1
+            self._starved = True
             replaced.append(DroppedFrame(old.frame.sequence, "client", old.context))
         self._waiting.append(_Outgoing(frame, context))
         return sequence, replaced
@@ -162,6 +169,7 @@ class ClientSession:
                 return [self._result(decoded, arrived)]
             case Dropped(sequences):
                 self.counts.dropped_server += len(sequences)
+                self._live_limit = max(_LEAST_LIVE, self._live_limit - 1)
                 return [DroppedFrame(s, "server", self._take(s).context) for s in sequences]
             case FrameFailed(sequence, code, reason):
                 self.counts.failed += 1
@@ -177,8 +185,17 @@ class ClientSession:
 
     @property
     def _window(self) -> int:
-        granted = self.hello.window if self.hello is not None else 1
-        return granted if self._in_flight is None else min(granted, self._in_flight)
+        window = self.hello.window if self.hello is not None else 1
+        if self._in_flight is not None:
+            window = min(window, self._in_flight)
+        return min(window, self._live_limit) if self._live else window
+
+    def _adapt(self, result: Result) -> None:
+        """More live frames under way when the way is long: the server did not make the last one
+        wait, and still there was none to send it. A drop there takes one back."""
+        if self._starved and result.timing.queue < result.timing.inference // 2:
+            self._live_limit += 1
+        self._starved = False
 
     def _take(self, sequence: int) -> _Outgoing:
         outgoing = self._under_way.pop(sequence, None)
@@ -213,6 +230,7 @@ class ClientSession:
     def _result(self, result: Result, arrived: int) -> StreamResult:
         outgoing = self._take(result.sequence)
         self.counts.results += 1
+        self._adapt(result)
         hello = self.hello
         labels = hello.labels if hello is not None else ()
         tracked = bool(result.flags & ResultFlag.TRACKED)
