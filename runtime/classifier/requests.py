@@ -142,12 +142,12 @@ def _wakeup(fields: Mapping[str, Any]) -> WakeupRequest:
         number = int(value)
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRequestError(f"sleep_time is a JSON {_kind(value)}; {allowed}")
-    elif value != int(value):
-        raise BadRequestError(f"sleep_time is {value}; {allowed}")
+    elif not 0 <= value <= MAX_WAKEUP_SLEEP_MS or value != int(value):
+        raise BadRequestError(f"sleep_time is {_short(value)}; {allowed}")
     else:
         number = int(value)
-    if not 0 <= number <= MAX_WAKEUP_SLEEP_MS:
-        raise BadRequestError(f"sleep_time is {_short(value)}; {allowed}")
+    if number > MAX_WAKEUP_SLEEP_MS:
+        raise BadRequestError(f"sleep_time is {number}; {allowed}")
     return WakeupRequest(number)
 
 

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import base64
+import json
+import random
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import pytest
+
+from runtime.classifier.credentials import Credentials
+from runtime.classifier.s3 import (
+    RetryPolicy,
+    S3Client,
+    S3Error,
+    S3NotFoundError,
+    S3TooLargeError,
+)
+
+NOW = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
+QUICK = RetryPolicy(attempts=8, base_seconds=0.0, timeout_seconds=5.0)
+
+
+class FixedCredentials:
+    def __init__(self, token: str | None = "tok/en=") -> None:
+        self.value = Credentials("AKID", "secret", token)
+        self.forgotten = 0
+
+    def current(self) -> Credentials:
+        return self.value
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+class FakeS3(ThreadingHTTPServer):
+    """Objects by path; `faults` is called before each request and may name a fault."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.faults: Any = lambda: None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeS3
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(length)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.requests.append((self.command, self.path, headers))
+        fault = self.server.faults()
+        if fault == "cut":
+            self.close_connection = True
+            return
+        if isinstance(fault, int):
+            self._answer(fault, b"<Error><Code>SlowDown</Code></Error>")
+        elif self.command == "PUT":
+            self.server.objects[self.path] = body
+            self._answer(200, b"")
+        elif self.path not in self.server.objects:
+            self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        else:
+            content = self.server.objects[self.path]
+            status = 200
+            if "range" in headers:
+                first, last = headers["range"].removeprefix("bytes=").split("-")
+                content, status = content[int(first) : int(last) + 1], 206
+            if fault == "short":
+                self._answer(status, content, cut=len(content) // 2)
+            else:
+                self._answer(status, content)
+
+    do_GET = do_PUT = _serve
+
+    def _answer(self, status: int, content: bytes, *, cut: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content if cut is None else content[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def s3() -> Iterator[FakeS3]:
+    server = FakeS3()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def client(endpoint: str | None, *, retry: RetryPolicy = QUICK, token: str | None = None) -> S3Client:
+    return S3Client(
+        region="eu-west-1", credentials=FixedCredentials(token), endpoint=endpoint,
+        retry=retry, clock=lambda: NOW, sleep=lambda seconds: None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("token", [None, "tok/en="])
+@pytest.mark.parametrize("key", ["a.jpg", "with blank/ü+(1).jpg", "a//b", "~x_y-z.1"])
+def test_a_request_is_signed_as_botocore_signs_it(
+    monkeypatch: pytest.MonkeyPatch, key: str, token: str | None
+) -> None:
+    made = client(None, token=token)
+    host = "bucket.s3.eu-west-1.amazonaws.com"
+    scheme, located, prefix = made._locate("bucket")
+    assert (scheme, located, prefix) == ("https", host, "")
+    path = "/" + botocore.auth.quote(key, safe="/-_.~")
+    ours = made._signed("GET", host, path, {"range": "bytes=0-9"})
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW.replace(tzinfo=None))
+    request = botocore.awsrequest.AWSRequest("GET", f"https://{host}{path}", {"range": "bytes=0-9"})
+    signer = botocore.auth.S3SigV4Auth(
+        botocore.credentials.Credentials("AKID", "secret", token), "s3", "eu-west-1"
+    )
+    monkeypatch.setattr(signer, "_should_sha256_sign_payload", lambda request: False)
+    signer.add_auth(request)
+    assert ours["authorization"] == request.headers["Authorization"]
+
+
+def test_what_was_put_is_got(s3: FakeS3) -> None:
+    made = client(s3.url)
+    made.put("b", "pictures/a b.jpg", b"bytes", content_type="image/jpeg")
+    assert made.get("b", "pictures/a b.jpg") == b"bytes"
+    assert s3.requests[0][2]["content-type"] == "image/jpeg"
+
+
+def test_a_missing_key_is_told_apart_and_not_tried_again(s3: FakeS3) -> None:
+    with pytest.raises(S3NotFoundError):
+        client(s3.url).get("b", "nope")
+    assert len(s3.requests) == 1
+
+
+def test_an_object_over_the_limit_is_not_read(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = bytes(1000)
+    made = client(s3.url)
+    with pytest.raises(S3TooLargeError, match="1000 bytes; at most 999"):
+        made.get("b", "k", max_bytes=999)
+    assert len(made.get("b", "k", max_bytes=1000)) == 1000
+
+
+def test_a_large_object_comes_in_ranges_and_in_order(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.classifier.s3.PART_BYTES", 1000)
+    content = random.Random(1).randbytes(10_500)
+    s3.objects["/b/k"] = content
+    assert client(s3.url).get_large("b", "k", size=len(content)) == content
+    assert len(s3.requests) == 11
+    with pytest.raises(S3Error, match="another size"):
+        client(s3.url).get_large("b", "k", size=len(content) + 5)
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "cut", "short"])
+def test_a_request_that_fails_half_the_time_succeeds_in_the_end(s3: FakeS3, fault: object) -> None:
+    s3.objects["/b/k"] = b"content"
+    draw = random.Random(3)
+    s3.faults = lambda: fault if draw.random() < 0.5 else None
+    made = client(s3.url)
+    assert [made.get("b", "k") for _ in range(20)] == [b"content"] * 20
+    assert len(s3.requests) > 25
+
+
+def test_a_store_that_only_fails_is_given_up_on_with_its_reason(s3: FakeS3) -> None:
+    s3.faults = lambda: 503
+    with pytest.raises(S3Error, match="HTTP 503 SlowDown"):
+        client(s3.url).get("b", "k")
+    assert len(s3.requests) == QUICK.attempts
+
+
+def test_a_refusal_is_not_tried_again(s3: FakeS3) -> None:
+    s3.faults = lambda: 403
+    with pytest.raises(S3Error, match="HTTP 403"):
+        client(s3.url).get("b", "k")
+    assert len(s3.requests) == 1
+
+
+def test_a_store_that_is_not_there_is_given_up_on() -> None:
+    with pytest.raises(S3Error, match="failed"):
+        client("http://127.0.0.1:9").get("b", "k")
+
+
+def test_after_a_restore_connections_and_credentials_are_new(s3: FakeS3) -> None:
+    credentials = FixedCredentials()
+    made = S3Client(region="r", credentials=credentials, endpoint=s3.url, retry=QUICK)
+    s3.objects["/b/k"] = b"1"
+    made.get("b", "k")
+    before = made._connection("http", s3.url.removeprefix("http://"))
+    made.forget_connections()
+    assert made.get("b", "k") == b"1"
+    assert made._connection("http", s3.url.removeprefix("http://")) is not before
+    assert credentials.forgotten == 1
+
+
+def test_an_upload_form_limits_key_type_size_and_time() -> None:
+    form = client(None, token="t").presign_post(
+        "b", "pictures/a.jpg", content_type="image/png", max_bytes=77, expires_seconds=60
+    )
+    assert form.url == "https://b.s3.eu-west-1.amazonaws.com/"
+    policy = json.loads(base64.b64decode(form.fields["policy"]))
+    assert policy["expiration"] == "2026-11-21T20:31:00Z"
+    conditions = policy["conditions"]
+    assert ["content-length-range", 1, 77] in conditions
+    assert {"key": "pictures/a.jpg"} in conditions
+    assert {"Content-Type": "image/png"} in conditions
+    assert {"bucket": "b"} in conditions
+    assert {"x-amz-security-token": "t"} in conditions
+
+
+def test_an_upload_form_is_signed_as_botocore_signs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = client(None).presign_post(
+        "b", "k", content_type="image/png", max_bytes=1, expires_seconds=60
+    )
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW.replace(tzinfo=None))
+    signer = botocore.auth.S3SigV4PostAuth(
+        botocore.credentials.Credentials("AKID", "secret"), "s3", "eu-west-1"
+    )
+    request = botocore.awsrequest.AWSRequest("POST", "https://b.s3.eu-west-1.amazonaws.com/")
+    assert ours.fields["x-amz-signature"] == signer.signature(
+        ours.fields["policy"], _dated(request)
+    )
+
+
+def _dated(request: Any) -> Any:
+    request.context["timestamp"] = NOW.strftime("%Y%m%dT%H%M%SZ")
+    return request
