@@ -8,6 +8,7 @@ from constructs import Construct
 
 from runtime.contract import PICTURES_PREFIX, Output
 from stacks.constructs.acknowledgment import acknowledge
+from stacks.constructs.bucket_emptier import BucketEmptier
 from stacks.constructs.private_bucket import PrivateBucket
 from stacks.settings import DeploymentSettings
 
@@ -42,6 +43,10 @@ class StorageStack(Stack):
             expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
             access_logs=self.logs,
         )
+        if not settings.retain_data:
+            emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
+            for bucket in (self.artifacts, self.pictures, self.logs):
+                emptier.empties(bucket)
         CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
         CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
 

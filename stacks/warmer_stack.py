@@ -14,6 +14,7 @@ from constructs import Construct
 from runtime.contract import Env, Output, WarmerMetric
 from stacks.constructs.function_role import FunctionRole
 from stacks.constructs.log_group import ExpiringLogGroup
+from stacks.constructs.python_runtime import python_runtime
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
 
@@ -41,9 +42,7 @@ class WarmerStack(Stack):
             self,
             "Function",
             description="visionstack: keeps classifier environments warm",
-            runtime=lambda_.Runtime(
-                f"python{settings.lambda_python}", lambda_.RuntimeFamily.PYTHON
-            ),
+            runtime=python_runtime(settings.lambda_python),
             architecture=(
                 lambda_.Architecture.ARM_64
                 if settings.lambda_arch == "arm64"

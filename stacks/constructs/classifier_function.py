@@ -20,6 +20,7 @@ from runtime.contract import (
 from stacks.constructs.function_role import FunctionRole
 from stacks.constructs.log_group import ExpiringLogGroup
 from stacks.constructs.provisioned_schedule import provisioned_schedule
+from stacks.constructs.python_runtime import python_runtime
 from stacks.settings import DeploymentSettings
 
 _ALIAS: Final = "live"
@@ -62,9 +63,7 @@ class ClassifierFunction(Construct):
             self,
             "Function",
             description="visionstack: classifies pictures",
-            runtime=lambda_.Runtime(
-                f"python{settings.lambda_python}", lambda_.RuntimeFamily.PYTHON
-            ),
+            runtime=python_runtime(settings.lambda_python),
             architecture=(
                 lambda_.Architecture.ARM_64
                 if settings.lambda_arch == "arm64"

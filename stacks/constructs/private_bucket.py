@@ -11,7 +11,8 @@ class PrivateBucket(s3.Bucket):
     """Private, encrypted, reached by TLS only; uploads that were never finished are removed.
 
     `expire_prefixes` maps a key prefix ("" for everything) to the days after which what lies below
-    it is deleted. With `retain` the bucket and its objects outlive the stack, without it both go.
+    it is deleted. With `retain` the bucket outlives the stack; without, it has to be empty by then
+    (see BucketEmptier).
     """
 
     def __init__(
@@ -32,7 +33,6 @@ class PrivateBucket(s3.Bucket):
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
-            auto_delete_objects=not retain,
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"s3/{construct_id.lower()}/" if access_logs else None,
             lifecycle_rules=[

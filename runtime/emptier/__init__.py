@@ -1,0 +1,1 @@
+"""The function that empties a bucket before CloudFormation deletes it."""

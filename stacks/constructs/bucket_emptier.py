@@ -1,0 +1,65 @@
+"""Empties buckets when their stack ends, so that `cdk destroy` leaves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from aws_cdk import CustomResource, Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks.constructs.function_role import FunctionRole
+from stacks.constructs.log_group import ExpiringLogGroup
+
+_CODE: Final = Path(__file__).resolve().parents[2] / "runtime" / "emptier" / "handler.py"
+
+
+class BucketEmptier(Construct):
+    """One small function for all buckets of a stack.
+
+    CDK's own `auto_delete_objects` does the same with a Node.js function that needs the AWS SDK of
+    Lambda's runtime, which the embedded cloud does not have.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        log_retention_days: int,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        logs = ExpiringLogGroup(self, "Logs", days=log_retention_days)
+        self._role = FunctionRole(self, "Role", log_group=logs)
+        self._function = lambda_.Function(
+            self,
+            "Function",
+            description="visionstack: empties buckets when their stack is destroyed",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            handler="index.handle",
+            code=lambda_.Code.from_inline(_CODE.read_text(encoding="utf-8")),
+            memory_size=256,
+            timeout=Duration.minutes(14),
+            role=self._role,
+            log_group=logs,
+        )
+
+    def empties(self, bucket: s3.Bucket) -> None:
+        """Empty `bucket` just before it is deleted."""
+        self._role.allow(["s3:ListBucketVersions"], [bucket.bucket_arn])
+        self._role.allow(
+            ["s3:DeleteObject", "s3:DeleteObjectVersion"], [bucket.arn_for_objects("*")]
+        )
+        resource = CustomResource(
+            self,
+            f"Empty{bucket.node.id}",
+            service_token=self._function.function_arn,
+            resource_type="Custom::EmptyBucket",
+            properties={"BucketName": bucket.bucket_name},
+        )
+        # Deleted in reverse: first this resource (which empties), then rights, policy and bucket.
+        resource.node.add_dependency(self._role)
+        if bucket.policy is not None:
+            resource.node.add_dependency(bucket.policy)
