@@ -1,4 +1,4 @@
-"""A classifier function on fakes: a real artifact and decoder, a fake engine, pictures in memory."""
+"""A classifier function on fakes: real artifact and decoder, fake engine, pictures in memory."""
 
 from __future__ import annotations
 
@@ -210,7 +210,11 @@ def picture() -> Callable[..., bytes]:
     """Makes picture files: `picture(brightness, size=…, kind=…, mode=…)`."""
 
     def make(
-        brightness: int = 100, *, size: tuple[int, int] = (20, 10), kind: str = "JPEG", mode: str = "L"
+        brightness: int = 100,
+        *,
+        size: tuple[int, int] = (20, 10),
+        kind: str = "JPEG",
+        mode: str = "L",
     ) -> bytes:
         buffer = io.BytesIO()
         Image.new("L", size, brightness).convert(mode).save(buffer, kind)

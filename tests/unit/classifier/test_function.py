@@ -231,7 +231,9 @@ def test_a_cold_wakeup_leaves_nothing_for_the_first_picture_to_set_up(
     assert engine.runs == 1
 
 
-def test_an_upload_is_handed_out_without_a_model(function: Function, host: Any, models: Any) -> None:
+def test_an_upload_is_handed_out_without_a_model(
+    function: Function, host: Any, models: Any
+) -> None:
     host._served, models.current = None, ""
     status, body, _ = http(function, "/images", b'{"method":"images","content_type":"image/png"}')
     assert status == 200
