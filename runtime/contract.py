@@ -106,6 +106,7 @@ class WarmerMetric:
     FUNCTION_DIMENSION: Final = "FunctionName"  # the function or alias that is kept warm
     TARGET: Final = "EnvironmentsTarget"
     REACHED: Final = "EnvironmentsReached"
+    SHORT: Final = "EnvironmentsShort"  # target less reached, never below 0; the alarm watches it
 
 
 class ClassifierMetric:

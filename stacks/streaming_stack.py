@@ -127,7 +127,7 @@ class StreamingStack(Stack):
                     Env.STREAM_HOST: "0.0.0.0",  # noqa: S104 - only the load balancer gets through
                     Env.STREAM_PORT: str(settings.stream_port),
                     Env.STREAM_HTTP_PORT: str(settings.stream_http_port),
-                    Env.STREAM_TOKEN_SECRET: token.secret_name,
+                    Env.STREAM_TOKEN_SECRET: token.secret_arn,
                     Env.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
                     Env.STREAM_TLS: "load-balancer" if settings.certificate_arn else "self-signed",
                     Env.STREAM_GROUP: group_name,
@@ -168,7 +168,7 @@ class StreamingStack(Stack):
         for key, value in {
             Output.STREAM_HOST: balancer.load_balancer_dns_name,
             Output.STREAM_PORT: str(settings.stream_port),
-            Output.STREAM_TOKEN_SECRET: token.secret_name,
+            Output.STREAM_TOKEN_SECRET: token.secret_arn,
             Output.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
             Output.STREAM_LAUNCH_TEMPLATE: launch_template.launch_template_id or "",
             Output.STREAM_AUTO_SCALING_GROUP: group_name,

@@ -80,22 +80,11 @@ class WarmerStack(Stack):
         CfnOutput(self, Output.WARMER_FUNCTION, value=function.function_name)
 
     def _alarm(self, warmed: lambda_.IAlias, *, interval: Duration) -> None:
-        def metric(name: str) -> cloudwatch.Metric:
-            return cloudwatch.Metric(
-                namespace=WarmerMetric.NAMESPACE,
-                metric_name=name,
-                dimensions_map={WarmerMetric.FUNCTION_DIMENSION: warmed.function_arn},
-                statistic="Minimum",
-                period=interval,
-            )
-
-        cloudwatch.MathExpression(
-            expression="target - reached",
-            label="Environments short",
-            using_metrics={
-                "target": metric(WarmerMetric.TARGET),
-                "reached": metric(WarmerMetric.REACHED),
-            },
+        cloudwatch.Metric(
+            namespace=WarmerMetric.NAMESPACE,
+            metric_name=WarmerMetric.SHORT,
+            dimensions_map={WarmerMetric.FUNCTION_DIMENSION: warmed.function_arn},
+            statistic="Maximum",
             period=interval,
         ).create_alarm(
             self,

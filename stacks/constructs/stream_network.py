@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from aws_cdk import Fn
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from stacks.constructs.acknowledgment import acknowledge
+
+_NETWORK: Final = "10.0.0.0/16"
 
 
 class StreamNetwork(Construct):
@@ -35,6 +38,7 @@ class StreamNetwork(Construct):
             self,
             "Vpc",
             availability_zones=names,
+            ip_addresses=ec2.IpAddresses.cidr(_NETWORK),
             nat_gateways=0,
             restrict_default_security_group=False,
             subnet_configuration=[
@@ -61,7 +65,7 @@ class StreamNetwork(Construct):
                     ec2.Peer.ipv4(cidr), ec2.Port.tcp(port), "allowed_cidrs"
                 )
             self.load_balancer_group.add_egress_rule(
-                ec2.Peer.ipv4(self.vpc.vpc_cidr_block), ec2.Port.tcp(port), "To the instances"
+                ec2.Peer.ipv4(_NETWORK), ec2.Port.tcp(port), "To the instances"
             )
         # A rule between two groups of the L2 kind becomes a resource of its own; written into the
         # group it is one resource less and cannot be left out of a drift check.
