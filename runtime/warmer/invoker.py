@@ -54,8 +54,8 @@ class LambdaWaker:
 
 
 def metrics_line(report: WarmReport, *, function: str, now: float) -> str:
-    """Target and reached as one line of the embedded metric format; `now` in seconds since 1970."""
-    names = (WarmerMetric.TARGET, WarmerMetric.REACHED)
+    """Target, reached and short as one line of the embedded metric format; `now` in seconds since 1970."""
+    names = (WarmerMetric.TARGET, WarmerMetric.REACHED, WarmerMetric.SHORT)
     return json.dumps(
         {
             "_aws": {
@@ -71,6 +71,7 @@ def metrics_line(report: WarmReport, *, function: str, now: float) -> str:
             WarmerMetric.FUNCTION_DIMENSION: function,
             WarmerMetric.TARGET: report.target,
             WarmerMetric.REACHED: report.reached,
+            WarmerMetric.SHORT: max(0, report.target - report.reached),
             "rounds": report.rounds,
             "sleep_ms": report.sleep_ms,
             "cold": report.cold,

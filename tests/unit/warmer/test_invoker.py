@@ -64,3 +64,4 @@ def test_target_and_reached_are_published_as_metrics() -> None:
     assert header["Dimensions"] == [[WarmerMetric.FUNCTION_DIMENSION]]
     assert line[WarmerMetric.FUNCTION_DIMENSION] == "arn"
     assert (line[WarmerMetric.TARGET], line[WarmerMetric.REACHED]) == (5, 4)
+    assert line[WarmerMetric.SHORT] == 1
