@@ -29,6 +29,11 @@ Pixels = NDArray[np.uint8]
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 """The formats that are read, those first whose readers Pillow has loaded when it starts. MPO, what
 phones write for a JPEG with a second picture, is read by Pillow's JPEG reader."""
+_open: Final = Image.open
+"""Pillow's own: Ultralytics replaces `Image.open` by one that installs packages."""
+# Between one and two times its own limit Pillow only warns; ours is the one that decides, and
+# catching warnings around each call would not be safe with threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError)
 """What Pillow's readers raise for damaged files."""
@@ -59,10 +64,7 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
             "send it smaller or compress it more."
         )
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns between one and two times its own limit; ours decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"The picture's header announces more than the {limits.pixels:,} pixels allowed."

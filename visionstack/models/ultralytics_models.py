@@ -23,14 +23,13 @@ def make_from_yaml(context: BuildContext, *, yaml: str) -> Draft:
     """
     if context.options.weights:
         return make_from_checkpoint(context, context.options.weights)
-    _quiet(context.cache)
+    tasks = import_tasks(context.cache)
     import torch
-    from ultralytics.nn.tasks import DetectionModel
 
     context.say(f"building {yaml}")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = DetectionModel(yaml, verbose=False)
+        network = tasks.DetectionModel(yaml, verbose=False)
     weights = Weights(
         trained=False,
         description="random: right for timing only, it detects nothing (give a checkpoint by "
@@ -43,12 +42,10 @@ def make_from_checkpoint(context: BuildContext, path: Path) -> Draft:
     """A detection checkpoint (`.pt`). It is a pickle: open only those you trust."""
     if not path.is_file():
         raise WeightsError(f"There is no checkpoint at {path}.")
-    _quiet(context.cache)
-    from ultralytics.nn.tasks import load_checkpoint
-
+    tasks = import_tasks(context.cache)
     context.say(f"reading {path.name}")
     try:
-        network, _ = load_checkpoint(str(path))
+        network, _ = tasks.load_checkpoint(str(path))
     except Exception as error:  # a pickle can raise anything
         raise WeightsError(
             f"{path} is no Ultralytics checkpoint: {str(error).splitlines()[0] or error!r}",
@@ -94,9 +91,21 @@ def _draft(
     )
 
 
-def _quiet(cache: Path) -> None:
-    """Ultralytics reads these when it is imported: no writing to the home folder, no installing."""
+def import_tasks(cache: Path) -> Any:
+    """`ultralytics.nn.tasks`, kept from what it does besides when it is imported.
+
+    It would write settings to the home folder, look for packages to install, and replace Pillow's
+    `Image.open` for the whole process.
+    """
+    from PIL import Image
+
     os.environ.setdefault("YOLO_CONFIG_DIR", str(cache))
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
+    pillows_own = Image.open
+    try:
+        from ultralytics.nn import tasks
+    finally:
+        Image.open = pillows_own
+    return tasks

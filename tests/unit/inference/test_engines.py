@@ -1,0 +1,110 @@
+"""Engines give the same answers, say what they are, and may be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from runtime.inference.artifact import Artifact
+from runtime.inference.engines import ENGINES, choose_engine, create_engine
+from runtime.inference.engines.processor import computes_bfloat16
+from runtime.inference.errors import EngineError, EngineUnavailableError
+
+MakeArtifact = Callable[..., Artifact]
+RANDOM = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return RANDOM.integers(0, 255, (3, 224, 224, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engines_agree_in_full_precision(
+    efficientnet_lite0: Artifact, pictures: np.ndarray, name: str
+) -> None:
+    (expected,) = create_engine("onnxruntime", efficientnet_lite0).run(pictures)
+    engine = create_engine(name, efficientnet_lite0, precision="fp32")
+    (logits,) = engine.run(pictures)
+    assert engine.name == name
+    assert engine.precision == "fp32"
+    assert logits.shape == (3, 1000)
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_the_precision_named_is_the_processors_fastest(
+    efficientnet_lite0: Artifact, pictures: np.ndarray, name: str
+) -> None:
+    (expected,) = create_engine("onnxruntime", efficientnet_lite0).run(pictures)
+    engine = create_engine(name, efficientnet_lite0)
+    (logits,) = engine.run(pictures)
+    difference = np.abs(logits - expected).max()
+    if computes_bfloat16():
+        assert engine.precision == "bf16"
+        # Eight bits of mantissa show: were it float32, the difference would be below 1e-4.
+        assert 1e-3 < difference < 1
+    else:
+        assert engine.precision == "fp32"
+        assert difference < 1e-3
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_batch_is_its_pictures_one_by_one(
+    efficientnet_lite0: Artifact, pictures: np.ndarray, name: str
+) -> None:
+    engine = create_engine(name, efficientnet_lite0, precision="fp32")
+    (together,) = engine.run(pictures)
+    alone = np.concatenate([engine.run(picture[None])[0] for picture in pictures])
+    assert np.allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_several_threads_may_run_one_engine(make_artifact: MakeArtifact, name: str) -> None:
+    engine = create_engine(name, make_artifact(), precision="fp32")
+    batches = [np.full((1 + n % 3, 8, 8, 3), n, np.uint8) for n in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(engine.run, batches))
+    # Looked at only now: an engine that handed out its own memory would have overwritten it.
+    for number, (logits,) in enumerate(results):
+        assert np.allclose(logits, number, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_batch_that_does_not_fit_is_an_engine_error(
+    make_artifact: MakeArtifact, name: str
+) -> None:
+    engine = create_engine(name, make_artifact())
+    with pytest.raises(EngineError) as caught:
+        engine.run(np.zeros((1, 8, 8, 1), np.uint8))
+    assert caught.value.code == "engine_failed"
+    (logits,) = engine.run(np.full((1, 8, 8, 3), 7, np.uint8))
+    assert np.allclose(logits, 7, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_file_that_is_no_network_is_an_engine_error(
+    make_artifact: MakeArtifact, name: str
+) -> None:
+    artifact = make_artifact()
+    artifact.model_path.write_bytes(b"no network")
+    with pytest.raises(EngineError, match="cannot load colours"):
+        create_engine(name, artifact)
+
+
+def test_an_unknown_engine_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(EngineUnavailableError, match="onnxruntime, openvino, torch"):
+        choose_engine("tensorflow")
+
+
+def test_auto_is_one_of_the_engines_that_are_installed() -> None:
+    assert choose_engine() in ENGINES
+
+
+def test_an_unknown_precision_is_refused(make_artifact: MakeArtifact) -> None:
+    with pytest.raises(EngineUnavailableError, match="auto or fp32"):
+        create_engine("auto", make_artifact(), precision="fp8")

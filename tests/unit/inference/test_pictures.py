@@ -1,0 +1,183 @@
+"""Pictures are decoded within limits, whatever they are."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import tracemalloc
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from runtime.inference import pictures
+from runtime.inference.errors import (
+    NotAPictureError,
+    PictureError,
+    PictureTooLargeError,
+    TooManyPixelsError,
+    TruncatedPictureError,
+)
+from runtime.inference.pictures import PictureLimits, decode_bgr, decode_rgb
+
+RED, GREEN, BLUE, WHITE = (250, 10, 20), (10, 240, 20), (15, 25, 245), (255, 255, 255)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> Image.Image:
+    image = Image.new("RGB", (64, 32), left)
+    image.paste(right, (32, 0, 64, 32))
+    return image
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_both_decoders_see_the_same_colours_in_every_format(kind: str) -> None:
+    data = encoded(halves(RED, BLUE), kind)
+    rgb, bgr = decode_rgb(data), decode_bgr(data)
+    assert rgb.shape == bgr.shape == (32, 64, 3)
+    assert rgb.dtype == bgr.dtype == np.uint8
+    assert np.abs(rgb[16, 10].astype(int) - RED).max() < 12
+    assert np.abs(rgb[16, 50].astype(int) - BLUE).max() < 12
+    assert np.abs(rgb.astype(int) - bgr[:, :, ::-1]).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_picture_is_turned_as_exif_says(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
+    data = encoded(halves(RED, BLUE), kind, exif=exif)
+    for decoded in (decode_rgb(data), decode_bgr(data)[:, :, ::-1]):
+        assert decoded.shape == (64, 32, 3)
+        assert np.abs(decoded[10, 16].astype(int) - RED).max() < 12
+        assert np.abs(decoded[50, 16].astype(int) - BLUE).max() < 12
+
+
+def test_cmyk_is_converted() -> None:
+    data = encoded(Image.new("CMYK", (16, 16), (255, 0, 255, 0)), "JPEG", quality=95)
+    for pixel in (decode_rgb(data)[8, 8], decode_bgr(data)[8, 8][::-1]):
+        assert pixel[1] > 200
+        assert max(pixel[0], pixel[2]) < 60
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
+    values = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    data = encoded(Image.fromarray(values), "PNG")
+    expected = values >> 8
+    assert np.abs(decode_rgb(data)[:, :, 0].astype(int) - expected).max() <= 1
+    assert np.abs(decode_bgr(data)[:, :, 0].astype(int) - expected).max() <= 1
+
+
+def test_the_first_frame_of_an_animation_is_taken() -> None:
+    first, second = halves(RED, RED), halves(BLUE, BLUE)
+    for kind in ("GIF", "WEBP", "PNG"):
+        data = encoded(first, kind, save_all=True, append_images=[second], lossless=True)
+        for pixel in (decode_rgb(data)[16, 16], decode_bgr(data)[16, 16][::-1]):
+            assert np.abs(pixel.astype(int) - RED).max() < 12, kind
+
+
+def test_transparent_pixels_are_white() -> None:
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    data = encoded(image, "PNG")
+    assert (decode_rgb(data) == WHITE).all()
+    assert (decode_bgr(data) == WHITE).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I", "F"])
+def test_unusual_modes_become_three_channels(mode: str) -> None:
+    data = encoded(Image.new("L", (9, 7), 255).convert(mode), "TIFF" if mode in "IF" else "PNG")
+    decoded = decode_bgr(data)
+    assert decoded.shape == (7, 9, 3)
+    assert (decoded > 190).all()
+
+
+def test_a_picture_of_one_pixel_is_a_picture() -> None:
+    data = encoded(Image.new("RGB", (1, 1), GREEN), "PNG")
+    assert decode_rgb(data).tolist() == [[list(GREEN)]]
+    assert decode_bgr(data).tolist() == [[list(GREEN[::-1])]]
+
+
+@pytest.mark.parametrize("size", [(50_000, 50_000), (60_000, 2_000), (2_147_483_647, 1)])
+def test_a_bomb_is_refused_before_its_pixels_exist(size: tuple[int, int]) -> None:
+    data = png_header(*size)
+    assert len(data) < 200
+    for decode in (decode_bgr, decode_rgb):
+        tracemalloc.start()
+        with pytest.raises(TooManyPixelsError, match="allowed"):
+            decode(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2_000_000
+
+
+def test_the_limits_are_the_callers() -> None:
+    data = encoded(halves(RED, BLUE), "PNG")
+    with pytest.raises(PictureTooLargeError, match="bytes"):
+        decode_bgr(data, limits=PictureLimits(bytes=len(data) - 1))
+    with pytest.raises(TooManyPixelsError, match="64 x 32"):
+        decode_bgr(data, limits=PictureLimits(pixels=64 * 32 - 1))
+    assert decode_bgr(data, limits=PictureLimits(bytes=len(data), pixels=64 * 32)).shape[0] == 32
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_file_is_named_as_such(kind: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    cut = data[: int(len(data) * share)]
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(TruncatedPictureError) as caught:
+            decode(cut)
+        assert caught.value.code == "truncated_picture"
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"<svg/>", b"%PDF-1.7\n", bytes(5000)])
+def test_what_is_no_picture_is_named_as_such(data: bytes) -> None:
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(NotAPictureError) as caught:
+            decode(data)
+        assert caught.value.code == "not_a_picture"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]),
+    st.integers(0, 10_000),
+    st.binary(min_size=1, max_size=8),
+)
+def test_damage_gives_pixels_or_a_picture_error_and_nothing_else(
+    kind: str, position: int, damage: bytes
+) -> None:
+    data = bytearray(encoded(halves(RED, BLUE), kind))
+    start = position % len(data)
+    data[start : start + len(damage)] = damage
+    for decode in (decode_bgr, decode_rgb):
+        with contextlib.suppress(*PictureError.__subclasses__()):
+            assert decode(bytes(data)).shape[2] == 3
+
+
+def test_every_picture_error_has_its_own_code() -> None:
+    kinds = PictureError.__subclasses__()
+    assert len({kind.code for kind in kinds}) == len(kinds) == 4
+    assert pictures.DEFAULT_LIMITS.pixels < 2_500_000_000
