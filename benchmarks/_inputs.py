@@ -1,0 +1,61 @@
+"""The model and the pictures that benchmarks work on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visionstack.paths import MODELS, SAMPLES
+
+Frame = NDArray[np.uint8]
+
+CLIP = SAMPLES / "pedestrians.avi"
+PICTURES = ("dog.jpg", "person.jpg", "horses.jpg")
+
+
+def model_folder(name: str = "yolov3-tiny") -> Path:
+    """The artifact's folder, built by the project's own command when it is not there."""
+    current = MODELS / name / "current"
+    if not current.is_file():
+        command = [sys.executable, "-m", "visionstack.cli", "models", "build", name]
+        subprocess.run(command, check=True)
+    return MODELS / name / current.read_text(encoding="utf-8").strip()
+
+
+def frames(*, limit: int | None = None) -> Iterator[Frame]:
+    """The clip's frames, uint8 (576, 768, 3), blue first."""
+    capture = cv2.VideoCapture(str(CLIP))
+    try:
+        count = 0
+        while limit is None or count < limit:
+            good, frame = capture.read()
+            if not good:
+                return
+            count += 1
+            yield np.asarray(frame, np.uint8)
+    finally:
+        capture.release()
+
+
+def jpeg(frame: Frame, *, quality: int = 90) -> bytes:
+    """The frame as a JPEG file."""
+    _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def camera_pictures(folder: Path, *, size: tuple[int, int] = (640, 480)) -> list[Path]:
+    """The sample photographs as a camera of `size` would send them, JPEG files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in PICTURES:
+        picture = cv2.resize(cv2.imread(str(SAMPLES / name)), size, interpolation=cv2.INTER_AREA)
+        path = folder / f"{Path(name).stem}-{size[0]}x{size[1]}.jpg"
+        path.write_bytes(jpeg(np.asarray(picture, np.uint8)))
+        written.append(path)
+    return written

@@ -1,0 +1,243 @@
+"""The load generator: a process of its own, asked by one JSON argument, answering with one line.
+
+Every client is a closed loop: it sends its next picture when the last one is answered. HTTP
+clients keep their connection and are as thin as asyncio allows, so that what is measured is the
+server's work and not the generator's; stream clients are the project's own client library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from visionstack.client.stream_async import AsyncStreamClient
+from visionstack.client.stream_types import StreamAddress, StreamResult
+
+
+class LoadError(Exception):
+    """The server answered with something else than a result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What the generator is to do."""
+
+    kind: Literal["http", "stream"]
+    port: int
+    clients: int
+    seconds: float
+    warmup: float
+    pictures: Sequence[str]
+    """Files, sent in turn."""
+    host: str = "127.0.0.1"
+    path: str = "/"
+    form_field: str = ""
+    """Send a multipart form with the picture in this field; empty: the picture is the body."""
+    token: str = field(default="", repr=False)
+    in_flight: int = 1
+    """Frames under way on one stream; an HTTP connection has one."""
+
+
+@dataclass
+class Measured:
+    """Milliseconds from sending to answer, by client; those sent in the warm-up are left out."""
+
+    latencies_ms: list[list[float]]
+    seconds: float = 0.0
+    answered: int = 0
+    """Within the measured seconds, whenever sent."""
+    generator_cpu_seconds: float = 0.0
+    """Of the two processors' time, what the generator itself took."""
+    first_answer: dict[str, Any] = field(default_factory=dict)
+
+
+class HttpClient:
+    """One kept connection; reads answers with a length or in chunks."""
+
+    def __init__(self, load: Load, pictures: Sequence[bytes]) -> None:
+        self._load = load
+        self._requests = [_request(load, picture) for picture in pictures]
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(self._load.host, self._load.port)
+
+    async def send(self, index: int) -> bytes:
+        """One picture there, its answer back. Raises LoadError."""
+        self._writer.write(self._requests[index % len(self._requests)])
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = _header(head, "content-length")
+        body = await self._reader.readexactly(int(length)) if length else await self._chunks()
+        if " 200 " not in head.split("\r\n", 1)[0]:
+            raise LoadError(f"{head.splitlines()[0]}: {body[:200]!r}")
+        return body
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self._reader.readline(), 16):
+            body += await self._reader.readexactly(size)
+            await self._reader.readexactly(2)
+        await self._reader.readexactly(2)
+        return body
+
+    async def close(self) -> None:
+        self._writer.close()
+
+
+def _request(load: Load, picture: bytes) -> bytes:
+    kind = "image/jpeg"
+    if load.form_field:
+        edge = b"visionstack-benchmark-edge"
+        kind = f"multipart/form-data; boundary={edge.decode()}"
+        named = f'form-data; name="{load.form_field}"; filename="picture.jpg"'
+        head = f"Content-Disposition: {named}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
+        picture = b"--" + edge + b"\r\n" + head + picture + b"\r\n--" + edge + b"--\r\n"
+    head_lines = (
+        f"POST {load.path} HTTP/1.1\r\nHost: {load.host}:{load.port}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(picture)}\r\n\r\n"
+    )
+    return head_lines.encode() + picture
+
+
+def _header(head: str, name: str) -> str:
+    for line in head.split("\r\n"):
+        if line.startswith(f"{name}:"):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+async def run(load: Load) -> Measured:
+    """All clients at once. Raises LoadError when an answer is none."""
+    pictures = [Path(path).read_bytes() for path in load.pictures]
+    measured = Measured(latencies_ms=[[] for _ in range(load.clients)])
+    work = _http_client if load.kind == "http" else _stream_client
+    gate = asyncio.Barrier(load.clients + 1)
+    clients = [
+        asyncio.create_task(work(load, pictures, measured, number, gate))
+        for number in range(load.clients)
+    ]
+    try:
+        waiting = asyncio.ensure_future(gate.wait())
+        await asyncio.wait([waiting, *clients], return_when=asyncio.FIRST_COMPLETED)
+        cpu = time.process_time()
+        await asyncio.gather(*clients)
+        whole = load.seconds + load.warmup
+        measured.generator_cpu_seconds = (time.process_time() - cpu) * load.seconds / whole
+    finally:
+        for client in clients:
+            client.cancel()
+        waiting.cancel()
+    measured.seconds = load.seconds
+    return measured
+
+
+Send = Callable[[int], Awaitable[Any]]
+
+
+async def _loop(
+    load: Load, measured: Measured, number: int, gate: asyncio.Barrier, send: Send
+) -> None:
+    await gate.wait()
+    began = time.perf_counter() + load.warmup
+    ends = began + load.seconds
+    index = number
+    while (sent := time.perf_counter()) < ends:
+        await send(index)
+        index += 1
+        now = time.perf_counter()
+        if sent >= began:
+            measured.latencies_ms[number].append((now - sent) * 1000)
+        measured.answered += began <= now < ends
+
+
+async def _http_client(
+    load: Load, pictures: Sequence[bytes], measured: Measured, number: int, gate: asyncio.Barrier
+) -> None:
+    client = HttpClient(load, pictures)
+    await client.open()
+    try:
+        answer = await client.send(0)
+        measured.first_answer = one_answer(json.loads(answer))
+        await _loop(load, measured, number, gate, client.send)
+    finally:
+        await client.close()
+
+
+def one_answer(answer: Any) -> dict[str, Any]:
+    """A service that takes lists answers with one."""
+    found: dict[str, Any] = answer[0] if isinstance(answer, list) else answer
+    return found
+
+
+async def _stream_client(
+    load: Load, pictures: Sequence[bytes], measured: Measured, number: int, gate: asyncio.Barrier
+) -> None:
+    address = StreamAddress(load.host, load.port, load.token)
+    client = AsyncStreamClient(address, policy="lossless", in_flight=load.in_flight)
+    async with client:
+        measured.first_answer = _as_json(await client.detect(pictures[0]), client)
+        if load.in_flight == 1:
+
+            async def send(index: int) -> None:
+                await client.detect(pictures[index % len(pictures)])
+
+            await _loop(load, measured, number, gate, send)
+        else:
+            await gate.wait()
+            await _keep_in_flight(client, load, pictures, measured, number)
+
+
+async def _keep_in_flight(
+    client: AsyncStreamClient,
+    load: Load,
+    pictures: Sequence[bytes],
+    measured: Measured,
+    number: int,
+) -> None:
+    began = time.perf_counter() + load.warmup
+    ends = began + load.seconds
+
+    async def send_all() -> int:
+        index = 0
+        while time.perf_counter() < ends:
+            await client.send(pictures[index % len(pictures)], context=time.perf_counter())
+            index += 1
+        return index
+
+    sending = asyncio.create_task(send_all())
+    answered = 0
+    while not sending.done() or answered < sending.result():
+        answer = await client.answer()
+        if not isinstance(answer, StreamResult):
+            raise LoadError(f"frame {answer.sequence} was not answered with a result: {answer}")
+        answered += 1
+        now = time.perf_counter()
+        if answer.context >= began:
+            measured.latencies_ms[number].append((now - answer.context) * 1000)
+        measured.answered += began <= now < ends
+
+
+def _as_json(result: StreamResult, client: AsyncStreamClient) -> dict[str, Any]:
+    return {
+        "engine": f"{client.hello.engine} {client.hello.precision}",
+        "detections": [
+            {"class_id": d.class_id, "confidence": d.confidence, "box": list(d.box)}
+            for d in result.detections
+        ],
+    }
+
+
+def main() -> None:
+    load = Load(**json.loads(sys.argv[1]))
+    sys.stdout.write(json.dumps(vars(asyncio.run(run(load)))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

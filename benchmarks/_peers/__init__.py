@@ -1,0 +1,1 @@
+"""The servers that are compared: each serves one model with the same code around the engine."""

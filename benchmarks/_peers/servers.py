@@ -1,0 +1,136 @@
+"""Starting a server for a measurement, finding out that it answers, and ending all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks._peers.environments import Peer, PeerUnavailableError
+from benchmarks._peers.pipeline import CONFIGURATION, Configuration
+from visionstack.paths import CHECKOUT
+
+_START_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A server in one of the ways it can be set up."""
+
+    name: str
+    setup: str
+    """What is told about the way, in a few words."""
+    peer: Peer | None
+    command: tuple[str, ...]
+    """After the interpreter; `{port}` is replaced."""
+    workers: int = 1
+    threads: int = 2
+    batch: int = 1
+    path: str = "/"
+    form_field: str = ""
+    in_flight: int = 1
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, {self.setup}"
+
+    @property
+    def streams(self) -> bool:
+        return self.peer is None
+
+
+@contextmanager
+def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> Iterator[int]:
+    """Run the server; gives its port once it listens. Raises PeerUnavailableError."""
+    peer = contender.peer
+    python = Path(sys.executable) if peer is None else peer.python(install=install)
+    port = _free_port()
+    configuration = Configuration(
+        model=str(model),
+        port=port,
+        workers=contender.workers,
+        threads=contender.threads,
+        batch=contender.batch,
+    )
+    environment = {
+        **os.environ,
+        CONFIGURATION: json.dumps(asdict(configuration)),
+        "PYTHONPATH": str(CHECKOUT),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(log.parent / "bentoml"),
+        "LITSERVE_LOG_LEVEL": "WARNING",
+    }
+    command = [str(python), *(part.replace("{port}", str(port)) for part in contender.command)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_it_listens(process, port, log)
+        yield port
+    finally:
+        _end(process)
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise PeerUnavailableError(f"ended with {process.returncode}: {_last_line(log)}")
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise PeerUnavailableError(f"did not listen within {_START_SECONDS} s: {_last_line(log)}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and what it started: those processes, by their ids, and no others."""
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    _, left = psutil.wait_procs(started, timeout=5)
+    for child in left:
+        child.terminate()
+    _, left = psutil.wait_procs(left, timeout=3)
+    for child in left:
+        child.kill()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,300 @@
+"""The streaming server against LitServe, Ray Serve and BentoML: frames/s and latency.
+
+All serve the same ONNX file with OpenVINO and this project's own decoding, letterboxing and
+suppression, on loopback without TLS, and are loaded by the same separate process with the same
+640x480 JPEG pictures, by 1, 4 and 16 clients. The engine has two threads in all, in one worker or
+in two. A peer stands with each of the ways its documentation recommends, and is compared by the one
+that does best at the figure in question. Rounds are interleaved: each starts, measures and ends
+every server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks._inputs import camera_pictures, model_folder
+from benchmarks._load import HttpClient, Load, LoadError, one_answer
+from benchmarks._peers.environments import Peer, PeerUnavailableError
+from benchmarks._peers.servers import Contender, serving
+from benchmarks._peers.visionstack_app import TOKEN
+from benchmarks._results import Results, table
+from runtime.inference.detector import Detector
+from runtime.measurement.statistics import summarize
+from visionstack.paths import CHECKOUT
+
+CLIENTS = (1, 4, 16)
+OURS = "visionstack"
+
+LITSERVE = Peer("litserve", "litserve==0.2.19")
+RAY = Peer("ray", "ray[serve]==2.60.0")
+BENTOML = Peer("bentoml", "bentoml==1.4.39")
+
+_OWN = Contender(
+    name=OURS,
+    setup="one frame in flight",
+    peer=None,
+    command=("-m", "benchmarks._peers.visionstack_app"),
+)
+_LITSERVE = Contender(
+    name="LitServe",
+    setup="one worker",
+    peer=LITSERVE,
+    command=("-m", "benchmarks._peers.litserve_app"),
+    path="/predict",
+)
+_RAY = Contender(
+    name="Ray Serve", setup="one replica", peer=RAY, command=("-m", "benchmarks._peers.ray_app")
+)
+_BENTOML = Contender(
+    name="BentoML",
+    setup="one worker",
+    peer=BENTOML,
+    command=(
+        *("-m", "bentoml", "serve", "benchmarks._peers.bentoml_app:DetectionService"),
+        *("--host", "127.0.0.1", "--port", "{port}", "--working-dir", str(CHECKOUT)),
+    ),
+    path="/raw/detect",
+)
+CONTENDERS = (
+    _OWN,
+    replace(_OWN, setup="four frames in flight", in_flight=4),
+    _LITSERVE,
+    replace(_LITSERVE, setup="two workers", workers=2, threads=1),
+    replace(_LITSERVE, setup="batches of up to 8", batch=8),
+    _RAY,
+    replace(_RAY, setup="two replicas", workers=2, threads=1),
+    replace(_RAY, setup="batches of up to 8", batch=8),
+    _BENTOML,
+    replace(_BENTOML, setup="two workers", workers=2, threads=1),
+    replace(
+        _BENTOML,
+        setup="adaptive batching, up to 8",
+        batch=8,
+        path="/batched",
+        form_field="pictures",
+    ),
+)
+
+Measure = Callable[[dict[str, Any]], float]
+MEASURES: dict[str, tuple[Measure, bool]] = {
+    "frames_per_second": (lambda run: float(run["frames_per_second"]), True),
+    "p50_ms": (lambda run: float(run["latency_ms"]["p50"]), False),
+    "p99_ms": (lambda run: float(run["latency_ms"]["p99"]), False),
+}
+"""How each figure is read off a run, and whether more is better."""
+
+
+def main(out: Path, quick: bool) -> None:
+    rounds, seconds = (1, 1.5) if quick else (4, 5.0)
+    folder = model_folder()
+    pictures = camera_pictures(out / "peers")
+    results = Results(out / "peers.json", title="General model servers, loaded alike", quick=quick)
+    results.values |= {
+        "model": folder.parent.name,
+        "pictures": [path.name for path in pictures],
+        "seconds_a_run": seconds,
+        "contenders": [_described(contender) for contender in CONTENDERS],
+        "runs": (runs := []),
+        "not_run": (not_run := {}),
+    }
+    expected = _expected(folder, pictures[0])
+    for number in range(rounds):
+        # Each round begins elsewhere, so that none always follows the same neighbour.
+        turned = [*CONTENDERS[number:], *CONTENDERS[:number]]
+        for contender in turned:
+            if contender.label in not_run:
+                continue
+            try:
+                with serving(
+                    contender, folder, install=not quick, log=_log(out, contender)
+                ) as port:
+                    load = _load(contender, port, pictures=pictures, seconds=seconds)
+                    _wait_until_ready(load)
+                    for clients in CLIENTS:
+                        run = _run(replace(load, clients=clients), expected=expected)
+                        runs.append({"contender": contender.label, "round": number} | run)
+                        results.save()
+                        _say(runs[-1])
+            except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
+                not_run[contender.label] = str(error)
+                print(f"   {contender.label}: {error}", flush=True)
+    results.values["summary"] = summary = _summary(runs)
+    results.values["ratios"] = ratios = _ratios(runs)
+    results.save()
+    print(table(["contender", "clients", *MEASURES], summary))
+    print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
+
+
+def _described(contender: Contender) -> dict[str, Any]:
+    described = asdict(contender)
+    described["requirement"] = contender.peer.requirement if contender.peer else None
+    del described["peer"], described["command"]
+    return described
+
+
+def _log(out: Path, contender: Contender) -> Path:
+    return out / "peers" / f"{contender.label.lower().replace(' ', '-').replace(',', '')}.log"
+
+
+def _load(contender: Contender, port: int, *, pictures: Sequence[Path], seconds: float) -> Load:
+    return Load(
+        kind="stream" if contender.streams else "http",
+        port=port,
+        clients=1,
+        seconds=seconds,
+        warmup=min(1.0, seconds / 3),
+        pictures=[str(path) for path in pictures],
+        path=contender.path,
+        form_field=contender.form_field,
+        token=TOKEN if contender.streams else "",
+        in_flight=contender.in_flight,
+    )
+
+
+def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
+    """A listening server may still be loading its model. Raises LoadError."""
+    if load.kind == "stream":
+        return
+
+    async def ask() -> None:
+        client = HttpClient(load, [Path(load.pictures[0]).read_bytes()])
+        await client.open()
+        try:
+            one_answer(json.loads(await asyncio.wait_for(client.send(0), 30)))
+        finally:
+            await client.close()
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            asyncio.run(ask())
+        except (LoadError, OSError, EOFError, TimeoutError) as error:
+            if time.monotonic() > deadline:
+                raise LoadError(f"not ready after {patience:.0f} s: {error}") from error
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _run(load: Load, *, expected: list[dict[str, Any]]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks._load", json.dumps(asdict(load))]
+    answer = subprocess.run(
+        command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, timeout=60 + 2 * load.seconds
+    )
+    measured = json.loads(answer.stdout)
+    _check(measured["first_answer"], expected)
+    latencies = [latency for client in measured["latencies_ms"] for latency in client]
+    if not latencies:
+        raise LoadError(f"no picture of {load.clients} clients was answered in {load.seconds} s")
+    return {
+        "clients": load.clients,
+        "frames_per_second": measured["answered"] / measured["seconds"],
+        "latency_ms": summarize(latencies).to_json(),
+        "engine": measured["first_answer"]["engine"],
+        "generator_cpu_share": measured["generator_cpu_seconds"] / measured["seconds"],
+        "latencies_ms": [[round(ms, 3) for ms in client] for client in measured["latencies_ms"]],
+    }
+
+
+def _expected(folder: Path, picture: Path) -> list[dict[str, Any]]:
+    detector = Detector.load(folder, engine="openvino", threads=2)
+    image = np.asarray(cv2.imread(str(picture)), np.uint8)
+    return [
+        {"class_id": d.class_id, "box": d.box, "confidence": d.confidence}
+        for d in detector.detect([image])[0]
+    ]
+
+
+def _check(answer: dict[str, Any], expected: list[dict[str, Any]]) -> None:
+    """The server really does the work: its first answer is what this process finds. LoadError."""
+    found = answer["detections"]
+    same = [d["class_id"] for d in found] == [d["class_id"] for d in expected] and all(
+        np.allclose(one["box"], other["box"], atol=2)
+        for one, other in zip(found, expected, strict=True)
+    )
+    if not same:
+        raise LoadError(f"answered with other detections than this process finds: {found}")
+
+
+def _say(run: dict[str, Any]) -> None:
+    latency = run["latency_ms"]
+    print(
+        f"   {run['contender']}, {run['clients']} clients: {run['frames_per_second']:.1f} frames/s,"
+        f" p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms",
+        flush=True,
+    )
+
+
+def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The median round of each contender, and the lowest and highest."""
+    rows = []
+    for label in dict.fromkeys(run["contender"] for run in runs):
+        for clients in CLIENTS:
+            mine = [r for r in runs if (r["contender"], r["clients"]) == (label, clients)]
+            if not mine:
+                continue
+            row: dict[str, Any] = {"contender": label, "clients": clients, "rounds": len(mine)}
+            for name, (measure, _) in MEASURES.items():
+                values = [measure(run) for run in mine]
+                row[name] = float(np.median(values))
+                row[f"{name}_range"] = [min(values), max(values)]
+            rows.append(row)
+    return rows
+
+
+def _ratios(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ours over the best of each peer's ways, round by round; below 1 is better for latencies.
+
+    A stream's natural way has frames in flight, but one HTTP connection has one: the way with one
+    frame in flight is what is compared.
+    """
+    rows = []
+    summary = _summary(runs)
+    peers = dict.fromkeys(c.name for c in CONTENDERS if c.peer is not None)
+    for peer in peers:
+        for clients in CLIENTS:
+            theirs = [
+                row
+                for row in summary
+                if row["clients"] == clients and row["contender"].startswith(f"{peer},")
+            ]
+            for name, (measure, more) in MEASURES.items():
+                if not theirs:
+                    continue
+                ordered = sorted(theirs, key=itemgetter(name), reverse=more)
+                best = ordered[0]
+                quotients = [
+                    measure(ours) / measure(other)
+                    for ours in runs
+                    for other in runs
+                    if ours["round"] == other["round"]
+                    and ours["clients"] == other["clients"] == clients
+                    and ours["contender"] == _OWN.label
+                    and other["contender"] == best["contender"]
+                ]
+                if quotients:
+                    rows.append(
+                        {
+                            "against": peer,
+                            "clients": clients,
+                            "figure": name,
+                            "best of theirs": best["contender"],
+                            "ratio": float(np.median(quotients)),
+                            "low": min(quotients),
+                            "high": max(quotients),
+                            "by_round": quotients,
+                        }
+                    )
+    return rows
