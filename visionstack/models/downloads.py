@@ -14,7 +14,6 @@ import httpx
 from visionstack.models.errors import DownloadError
 
 ATTEMPTS: Final = 3
-_CHUNK: Final = 1 << 20
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _RANGE_NOT_SATISFIABLE: Final = 416
 
@@ -82,7 +81,8 @@ def _download(http: httpx.Client, remote: RemoteFile, partial: Path, say: Say) -
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
         total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
         with partial.open("ab" if resumed else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK):
+            # As it arrives: what a larger buffer holds when the line breaks would be lost.
+            for chunk in response.iter_bytes():
                 file.write(chunk)
                 say(f"fetching {remote.name}: {file.tell() >> 20} of {total >> 20} MB")
 
