@@ -1,0 +1,173 @@
+"""A detector without a network, and servers on free ports of loopback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runtime.streaming.documents import HelloOptions, ModelOffer
+from runtime.streaming.errors import ModelUnavailableError
+from runtime.streaming.limits import Limits
+from runtime.streaming.models import ModelHost, Served
+from runtime.streaming.server import Server
+from runtime.streaming.session import Session
+from runtime.streaming.settings import Settings, Tls
+from visionstack.client.stream_types import StreamAddress
+
+TOKEN = "a token of more than twenty-four characters"
+
+
+@dataclass(frozen=True)
+class FakeFound:
+    class_id: int
+    confidence: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass
+class FakeDetector:
+    """Finds one object as large as the picture, whose class is the mean of its blue channel, so
+    that every answer can be told apart. `poison` is a class that makes the engine raise."""
+
+    seconds: float = 0.0
+    poison: int | None = None
+    batches: list[int] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image
+
+    def infer(self, batch: Sequence[NDArray[np.uint8]]) -> list[int]:
+        self.gate.wait(20)
+        time.sleep(self.seconds)
+        self.batches.append(len(batch))
+        means = [round(float(image[..., 0].mean())) for image in batch]
+        if self.poison in means:
+            raise RuntimeError("the engine does not like this one")
+        return means
+
+    def finish(
+        self, raw: Any, prepared: NDArray[np.uint8], *, confidence: float, iou: float
+    ) -> list[FakeFound]:
+        height, width = prepared.shape[:2]
+        return [FakeFound(raw, 0.9, (0.0, 0.0, float(width), float(height)))]
+
+
+def offer(name: str = "fake", version: str = "1") -> ModelOffer:
+    return ModelOffer(
+        name=name,
+        version=version,
+        weights_trained=False,
+        weights="there are none",
+        engine="fake",
+        precision="none",
+        device="test",
+        labels=tuple(f"grey {level}" for level in range(256)),
+    )
+
+
+class FakeSource:
+    """Models that exist by being named; `versions` says which version is current."""
+
+    def __init__(
+        self,
+        detector: FakeDetector | None = None,
+        *,
+        names: Sequence[str] = ("fake",),
+        batch: int = 1,
+    ) -> None:
+        self.detectors = {name: detector or FakeDetector() for name in names}
+        self.versions = dict.fromkeys(names, "1")
+        self.broken: dict[str, str] = {}
+        self.batch = batch
+        self.loads: list[tuple[str, str]] = []
+
+    def current_version(self, name: str) -> str:
+        return self.versions[name]
+
+    def load(self, name: str, version: str) -> Served:
+        self.loads.append((name, version))
+        if version in self.broken:
+            raise ModelUnavailableError(self.broken[version])
+        return Served(offer(name, version), self.detectors[name], self.batch)
+
+
+def picture(level: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A picture of one grey level."""
+    width, height = size
+    good, data = cv2.imencode(".png", np.full((height, width, 3), level, np.uint8))
+    assert good
+    return bytes(data)
+
+
+def make_session(
+    *, live: bool = False, window: int = 8, host: ModelHost | None = None, **options: Any
+) -> Session:
+    host = host or ModelHost(Served(offer(), FakeDetector()))
+    policy = "live" if live else "lossless"
+    return Session(
+        options=HelloOptions(token=TOKEN, policy=policy, **options), host=host, window=window
+    )
+
+
+@dataclass
+class Running:
+    server: Server
+    source: FakeSource
+    address: StreamAddress
+
+
+ServerFactory = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> ServerFactory:
+    """`async with running(...) as one:` a server with fake models."""
+
+    @asynccontextmanager
+    async def make(
+        *,
+        source: FakeSource | None = None,
+        limits: Limits | None = None,
+        tls: Tls = Tls.OFF,
+        port: int = 0,
+        **settings: Any,
+    ) -> AsyncIterator[Running]:
+        source = source or FakeSource()
+        server = Server(
+            Settings(
+                models=tuple(source.detectors),
+                models_folder=tmp_path,
+                port=port,
+                http_port=0,
+                tls=tls,
+                token=TOKEN,
+                limits=limits or replace(Limits(), drain_seconds=2.0),
+                **{"reload_seconds": 0.0, **settings},
+            ),
+            source=source,
+        )
+        await server.start()
+        try:
+            yield Running(
+                server,
+                source,
+                StreamAddress("127.0.0.1", server.port, TOKEN, server.fingerprint),
+            )
+        finally:
+            await server.stop()
+
+    return make
