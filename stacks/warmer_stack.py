@@ -12,9 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from runtime.contract import Env, Output, WarmerMetric
-from stacks.constructs.function_role import FunctionRole
-from stacks.constructs.log_group import ExpiringLogGroup
-from stacks.constructs.python_runtime import python_runtime
+from stacks.constructs.acknowledgment import acknowledge
+from stacks.constructs.python_function import PythonFunction
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
 
@@ -35,26 +34,15 @@ class WarmerStack(Stack):
         super().__init__(
             scope, construct_id, stack_name=stack_name, description="visionstack: warmer"
         )
-        logs = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
-        role = FunctionRole(self, "Role", log_group=logs)
-        role.allow(["lambda:InvokeFunction"], [warmed.function_arn])
-        function = lambda_.Function(
+        function = PythonFunction(
             self,
             "Function",
+            settings=settings,
             description="visionstack: keeps classifier environments warm",
-            runtime=python_runtime(settings.lambda_python),
-            architecture=(
-                lambda_.Architecture.ARM_64
-                if settings.lambda_arch == "arm64"
-                else lambda_.Architecture.X86_64
-            ),
+            package=folders.folder(settings.warmer_package()),
             handler="runtime.warmer.handler.handle",
-            code=lambda_.Code.from_asset(str(folders.folder(settings.warmer_package()))),
-            memory_size=512,
+            memory_mib=512,
             timeout=Duration.minutes(2),
-            tracing=lambda_.Tracing.ACTIVE if settings.xray else lambda_.Tracing.DISABLED,
-            role=role,
-            log_group=logs,
             environment={
                 Env.PREFIX: settings.prefix,
                 Env.LOG_LEVEL: settings.log_level,
@@ -63,8 +51,9 @@ class WarmerStack(Stack):
                 Env.WARM_SLEEP_MS: str(settings.warm_sleep_ms),
             },
         )
+        function.own_role.allow(["lambda:InvokeFunction"], [warmed.function_arn])
         interval = Duration.minutes(settings.warm_interval)
-        events.Rule(
+        rule = events.Rule(
             self,
             "Schedule",
             description="visionstack: when environments are woken up",
@@ -75,6 +64,13 @@ class WarmerStack(Stack):
                     function, retry_attempts=0, max_event_age=Duration.minutes(1)
                 )
             ],
+        )
+        acknowledge(
+            rule,
+            {
+                "Serverless-EventBusDLQ": "A missed wake-up is worthless once the next is due; the"
+                " alarm counts it."
+            },
         )
         self._alarm(warmed, interval=interval)
         CfnOutput(self, Output.WARMER_FUNCTION, value=function.function_name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Acknowledgment, Validations
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
 
@@ -13,3 +14,13 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     Validations.of(construct).acknowledge(
         *(Acknowledgment(id=finding, reason=reason) for finding, reason in reasons.items())
     )
+
+
+def objects_finding(bucket: s3.IBucket, keys: str, *, seen_from: IConstruct) -> str:
+    """Id of the finding that a policy of `seen_from`'s stack allows all of `keys` in `bucket`."""
+    home = Stack.of(bucket)
+    if Stack.of(seen_from) is home:
+        logical_id = home.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
+        return f"AwsSolutions-IAM5[Resource::<{logical_id}.Arn>/{keys}]"
+    exported = home.resolve(home.export_value(bucket.bucket_arn))["Fn::ImportValue"]
+    return f"AwsSolutions-IAM5[Resource::{exported}/{keys}]"

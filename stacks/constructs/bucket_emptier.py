@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.constructs.acknowledgment import acknowledge, objects_finding
 from stacks.constructs.function_role import FunctionRole
 from stacks.constructs.log_group import ExpiringLogGroup
 
@@ -45,12 +46,25 @@ class BucketEmptier(Construct):
             role=self._role,
             log_group=logs,
         )
+        acknowledge(
+            self._function,
+            {
+                "AwsSolutions-L1": "Inline code of a few lines, tested on this version.",
+                "Serverless-LambdaLatestVersion": "Inline code, tested on this version.",
+                "Serverless-LambdaDLQ": "CloudFormation waits for the answer.",
+                "Serverless-LambdaTracing": "It runs when a stack ends, and then once a bucket.",
+            },
+        )
 
     def empties(self, bucket: s3.Bucket) -> None:
         """Empty `bucket` just before it is deleted."""
         self._role.allow(["s3:ListBucketVersions"], [bucket.bucket_arn])
         self._role.allow(
             ["s3:DeleteObject", "s3:DeleteObjectVersion"], [bucket.arn_for_objects("*")]
+        )
+        acknowledge(
+            self._role,
+            {objects_finding(bucket, "*", seen_from=self): "It is there to empty the bucket."},
         )
         resource = CustomResource(
             self,

@@ -13,6 +13,8 @@ from runtime.contract import Route
 from stacks.constructs.acknowledgment import acknowledge
 from stacks.constructs.gateway_errors import GatewayErrors
 from stacks.constructs.log_group import ExpiringLogGroup
+from stacks.constructs.request_schema import request_schemas
+from stacks.constructs.web_acl import WebAcl
 from stacks.settings import DeploymentSettings
 
 _STAGE: Final = "v1"
@@ -20,10 +22,19 @@ _BINARY: Final = (
     "application/octet-stream",
     *(f"image/{kind}" for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff")),
 )
+_ROUTES: Final = {
+    "Classification": Route.CLASSIFICATION,
+    "Wakeup": Route.WAKEUP,
+    "Images": Route.IMAGES,
+    "Recognitions": Route.RECOGNITIONS,
+}
 
 
 class ClassifierApi(Construct):
-    """Four POST routes to one alias, with a throttle, and an API key or signed requests."""
+    """Four POST routes to one alias, with a throttle, and an API key or signed requests.
+
+    JSON bodies are validated at the gateway by the schemas of docs/api/openapi.json.
+    """
 
     def __init__(
         self,
@@ -35,7 +46,7 @@ class ClassifierApi(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         access = ExpiringLogGroup(self, "AccessLogs", days=settings.log_retention_days)
-        self.api = apigateway.RestApi(
+        self.api: apigateway.RestApi = apigateway.RestApi(
             self,
             "Api",
             rest_api_name=f"{settings.prefix}-classifier",
@@ -68,9 +79,53 @@ class ClassifierApi(Construct):
             ),
         )
         GatewayErrors(self, "Errors", api=self.api)
+        acknowledge(
+            self.api.node.find_child("CloudWatchRole"),
+            {
+                "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+                "AmazonAPIGatewayPushToCloudWatchLogs]": "The account's one role for gateway logs;"
+                " AWS keeps this policy for it."
+            },
+        )
+        self._add_routes(apigateway.LambdaIntegration(alias, allow_test_invoke=False), settings)
+        self.key = self._add_key(settings) if settings.auth == "key" else None
+        stage = self.api.deployment_stage
+        if settings.waf:
+            WebAcl(
+                self,
+                "WebAcl",
+                name=f"{settings.prefix}-classifier",
+                stage_arn=stage.stage_arn,
+                # WAF counts over five minutes.
+                rate=max(100, settings.throttle_rate * 300),
+            )
+        else:
+            acknowledge(stage, {"AwsSolutions-APIG3": "waf=true puts a web ACL before the API."})
+        if not settings.xray:
+            acknowledge(stage, {"Serverless-APIGWXrayEnabled": "xray=true switches tracing on."})
+
+    def _add_routes(
+        self, integration: apigateway.Integration, settings: DeploymentSettings
+    ) -> None:
         signed = settings.auth == "iam"
-        integration = apigateway.LambdaIntegration(alias, allow_test_invoke=False)
-        for route in (Route.CLASSIFICATION, Route.WAKEUP, Route.IMAGES, Route.RECOGNITIONS):
+        kinds = apigateway.AuthorizationType
+        authorization = kinds.IAM if signed else kinds.NONE
+        validator = self.api.add_request_validator(
+            "Validator", validate_request_body=True, validate_request_parameters=True
+        )
+        schemas = request_schemas()
+        for name, route in _ROUTES.items():
+            models = None
+            if route in schemas:
+                model = apigateway.CfnModel(
+                    self,
+                    f"{name}Model",
+                    rest_api_id=self.api.rest_api_id,
+                    content_type="application/json",
+                    schema=schemas[route],
+                )
+                known = apigateway.Model.from_model_name(self, f"{name}Request", model.ref)
+                models = {"application/json": known}
             method = self.api.root.resource_for_path(route).add_method(
                 "POST",
                 integration,
@@ -80,14 +135,13 @@ class ClassifierApi(Construct):
                     else apigateway.AuthorizationType.NONE
                 ),
                 api_key_required=not signed,
+                request_models=models,
+                request_validator=validator,
             )
             if not signed:
                 acknowledge(method, _KEY_REASONS)
-        self.key: apigateway.IApiKey | None = None
-        if not signed:
-            self.key = self._key(settings)
 
-    def _key(self, settings: DeploymentSettings) -> apigateway.IApiKey:
+    def _add_key(self, settings: DeploymentSettings) -> apigateway.IApiKey:
         key = self.api.add_api_key("Key", description="visionstack: classifier")
         plan = self.api.add_usage_plan(
             "Plan",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from aws_cdk import Duration, RemovalPolicy, Size
+from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -17,10 +17,9 @@ from runtime.contract import (
     RESULTS_PREFIX,
     Env,
 )
-from stacks.constructs.function_role import FunctionRole
-from stacks.constructs.log_group import ExpiringLogGroup
+from stacks.constructs.acknowledgment import acknowledge, objects_finding
 from stacks.constructs.provisioned_schedule import provisioned_schedule
-from stacks.constructs.python_runtime import python_runtime
+from stacks.constructs.python_function import PythonFunction
 from stacks.settings import DeploymentSettings
 
 _ALIAS: Final = "live"
@@ -44,46 +43,18 @@ class ClassifierFunction(Construct):
         pictures: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id)
-        logs = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
-        self.role = FunctionRole(self, "Role", log_group=logs)
-        self.role.allow(
-            ["s3:GetObject"],
-            [
-                artifacts.arn_for_objects(f"{prefix}*")
-                for prefix in (MODELS_PREFIX, PACKAGES_PREFIX)
-            ],
-        )
-        self.role.allow(["s3:PutObject"], [artifacts.arn_for_objects(f"{RESULTS_PREFIX}*")])
-        self.role.allow(
-            ["s3:GetObject", "s3:PutObject"], [pictures.arn_for_objects(f"{PICTURES_PREFIX}*")]
-        )
-        # Without it S3 answers 403 instead of 404 for what does not exist.
-        self.role.allow(["s3:ListBucket"], [artifacts.bucket_arn, pictures.bucket_arn])
-        self.function = lambda_.Function(
+        self.function = PythonFunction(
             self,
             "Function",
+            settings=settings,
             description="visionstack: classifies pictures",
-            runtime=python_runtime(settings.lambda_python),
-            architecture=(
-                lambda_.Architecture.ARM_64
-                if settings.lambda_arch == "arm64"
-                else lambda_.Architecture.X86_64
-            ),
+            package=package,
             handler="runtime.classifier.handler.handle",
-            code=lambda_.Code.from_asset(str(package)),
-            memory_size=settings.lambda_memory_mib,
+            memory_mib=settings.lambda_memory_mib,
             timeout=Duration.seconds(settings.lambda_timeout_seconds),
-            ephemeral_storage_size=Size.mebibytes(settings.lambda_storage_mib),
-            reserved_concurrent_executions=settings.reserved_concurrency,
-            tracing=lambda_.Tracing.ACTIVE if settings.xray else lambda_.Tracing.DISABLED,
-            snap_start=(
-                lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS
-                if settings.cold_start == "snapstart"
-                else None
-            ),
-            role=self.role,
-            log_group=logs,
-            current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.DESTROY),
+            storage_mib=settings.lambda_storage_mib,
+            reserved_concurrency=settings.reserved_concurrency,
+            snap_start=settings.cold_start == "snapstart",
             environment={
                 Env.PREFIX: settings.prefix,
                 Env.ARTIFACTS_BUCKET: artifacts.bucket_name,
@@ -96,6 +67,13 @@ class ClassifierFunction(Construct):
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
             },
         )
+        self._allow(artifacts, "s3:GetObject", MODELS_PREFIX, "one folder a version of a model")
+        self._allow(artifacts, "s3:GetObject", PACKAGES_PREFIX, "one object a package of libraries")
+        self._allow(artifacts, "s3:PutObject", RESULTS_PREFIX, "one object a batch of results")
+        self._allow(pictures, "s3:GetObject", PICTURES_PREFIX, "one object a picture")
+        self._allow(pictures, "s3:PutObject", PICTURES_PREFIX, "one object a picture")
+        # Without it S3 answers 403 instead of 404 for what does not exist.
+        self.function.own_role.allow(["s3:ListBucket"], [artifacts.bucket_arn, pictures.bucket_arn])
         provisioned = settings.cold_start == "provisioned"
         self.alias = lambda_.Alias(
             self,
@@ -106,3 +84,11 @@ class ClassifierFunction(Construct):
         )
         if provisioned:
             provisioned_schedule(self.alias, targets=settings.warm_targets())
+
+    def _allow(self, bucket: s3.IBucket, action: str, prefix: str, why: str) -> None:
+        keys = f"{prefix}*"
+        self.function.own_role.allow([action], [bucket.arn_for_objects(keys)])
+        acknowledge(
+            self.function.own_role,
+            {objects_finding(bucket, keys, seen_from=self): f"{prefix} holds {why}."},
+        )

@@ -23,10 +23,11 @@ _ERRORS: Final = {
     "ClientDefault": (apigateway.ResponseType.DEFAULT_4_XX, "bad_request"),
     "ServerDefault": (apigateway.ResponseType.DEFAULT_5_XX, "unavailable"),
 }
+_RETRYABLE: Final = frozenset({"throttled", "timeout", "unavailable"})
 
 
 class GatewayErrors(Construct):
-    """The same `code` and `message` as the classifier's own errors; Retry-After when throttled."""
+    """`code` and `message`, as the classifier's own errors; Retry-After where that helps."""
 
     def __init__(self, scope: Construct, construct_id: str, *, api: apigateway.RestApi) -> None:
         super().__init__(scope, construct_id)
@@ -40,10 +41,6 @@ class GatewayErrors(Construct):
                 name,
                 rest_api=api,
                 type=response_type,
-                response_headers=(
-                    {"Retry-After": "'1'"}
-                    if response_type is apigateway.ResponseType.THROTTLED
-                    else None
-                ),
+                response_headers=({"Retry-After": "'1'"} if code in _RETRYABLE else None),
                 templates={_JSON: body},
             )

@@ -12,7 +12,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from runtime.contract import MODELS_PREFIX
-from stacks.constructs.acknowledgment import acknowledge
+from stacks.constructs.acknowledgment import acknowledge, objects_finding
 
 
 class InstanceRole(iam.Role):
@@ -51,14 +51,17 @@ class InstanceRole(iam.Role):
                     resources=[asset.bucket.arn_for_objects(asset.s3_object_key)],
                 )
             )
-        self.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[
-                    artifacts.arn_for_objects(f"{MODELS_PREFIX}{model}/*") for model in models
-                ],
+        for model in models:
+            keys = f"{MODELS_PREFIX}{model}/*"
+            self.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(keys)]
+                )
             )
-        )
+            acknowledge(
+                self,
+                {objects_finding(artifacts, keys, seen_from=self): "All versions of one model."},
+            )
         self.add_to_policy(
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
@@ -82,6 +85,13 @@ class InstanceRole(iam.Role):
                 conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
             )
         )
+        acknowledge(
+            self,
+            {
+                "AwsSolutions-IAM5[Resource::*]": "PutMetricData knows no resources; a condition"
+                " holds it to one namespace."
+            },
+        )
 
     def allow_lifecycle(self, group_name: str) -> None:
         """Let the instance answer the lifecycle hooks of its own group."""
@@ -96,4 +106,12 @@ class InstanceRole(iam.Role):
                     f":autoScalingGroup:*:autoScalingGroupName/{group_name}"
                 ],
             )
+        )
+        acknowledge(
+            self,
+            {
+                "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:autoscaling:<AWS::Region>:"
+                f"<AWS::AccountId>:autoScalingGroup:*:autoScalingGroupName/{group_name}]": "The"
+                " star stands for the group's generated id; its name follows."
+            },
         )
