@@ -101,7 +101,8 @@ async def test_several_models_are_served_at_once_and_picked_by_name(
     source = FakeSource(names=("one", "other"))
     source.detectors["other"] = FakeDetector(poison=9)
     async with (
-        running(source=source) as server, AsyncStreamClient(server.address) as first,
+        running(source=source) as server,
+        AsyncStreamClient(server.address) as first,
         AsyncStreamClient(server.address, model="other") as second,
     ):
         assert (first.hello.model, second.hello.model) == ("one", "other")

@@ -1,0 +1,140 @@
+"""A model's new version takes over between two frames, or is refused and the old one goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.inference.store import ModelStore
+from runtime.streaming.errors import ModelUnavailableError
+from runtime.streaming.models import ArtifactSource
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, ServerFactory, picture
+from visionstack.client.stream_async import AsyncStreamClient
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_new_version_takes_over_in_mid_stream_without_a_gap(
+    running: ServerFactory,
+) -> None:
+    source = FakeSource(FakeDetector(seconds=0.002))
+    async with (
+        running(source=source, reload_seconds=0.05) as one,
+        AsyncStreamClient(one.address, policy="lossless") as client,
+    ):
+        revisions = []
+        async for answer in client.stream(picture(n % 250) for n in range(300)):
+            revisions.append(answer.revision)
+            if answer.sequence == 50:
+                source.versions["fake"] = "2"
+                source.detectors["fake"] = FakeDetector(seconds=0.002)
+        async with AsyncStreamClient(one.address) as later:
+            assert later.hello.version == "2"
+    assert len(revisions) == 300
+    assert revisions == sorted(revisions)
+    assert set(revisions) == {0, 1}
+
+
+async def test_a_damaged_version_is_refused_once_and_the_old_one_goes_on(
+    running: ServerFactory,
+) -> None:
+    source = FakeSource()
+    async with running(source=source, reload_seconds=0.02) as one:
+        source.broken["2"] = "weights.onnx is damaged"
+        source.versions["fake"] = "2"
+        refused = one.server.metrics.reloads.labels("fake", "refused")
+        await until(lambda: refused._value.get() == 1)
+        await asyncio.sleep(0.2)
+        assert source.loads.count(("fake", "2")) == 1
+        async with AsyncStreamClient(one.address) as client:
+            assert client.hello.version == "1"
+            assert (await client.detect(picture(1))).detections
+        source.versions["fake"] = "3"
+        loaded = one.server.metrics.reloads.labels("fake", "loaded")
+        await until(lambda: loaded._value.get() == 1)
+        async with AsyncStreamClient(one.address) as client:
+            assert client.hello.version == "3"
+
+
+async def test_a_store_that_fails_is_no_reason_to_stop(running: ServerFactory) -> None:
+    class Flaky(FakeSource):
+        asked = 0
+
+        def current_version(self, name: str) -> str:
+            self.asked += 1
+            if self.asked > 1:
+                raise ModelUnavailableError("S3 is away")
+            return super().current_version(name)
+
+    source = Flaky()
+    async with running(source=source, reload_seconds=0.02) as one:
+        await until(lambda: source.asked > 3)
+        async with AsyncStreamClient(one.address) as client:
+            assert (await client.detect(picture(1))).detections
+
+
+class Bucket:
+    """An S3 client whose object `current` names a version of one file."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+
+    def get_object(self, **kwargs: Any) -> Any:
+        data = self.objects[kwargs["Key"]]
+
+        class Body:
+            def read(self) -> bytes:
+                return data
+
+        return {"Body": Body()}
+
+
+def source_over(bucket: Bucket, folder: Path) -> ArtifactSource:
+    class Over(ArtifactSource):
+        def _store(self) -> ModelStore:
+            return ModelStore(bucket, "artifacts")
+
+    return Over(folder=folder, engine="onnxruntime", bucket="artifacts")
+
+
+def test_a_missing_model_is_an_error_that_says_how_to_build_it(tmp_path: Path) -> None:
+    source = ArtifactSource(folder=tmp_path, engine="auto")
+    with pytest.raises(ModelUnavailableError, match="visionstack models build nothing"):
+        source.current_version("nothing")
+
+
+def test_a_published_model_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
+    bucket = Bucket(
+        {
+            "models/m/current": b"0123456789abcdef",
+            "models/m/0123456789abcdef/model.json": json.dumps({"version": "x"}).encode(),
+        }
+    )
+    source = source_over(bucket, tmp_path)
+    with pytest.raises(ModelUnavailableError):
+        source.load("m", source.current_version("m"))
+    assert not (tmp_path / "m" / "0123456789abcdef").exists()
+
+
+def test_a_full_disk_while_pulling_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    class Full(ModelStore):
+        def pull(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Over(ArtifactSource):
+        def _store(self) -> ModelStore:
+            return Full(Bucket({}), "artifacts")
+
+    source = Over(folder=tmp_path, engine="onnxruntime", bucket="artifacts")
+    with pytest.raises(ModelUnavailableError, match="No space left on device"):
+        source.load("m", "1")
