@@ -129,11 +129,7 @@ class ClassifierApi(Construct):
             method = self.api.root.resource_for_path(route).add_method(
                 "POST",
                 integration,
-                authorization_type=(
-                    apigateway.AuthorizationType.IAM
-                    if signed
-                    else apigateway.AuthorizationType.NONE
-                ),
+                authorization_type=authorization,
                 api_key_required=not signed,
                 request_models=models,
                 request_validator=validator,

@@ -14,6 +14,7 @@ _ERRORS: Final = {
     "QuotaExceeded": (apigateway.ResponseType.QUOTA_EXCEEDED, "quota_exceeded"),
     "InvalidApiKey": (apigateway.ResponseType.INVALID_API_KEY, "forbidden"),
     "AccessDenied": (apigateway.ResponseType.ACCESS_DENIED, "forbidden"),
+    "MissingToken": (apigateway.ResponseType.MISSING_AUTHENTICATION_TOKEN, "forbidden"),
     "BadBody": (apigateway.ResponseType.BAD_REQUEST_BODY, "bad_request"),
     "BadParameters": (apigateway.ResponseType.BAD_REQUEST_PARAMETERS, "bad_request"),
     "TooLarge": (apigateway.ResponseType.REQUEST_TOO_LARGE, "too_large"),
