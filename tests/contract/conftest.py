@@ -26,6 +26,7 @@ from runtime.inference.classification import Classifier
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "openapi.json"
 KEY = "the-key"
+STAGE = "/v1"
 _REASONS = {200: "OK", 404: "Not Found"}
 
 
@@ -45,9 +46,9 @@ class Gateway:
         return [body]
 
     def _answer(self, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/openapi.json":
+        if environ["PATH_INFO"] == "/openapi.json":
             return self._json(200, self._document)
+        path = environ["PATH_INFO"].removeprefix(STAGE)
         if path not in self._document["paths"] or environ["REQUEST_METHOD"] != "POST":
             return self._json(403, {"code": "forbidden", "message": "no such route"})
         if environ.get("HTTP_X_API_KEY") != KEY:
