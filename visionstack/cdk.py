@@ -18,7 +18,7 @@ from visionstack.clouds import Cloud, cloud_environment, resolve_cloud
 from visionstack.console import err
 from visionstack.errors import VisionstackError
 from visionstack.localcloud import defaults
-from visionstack.localcloud.state import REGION
+from visionstack.localcloud.state import REGION, CloudFolder
 
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 TOLD_LINES: Final = 12
@@ -63,6 +63,8 @@ def cdk(
     given: dict[str, object] = dict(context or {})
     if resolved == "local":
         given = {**defaults.context(), **given}
+        # Beside a run for AWS or for another embedded cloud, which would lock the common folder.
+        arguments = [*arguments, "--output", str(CloudFolder.from_environment().root / "cdk.out")]
     environment = _with_python(cloud_environment(resolved))
     command = [*command_line(environment), *arguments]
     for name, value in given.items():

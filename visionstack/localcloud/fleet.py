@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from visionstack.errors import VisionstackError
 from visionstack.localcloud.state import CloudFolder, read_json, write_json
+
+
+HOPELESS_BOOTS: Final = 8
+"""After so many boots without success nothing is waited for: some 40 s of trying."""
 
 
 class InstanceState(StrEnum):
@@ -83,7 +87,9 @@ def wait_for_healthy(folder: CloudFolder, *, group: str, timeout_s: float) -> Ba
         for balancer in fleet.balancers:
             if balancer.group == group and balancer.healthy > 0:
                 return balancer
-        if time.monotonic() >= deadline:
+        failing = [one for one in fleet.instances if one.group == group and one.reason]
+        hopeless = bool(failing) and all(one.boots >= HOPELESS_BOOTS for one in failing)
+        if time.monotonic() >= deadline or hopeless:
             raise _none_healthy(fleet, group)
         time.sleep(0.1)
 

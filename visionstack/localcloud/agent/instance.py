@@ -120,7 +120,8 @@ class LocalInstance:
             {"user_data": self.user_data_hash, "ports": list(self._ports)},
         )
         self._boots += 1
-        self._become(InstanceState.BOOTING)
+        # Why the last boot failed stays told until one succeeds.
+        self._become(InstanceState.BOOTING, self._reason)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             log.write(f"--- boot {self._boots} of {self.id}: {shlex.join(command)}\n".encode())
