@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import shutil
 import threading
 import time
@@ -56,12 +57,12 @@ class ServedModel:
     load_ms: float
 
     def exercise(self) -> None:
-        """One inference on an empty picture, so that the first real one pays for no set-up."""
-        import numpy as np
+        """One small picture through all stages, so that the first real one pays for no set-up."""
+        from PIL import Image
 
-        spec = getattr(self.classifier, "manifest", None)
-        height, width = (spec.input.height, spec.input.width) if spec else (224, 224)
-        self.classifier.infer([np.zeros((height, width, 3), np.uint8)])
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(buffer, "JPEG")
+        self.classifier.rank(self.classifier.infer([self.classifier.prepare(buffer.getvalue())])[0])
 
 
 class ModelSource(Protocol):
@@ -229,3 +230,5 @@ def _import_engine(engine: str) -> None:
 
     importlib.import_module(choose_engine(engine))
     importlib.import_module("runtime.inference.classification")
+    # Pillow would load its readers with the first picture.
+    importlib.import_module("PIL.Image").preinit()
