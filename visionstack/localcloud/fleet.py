@@ -10,7 +10,6 @@ from typing import Any, Final
 from visionstack.errors import VisionstackError
 from visionstack.localcloud.state import CloudFolder, read_json, write_json
 
-
 HOPELESS_BOOTS: Final = 8
 """After so many boots without success nothing is waited for: some 40 s of trying."""
 
@@ -57,6 +56,8 @@ class Balancer:
 class Fleet:
     instances: list[Instance] = field(default_factory=list)
     balancers: list[Balancer] = field(default_factory=list)
+    groups_read: float = 0
+    """Unix seconds at which the Auto Scaling groups were read that this follows from."""
 
     def write(self, folder: CloudFolder) -> None:
         write_json(folder.fleet, asdict(self))
@@ -73,17 +74,24 @@ class Fleet:
                 for one in value["instances"]
             ],
             balancers=[Balancer(**one) for one in value["balancers"]],
+            groups_read=value.get("groups_read", 0.0),
         )
 
 
 def wait_for_healthy(folder: CloudFolder, *, group: str, timeout_s: float) -> Balancer:
     """The group's load balancer, once it has a healthy instance.
 
-    VisionstackError, with the end of the instance's log, when there is none within `timeout_s`.
+    With a `timeout_s` the agent must have read the groups after this call, so that what was just
+    deployed counts. VisionstackError, with the end of the instance's log, when there is none within
+    that time, or when every boot fails.
     """
+    asked = time.time()
     deadline = time.monotonic() + timeout_s
     while True:
         fleet = Fleet.read(folder)
+        if timeout_s > 0 and fleet.groups_read < asked and time.monotonic() < deadline:
+            time.sleep(0.1)
+            continue
         for balancer in fleet.balancers:
             if balancer.group == group and balancer.healthy > 0:
                 return balancer

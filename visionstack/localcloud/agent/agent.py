@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -48,7 +49,7 @@ class Agent:
         self._leaving: list[LocalInstance] = []
         self._not_run: list[fleet.Instance] = []
         self._balancers: dict[str, GroupBalancer] = {}
-        self._written: Fleet | None = None
+        self._groups_read = 0.0
 
     def healthy(self, group: str) -> list[LocalInstance]:
         """Instances that may get new connections."""
@@ -71,12 +72,14 @@ class Agent:
 
     async def step(self) -> None:
         """One look at the groups and at every instance."""
+        asked = time.time()
         try:
             groups = await asyncio.to_thread(self._groups.read)
         except Exception:  # the cloud may be busy, or on its way down: nothing is changed then
             LOG.exception("could not read the Auto Scaling groups")
         else:
             await self._follow(groups)
+            self._groups_read = asked
         await asyncio.gather(*(one.step() for one in self._instances.values()))
         for one in [one for one in self._leaving if one.drained()]:
             self._leaving.remove(one)
@@ -106,7 +109,7 @@ class Agent:
             # A new launch template: replaced one after the other, as a rolling update does.
             others = [one for one in self.healthy(group.name) if one.id != instance_id]
             size = sum(one.group == group.name for one in self._instances.values())
-            if size > 1 and not others:
+            if current.state is InstanceState.HEALTHY and size > 1 and not others:
                 return
             LOG.info("%s has a new launch template", instance_id)
             self._let_go(instance_id)
@@ -154,10 +157,9 @@ class Agent:
                 )
                 for one in self._balancers.values()
             ],
+            groups_read=self._groups_read,
         )
-        if now != self._written:
-            now.write(self._around.folder)
-            self._written = now
+        now.write(self._around.folder)
 
     async def _stop(self) -> None:
         for instance_id in list(self._instances):
