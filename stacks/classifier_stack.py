@@ -24,11 +24,8 @@ class ClassifierStack(Stack):
         settings: DeploymentSettings,
         folders: PackageFolders,
         storage: StorageStack,
-        stack_name: str,
     ) -> None:
-        super().__init__(
-            scope, construct_id, stack_name=stack_name, description="visionstack: serverless lane"
-        )
+        super().__init__(scope, construct_id, description="visionstack: serverless lane")
         classifier = ClassifierFunction(
             self,
             "Classifier",

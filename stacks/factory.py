@@ -52,34 +52,32 @@ def build_app(
     cdk.Tags.of(app).add(PROJECT, settings.prefix)
 
     def named(suffix: str) -> str:
+        # A stack's id is its name, so that `cdk deploy visionstack-streaming` finds it.
         return f"{settings.prefix}-{suffix}"
 
-    storage = StorageStack(app, "Storage", settings=settings, stack_name=named(Stack.STORAGE))
+    storage = StorageStack(app, named(Stack.STORAGE), settings=settings)
     StreamingStack(
         app,
-        "Streaming",
+        named(Stack.STREAMING),
         settings=settings,
         catalog=catalog,
         folders=folders,
         storage=storage,
-        stack_name=named(Stack.STREAMING),
     )
     classifier = ClassifierStack(
         app,
-        "Classifier",
+        named(Stack.CLASSIFIER),
         settings=settings,
         folders=folders,
         storage=storage,
-        stack_name=named(Stack.CLASSIFIER),
     )
     if settings.cold_start == "warmer":
         WarmerStack(
             app,
-            "Warmer",
+            named(Stack.WARMER),
             settings=settings,
             folders=folders,
             warmed=classifier.alias,
-            stack_name=named(Stack.WARMER),
         )
     if checks:
         cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))

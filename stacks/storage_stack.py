@@ -17,11 +17,9 @@ class StorageStack(Stack):
     """Buckets: `artifacts` (models, packages, results), `pictures` (short-lived), `logs`."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, stack_name: str
+        self, scope: Construct, construct_id: str, *, settings: DeploymentSettings
     ) -> None:
-        super().__init__(
-            scope, construct_id, stack_name=stack_name, description="visionstack: buckets"
-        )
+        super().__init__(scope, construct_id, description="visionstack: buckets")
         self.logs = PrivateBucket(
             self,
             "Logs",

@@ -42,11 +42,8 @@ class StreamingStack(Stack):
         catalog: Catalog,
         folders: PackageFolders,
         storage: StorageStack,
-        stack_name: str,
     ) -> None:
-        super().__init__(
-            scope, construct_id, stack_name=stack_name, description="visionstack: streaming lane"
-        )
+        super().__init__(scope, construct_id, description="visionstack: streaming lane")
         instance_type = catalog[settings.instance_type]
         ports = (settings.stream_port, settings.stream_http_port)
         # Servers name their group in metrics and when they have drained, so it is known beforehand.

@@ -29,11 +29,8 @@ class WarmerStack(Stack):
         settings: DeploymentSettings,
         folders: PackageFolders,
         warmed: lambda_.IAlias,
-        stack_name: str,
     ) -> None:
-        super().__init__(
-            scope, construct_id, stack_name=stack_name, description="visionstack: warmer"
-        )
+        super().__init__(scope, construct_id, description="visionstack: warmer")
         function = PythonFunction(
             self,
             "Function",

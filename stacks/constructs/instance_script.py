@@ -11,6 +11,7 @@ from runtime.contract import Env
 _SCRIPT = """\
 set -euo pipefail
 ROOT="${{{root}:-/opt/visionstack}}"
+export {root}="$ROOT"
 mkdir -p "$ROOT"
 aws s3 cp "{asset}" "$ROOT/asset.zip"
 python3 -m zipfile -e "$ROOT/asset.zip" "$ROOT"
@@ -18,6 +19,7 @@ rm -f "$ROOT/asset.zip"
 # A variable that is already set wins over what was deployed.
 setting() {{ printf '%s=%s\\n' "$1" "${{!1:-$2}}"; }}
 {{
+  setting {root} "$ROOT"
 {settings}
 }} > "$ROOT/stream.env"
 bash "$ROOT/bin/install.sh"
