@@ -8,27 +8,49 @@ import os
 import signal
 import sys
 
-from runtime.streaming import logs
+from runtime.streaming import aws, logs
 from runtime.streaming.errors import StreamingError
+from runtime.streaming.instance import InstanceMetadata, Leaving, leaving
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
 
 log = logging.getLogger("runtime.streaming")
 
 
-async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and stop."""
-    asked = asyncio.Event()
+async def run(settings: Settings, *, server: Server | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, or until the instance has to go; then drain and stop."""
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    server = Server(settings)
+        loop.add_signal_handler(number, stopped.set)
+    server = server or Server(settings)
+    metadata = InstanceMetadata(settings.metadata_endpoint)
     await server.start()
     try:
-        await asked.wait()
-        await server.drain("the server is stopping")
+        notice = await _first(stopped, metadata if settings.group else None)
+        await server.drain(notice.reason if notice else "the server is stopping")
     finally:
         await server.stop()
+    if notice is not None and notice.hook and settings.group is not None:
+        instance = await asyncio.to_thread(metadata.get, "instance-id")
+        await asyncio.to_thread(aws.complete_drain, settings.group, instance or "")
+    if notice is not None:
+        # To end now would have systemd start the server once more on an instance that is going.
+        await stopped.wait()
+
+
+async def _first(stopped: asyncio.Event, metadata: InstanceMetadata | None) -> Leaving | None:
+    """Wait for the signal, or for the instance's notice; None for the signal."""
+    signalled = asyncio.create_task(stopped.wait())
+    waiting: set[asyncio.Task[object]] = {signalled}
+    told = None
+    if metadata is not None:
+        told = asyncio.create_task(leaving(metadata))
+        waiting.add(told)
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return told.result() if told is not None and told.done() and not signalled.done() else None
 
 
 def main() -> int:
@@ -38,8 +60,6 @@ def main() -> int:
         logs.configure(settings.log_level)
         asyncio.run(run(settings))
     except StreamingError as error:
-        logging.basicConfig()
-        log.error("cannot serve", extra={"reason": str(error)})  # noqa: TRY400
         print(f"visionstack stream server: {error}", file=sys.stderr)
         return 1
     return 0

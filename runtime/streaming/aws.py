@@ -1,11 +1,25 @@
-"""What a deployed server asks of AWS: its token, a place for its fingerprint."""
+"""What a deployed server asks of AWS: its token, a place for its fingerprint and its figures."""
 
 from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from runtime.contract import STREAM_DRAIN_HOOK, StreamMetric
 from runtime.streaming.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+_UNITS: Mapping[str, str] = {
+    StreamMetric.FRAMES_PER_SECOND: "Count/Second",
+    StreamMetric.LATENCY_P99_MILLISECONDS: "Milliseconds",
+    StreamMetric.FRAMES_DROPPED: "Count",
+    StreamMetric.FRAMES_WAITING: "Count",
+}
 
 
 def fetch_token(secret: str) -> str:
@@ -30,3 +44,40 @@ def publish_fingerprint(parameter: str, fingerprint: str) -> None:
         raise SettingsError(
             f"The fingerprint cannot be published to {parameter}: {error}"
         ) from error
+
+
+def complete_drain(group: str, instance: str) -> None:
+    """Tell the Auto Scaling group that the instance may go; without it the hook's time runs out."""
+    try:
+        boto3.client("autoscaling").complete_lifecycle_action(
+            LifecycleHookName=STREAM_DRAIN_HOOK,
+            AutoScalingGroupName=group,
+            InstanceId=instance,
+            LifecycleActionResult="CONTINUE",
+        )
+    except (BotoCoreError, ClientError) as error:
+        log.warning("the drain hook was not completed", extra={"reason": str(error)})
+
+
+async def publish_metrics(
+    figures: Callable[[], Mapping[str, float]], *, group: str, every: float = 60.0
+) -> None:
+    """Put the figures (by StreamMetric name) to CloudWatch for ever, every so many seconds."""
+    client = await asyncio.to_thread(boto3.client, "cloudwatch")
+    while True:
+        await asyncio.sleep(every)
+        data = [
+            {
+                "MetricName": name,
+                "Value": value,
+                "Unit": _UNITS.get(name, "None"),
+                "Dimensions": [{"Name": StreamMetric.GROUP_DIMENSION, "Value": group}],
+            }
+            for name, value in figures().items()
+        ]
+        try:
+            await asyncio.to_thread(
+                client.put_metric_data, Namespace=StreamMetric.NAMESPACE, MetricData=data
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("metrics were not published", extra={"reason": str(error)})

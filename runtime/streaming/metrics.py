@@ -9,6 +9,8 @@ from collections import deque
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from runtime.contract import StreamMetric
+
 _LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5)
 
 
@@ -111,22 +113,22 @@ class Window:
             self._busy += microseconds
 
     def take(self, *, frames_waiting: int) -> dict[str, float]:
-        """Figures by CloudWatch metric name (contract.StreamingMetric), and begin anew."""
+        """Figures by CloudWatch metric name, and begin anew."""
         now = time.monotonic()
         with self._lock:
             seconds = max(now - self._since, 1e-3)
             latencies = sorted(self.latencies)
             figures = {
-                "FramesPerSecond": len(latencies) / seconds,
-                "FramesDropped": float(self.dropped),
-                "EngineBusyShare": min(1.0, self._busy / 1e6 / seconds),
-                "FramesWaiting": float(frames_waiting),
+                StreamMetric.FRAMES_PER_SECOND: len(latencies) / seconds,
+                StreamMetric.FRAMES_DROPPED: float(self.dropped),
+                StreamMetric.ENGINE_BUSY_SHARE: min(1.0, self._busy / 1e6 / seconds),
+                StreamMetric.FRAMES_WAITING: float(frames_waiting),
             }
             if latencies:
                 index = min(len(latencies) - 1, int(0.99 * len(latencies)))
-                figures["LatencyP99Milliseconds"] = latencies[index] / 1000
+                figures[StreamMetric.LATENCY_P99_MILLISECONDS] = latencies[index] / 1000
             if self._batches:
-                figures["BatchSize"] = self._frames / self._batches
+                figures[StreamMetric.BATCH_SIZE] = self._frames / self._batches
             self._since, self.dropped = now, 0
             self._batches = self._frames = self._busy = 0
             self.latencies.clear()

@@ -86,6 +86,10 @@ class Server:
                 )
             ),
         ]
+        if settings.group is not None:
+            self._tasks.append(
+                asyncio.create_task(aws.publish_metrics(self.figures, group=settings.group))
+            )
         log.info("listening", extra={"port": self.port, "http_port": self.http_port})
 
     async def drain(self, reason: str) -> None:
@@ -120,6 +124,11 @@ class Server:
         if self._pipeline is not None:
             await asyncio.to_thread(self._pipeline.stop)
         log.info("stopped")
+
+    def figures(self) -> dict[str, float]:
+        """What happened since the last call, by CloudWatch metric name."""
+        waiting = 0 if self._pipeline is None else self._pipeline.frames_waiting
+        return self.metrics.window.take(frames_waiting=waiting)
 
     async def _token(self) -> str:
         if self.settings.token is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 
 from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, Env
 from runtime.streaming.errors import SettingsError
+from runtime.streaming.instance import DEFAULT_ENDPOINT
 from runtime.streaming.limits import Limits
 
 
@@ -39,6 +40,9 @@ class Settings:
     fingerprint_parameter: str | None = None
     bucket: str | None = None
     prefix: str = "visionstack"
+    group: str | None = None
+    """Name of the Auto Scaling group this server belongs to, for metrics and the drain hook."""
+    metadata_endpoint: str = DEFAULT_ENDPOINT
     log_level: str = "INFO"
     limits: Limits = field(default_factory=Limits)
     max_batch: int | None = None
@@ -76,8 +80,23 @@ class Settings:
             fingerprint_parameter=environ.get(Env.STREAM_FINGERPRINT_PARAMETER) or None,
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,
             prefix=environ.get(Env.PREFIX) or "visionstack",
+            group=environ.get(Env.STREAM_GROUP) or None,
+            metadata_endpoint=environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT,
+            limits=_limits(environ),
             log_level=(environ.get(Env.LOG_LEVEL) or "INFO").upper(),
         )
+
+
+def _limits(environ: Mapping[str, str]) -> Limits:
+    text = environ.get(Env.STREAM_DRAIN_SECONDS)
+    if not text:
+        return Limits()
+    try:
+        return replace(Limits(), drain_seconds=float(text))
+    except ValueError:
+        raise SettingsError(
+            f"{Env.STREAM_DRAIN_SECONDS} is {text!r}, which is no number of seconds."
+        ) from None
 
 
 def is_loopback(host: str) -> bool:

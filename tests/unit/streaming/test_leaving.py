@@ -1,0 +1,145 @@
+"""SIGTERM, the group's hook and a spot notice all end in a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from runtime.streaming.__main__ import run
+from runtime.streaming.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
+from runtime.streaming.limits import Limits
+from runtime.streaming.metrics import Metrics
+from runtime.streaming.server import Server
+from runtime.streaming.settings import Settings, Tls
+from tests.unit.streaming.conftest import TOKEN, FakeSource, picture
+from visionstack.client.stream_async import AsyncStreamClient, Patience
+from visionstack.client.stream_errors import StreamUnreachableError
+from visionstack.client.stream_types import StreamAddress
+
+
+class Imds:
+    """Instance metadata, version 2: without a session token nothing is told."""
+
+    def __init__(self) -> None:
+        self.values = {"autoscaling/target-lifecycle-state": "InService", "instance-id": "i-1"}
+        imds = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                self._answer(200, "the-session")
+
+            def do_GET(self) -> None:
+                known = self.headers.get("X-aws-ec2-metadata-token") == "the-session"
+                value = imds.values.get(self.path.removeprefix("/latest/meta-data/"))
+                self._answer(401 if not known else 404 if value is None else 200, value or "")
+
+            def _answer(self, status: int, body: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *args: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def imds() -> Iterator[Imds]:
+    server = Imds()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "autoscaling/target-lifecycle-state",
+            "Terminated",
+            Leaving("the group ends this instance", hook=True),
+        ),
+        (
+            "spot/instance-action",
+            '{"action": "terminate"}',
+            Leaving("the spot market takes this instance back", hook=False),
+        ),
+    ],
+)
+async def test_a_notice_is_seen(imds: Imds, path: str, value: str, expected: Leaving) -> None:
+    watching = asyncio.create_task(leaving(InstanceMetadata(imds.endpoint), every=0.02))
+    await asyncio.sleep(0.1)
+    assert not watching.done()
+    imds.values[path] = value
+    assert await asyncio.wait_for(watching, timeout=5) == expected
+
+
+async def test_where_there_is_no_instance_nothing_is_ever_told() -> None:
+    metadata = InstanceMetadata("http://127.0.0.1:1")
+    with pytest.raises(NotAnInstanceError):
+        metadata.get("instance-id")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(leaving(metadata, every=0.01), timeout=0.3)
+
+
+async def test_sigterm_drains_answers_what_is_under_way_and_ends(tmp_path: Path) -> None:
+    server = Server(
+        Settings(
+            models=("fake",),
+            models_folder=tmp_path,
+            port=0,
+            http_port=0,
+            tls=Tls.OFF,
+            token=TOKEN,
+            limits=replace(Limits(), drain_seconds=5.0),
+            reload_seconds=0,
+        ),
+        source=FakeSource(),
+    )
+    running = asyncio.create_task(run(server.settings, server=server))
+    while not server.http_port:
+        await asyncio.sleep(0.01)
+    address = StreamAddress("127.0.0.1", server.port, TOKEN)
+    patience = Patience(give_up=0.3, first_delay=0.05, longest_delay=0.1)
+    async with AsyncStreamClient(address, policy="lossless", patience=patience) as client:
+        for level in range(5):
+            await client.send(picture(level))
+        os.kill(os.getpid(), signal.SIGTERM)
+        answers = [await client.answer() for _ in range(5)]
+        assert [answer.sequence for answer in answers] == list(range(5))
+        await asyncio.wait_for(running, timeout=10)
+        with pytest.raises(StreamUnreachableError):
+            await client.answer()
+
+
+def test_figures_for_cloudwatch_are_those_since_the_last_time() -> None:
+    metrics = Metrics()
+    for milliseconds in range(1, 101):
+        metrics.answered(model="m", outcome="found", microseconds=milliseconds * 1000)
+    metrics.answered(model="m", outcome="dropped", microseconds=0)
+    metrics.batch_inferred(model="m", frames=4, microseconds=1000)
+    metrics.batch_inferred(model="m", frames=2, microseconds=1000)
+    figures = metrics.window.take(frames_waiting=3)
+    assert figures["LatencyP99Milliseconds"] == 100
+    assert figures["FramesDropped"] == 1
+    assert figures["BatchSize"] == 3
+    assert figures["FramesWaiting"] == 3
+    assert 0 < figures["EngineBusyShare"] <= 1
+    again = metrics.window.take(frames_waiting=0)
+    assert again["FramesPerSecond"] == again["FramesDropped"] == again["FramesWaiting"] == 0
+    assert "LatencyP99Milliseconds" not in again
