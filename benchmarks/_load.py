@@ -203,10 +203,12 @@ async def _keep_in_flight(
 ) -> None:
     began = time.perf_counter() + load.warmup
     ends = began + load.seconds
+    under_way = asyncio.Semaphore(load.in_flight)
 
     async def send_all() -> int:
         index = 0
         while time.perf_counter() < ends:
+            await under_way.acquire()
             await client.send(pictures[index % len(pictures)], context=time.perf_counter())
             index += 1
         return index
@@ -218,6 +220,7 @@ async def _keep_in_flight(
         if not isinstance(answer, StreamResult):
             raise LoadError(f"frame {answer.sequence} was not answered with a result: {answer}")
         answered += 1
+        under_way.release()
         now = time.perf_counter()
         if answer.context >= began:
             measured.latencies_ms[number].append((now - answer.context) * 1000)

@@ -1,4 +1,4 @@
-"""This project's streaming server, without TLS as the peers are: all listen on loopback."""
+"""This project's streaming server; without TLS on loopback, as the peers are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks._peers.pipeline import Configuration
 from runtime.streaming.__main__ import run
 from runtime.streaming.settings import Settings, Tls
 
-TOKEN = "benchmark"  # noqa: S105 - loopback, for the time of a measurement
+TOKEN = "of-this-machine-for-the-time-of-a-measurement"  # noqa: S105 - guards nothing
 
 
 def main() -> None:
@@ -19,9 +19,10 @@ def main() -> None:
         models=(version.parent.name,),
         models_folder=version.parent.parent,
         engine="openvino",
+        host=configuration.host,
         port=configuration.port,
         http_port=0,
-        tls=Tls.OFF,
+        tls=Tls.SELF_SIGNED if configuration.tls else Tls.OFF,
         token=TOKEN,
         log_level="WARNING",
         reload_seconds=0,

@@ -1,0 +1,290 @@
+"""Three ways of sending a camera's frames, over short and long ways: the streaming paper's claim.
+
+One HTTP request an image (on a new connection each, and on a kept one), collecting a clip and
+uploading it, and streaming; each over TLS to the same decoding, engine and suppression, through two
+network namespaces whose round trip takes 1, 20, 50 and 100 ms (`benchmarks._link` says how). The
+delay runs from a frame's capture to its result. Client, servers and the way itself share one
+machine's processors, the bandwidth is not limited, and rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks._inputs import frames, jpeg, model_folder
+from benchmarks._link import FAR_ADDRESS, Link
+from benchmarks._peers.pipeline import CONFIGURATION, Configuration
+from benchmarks._results import Results, table
+from runtime.measurement import machine
+from runtime.measurement.statistics import percentile, summarize
+from visionstack.paths import CHECKOUT
+from visionstack.report.figures import measured
+from visionstack.report.sections import Line, Lines, Note, Row, Section, Table
+from visionstack.report.writing import Report, write
+
+ROUND_TRIPS_MS = (1, 20, 50, 100)
+FPS = 15.0
+CLIP_SECONDS = 2.0
+WAYS = {
+    "request": "one request an image, new connection each",
+    "kept": "one request an image, kept connection",
+    "clip": f"clips of {CLIP_SECONDS:g} s, uploaded",
+    "stream": "streaming",
+}
+
+
+@dataclass(frozen=True)
+class _Server:
+    module: str
+    port: int
+
+
+_HTTP = _Server("benchmarks._sending_server", 7080)
+_STREAM = _Server("benchmarks._peers.visionstack_app", 7443)
+
+
+def main(out: Path, quick: bool) -> None:
+    rounds, seconds = (1, 3.0) if quick else (4, 12.0)
+    round_trips = (1, 50) if quick else ROUND_TRIPS_MS
+    folder = model_folder()
+    pictures = _pictures(out / "sending")
+    results = Results(out / "sending.json", title="Three ways of sending", quick=quick)
+    results.values |= {
+        "model": folder.parent.name,
+        "ways": WAYS,
+        "camera": {
+            "fps": FPS,
+            "frames": len(pictures),
+            "bytes": [p.stat().st_size for p in pictures],
+        },
+        "seconds_a_run": seconds,
+        "runs": (runs := []),
+    }
+    with Link() as link, ExitStack() as servers:
+        results.values["delay_made_by"] = link.kind
+        link.set_round_trip(0)
+        for server in (_HTTP, _STREAM):
+            servers.enter_context(_serving(link, server, folder, log=out / "sending"))
+        for number in range(rounds):
+            for round_trip in round_trips:
+                link.set_round_trip(round_trip)
+                time.sleep(0.3)
+                found = _measure_round_trip(link)
+                for way in WAYS:
+                    run = _run(link, way, pictures=pictures, seconds=seconds)
+                    said = {"round": number, "way": way, "round_trip_ms": round_trip}
+                    runs.append(said | {"round_trips_found_ms": found} | run)
+                    results.save()
+                    _say(runs[-1])
+    results.values["summary"] = summary = _summary(runs)
+    results.save()
+    write(_report(results.values), out, stem="sending", formats=("html", "md", "csv"))
+    print(table(["way", "round_trip_ms", "p50_ms", "p99_ms", "frames_per_second"], summary))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Three seconds of the clip as a 640x480 camera sends them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, frame in enumerate(frames(limit=45)):
+        path = folder / f"{number:03d}.jpg"
+        small = cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA)
+        path.write_bytes(jpeg(np.asarray(small, np.uint8), quality=80))
+        written.append(path)
+    return written
+
+
+@contextmanager
+def _serving(link: Link, server: _Server, model: Path, *, log: Path) -> Iterator[None]:
+    configuration = Configuration(
+        model=str(model),
+        port=server.port,
+        workers=1,
+        threads=len(os.sched_getaffinity(0)),
+        batch=1,
+        host=FAR_ADDRESS,
+        tls=True,
+    )
+    environment = {**os.environ, CONFIGURATION: json.dumps(asdict(configuration))}
+    with (log / f"{server.module.rsplit('.', 1)[-1].strip('_')}.log").open("w") as output:
+        process = subprocess.Popen(
+            link.command(link.far, [sys.executable, "-m", server.module]),
+            cwd=CHECKOUT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not _connect_times_ms(link, server.port, times=1):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{server.module} does not listen; see {output.name}")
+            time.sleep(0.3)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=40)
+
+
+_CONNECT = """
+import socket, sys, time
+for _ in range(int(sys.argv[3])):
+    began = time.perf_counter()
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()
+    print((time.perf_counter() - began) * 1000)
+"""
+
+
+def _connect_times_ms(link: Link, port: int, *, times: int) -> list[float]:
+    """A TCP handshake takes the client one round trip. Empty when nothing listens."""
+    command = [sys.executable, "-c", _CONNECT, FAR_ADDRESS, str(port), str(times)]
+    answer = subprocess.run(
+        link.command(link.near, command), capture_output=True, text=True, check=False
+    )
+    return [float(line) for line in answer.stdout.split()] if answer.returncode == 0 else []
+
+
+def _measure_round_trip(link: Link) -> list[float]:
+    return [round(ms, 3) for ms in _connect_times_ms(link, _HTTP.port, times=7)[1:]]
+
+
+def _run(link: Link, way: str, *, pictures: Sequence[Path], seconds: float) -> dict[str, Any]:
+    sending = {
+        "way": way,
+        "host": FAR_ADDRESS,
+        "port": (_STREAM if way == "stream" else _HTTP).port,
+        "frames": [str(path) for path in pictures],
+        "fps": FPS,
+        "seconds": seconds,
+        "warmup": CLIP_SECONDS,
+        "clip_seconds": CLIP_SECONDS,
+    }
+    command = [sys.executable, "-m", "benchmarks._sending_client", json.dumps(sending)]
+    answer = subprocess.run(
+        link.command(link.near, command),
+        cwd=CHECKOUT,
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=120 + 10 * seconds,
+    )
+    sent = json.loads(answer.stdout)
+    delays = [delay for _, delay in sent["delays_ms"]]
+    return {
+        "captured": sent["captured"],
+        "answered": len(delays),
+        "frames_per_second": len(delays) / seconds,
+        "delay_ms": summarize(delays).to_json(),
+        "delays_ms": sent["delays_ms"],
+    }
+
+
+def _say(run: dict[str, Any]) -> None:
+    delay = run["delay_ms"]
+    print(
+        f"   {run['round_trip_ms']} ms, {WAYS[run['way']]}: p50 {delay['p50']:.0f} ms, "
+        f"p99 {delay['p99']:.0f} ms, {run['frames_per_second']:.1f} of {FPS:g} frames/s",
+        flush=True,
+    )
+
+
+def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for way in WAYS:
+        for round_trip in ROUND_TRIPS_MS:
+            mine = [r for r in runs if (r["way"], r["round_trip_ms"]) == (way, round_trip)]
+            if not mine:
+                continue
+            delays = [delay for run in mine for _, delay in run["delays_ms"]]
+            rates = [run["frames_per_second"] for run in mine]
+            p50s = [run["delay_ms"]["p50"] for run in mine]
+            rows.append(
+                {
+                    "way": way,
+                    "round_trip_ms": round_trip,
+                    "rounds": len(mine),
+                    "samples": len(delays),
+                    "p50_ms": percentile(delays, 50),
+                    "p50_by_round_ms": p50s,
+                    "p99_ms": percentile(delays, 99),
+                    "frames_per_second": float(np.median(rates)),
+                    "frames_per_second_by_round": rates,
+                }
+            )
+    return rows
+
+
+def _report(values: dict[str, Any]) -> Report:
+    summary: list[dict[str, Any]] = values["summary"]
+
+    def line(way: str, figure: str) -> Line:
+        points = [(row["round_trip_ms"], row[figure]) for row in summary if row["way"] == way]
+        return Line(WAYS[way], points)
+
+    def row(cells: dict[str, Any]) -> Row:
+        p50s, rates = cells["p50_by_round_ms"], cells["frames_per_second_by_round"]
+        spread = "rounds' lowest to highest"
+        return Row(
+            [
+                f"{cells['round_trip_ms']} ms",
+                WAYS[cells["way"]],
+                measured(
+                    cells["p50_ms"],
+                    "ms",
+                    samples=cells["samples"],
+                    spread=(min(p50s), max(p50s)),
+                    spread_is=spread,
+                ),
+                measured(cells["p99_ms"], "ms", samples=cells["samples"]),
+                measured(
+                    cells["frames_per_second"],
+                    "frames/s",
+                    spread=(min(rates), max(rates)),
+                    spread_is=spread,
+                ),
+            ]
+        )
+
+    sections: list[Section] = [
+        Note(
+            f"The round trip is made by {values['delay_made_by']}; the bandwidth is not limited. "
+            f"The camera shows {FPS:g} frames/s, 640x480 JPEG; a way that cannot keep up leaves "
+            "frames out. All ways use TLS, the same engine and the same machine."
+        ),
+        Lines(
+            "Capture to result, median",
+            [line(way, "p50_ms") for way in WAYS],
+            x_label="round trip (ms)",
+            y_label="delay (ms)",
+            log_y=True,
+        ),
+        Lines(
+            "Frames that got a result",
+            [line(way, "frames_per_second") for way in WAYS],
+            x_label="round trip (ms)",
+            y_label="frames/s",
+        ),
+        Table(
+            "Delay and rate",
+            ["round trip", "way", "p50", "p99", "frames/s"],
+            [row(cells) for cells in sorted(summary, key=lambda cells: cells["round_trip_ms"])],
+        ),
+    ]
+    return Report(
+        title=values["title"],
+        sections=sections,
+        machine=machine.describe().line,
+        versions=values["versions"],
+    )
