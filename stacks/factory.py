@@ -12,6 +12,7 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from runtime.contract import PROJECT, Stack
 from stacks.catalog import Catalog
 from stacks.classifier_stack import ClassifierStack
+from stacks.comparison_stack import ComparisonStack
 from stacks.errors import DeploymentError
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
@@ -78,6 +79,15 @@ def build_app(
             settings=settings,
             folders=folders,
             warmed=classifier.alias,
+        )
+    if settings.instance_types:
+        ComparisonStack(
+            app,
+            named(Stack.COMPARISON),
+            settings=settings,
+            catalog=catalog,
+            folders=folders,
+            storage=storage,
         )
     if checks:
         cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -103,7 +103,13 @@ class StreamingStack(Stack):
             )
         )
         role.allow_metrics(StreamMetric.NAMESPACE)
-        role.allow_lifecycle(group_name)
+        role.allow_on_group(
+            [
+                "autoscaling:CompleteLifecycleAction",
+                "autoscaling:RecordLifecycleActionHeartbeat",
+            ],
+            group_name,
+        )
         launch_template = HardenedLaunchTemplate(
             self,
             "LaunchTemplate",
@@ -115,7 +121,6 @@ class StreamingStack(Stack):
             user_data=instance_script(
                 asset_url=asset.s3_object_url,
                 environment={
-                    "AWS_DEFAULT_REGION": Aws.REGION,
                     Env.PREFIX: settings.prefix,
                     Env.ARTIFACTS_BUCKET: storage.artifacts.bucket_name,
                     Env.MODEL: ",".join(settings.stream_model),

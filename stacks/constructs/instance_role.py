@@ -93,14 +93,11 @@ class InstanceRole(iam.Role):
             },
         )
 
-    def allow_lifecycle(self, group_name: str) -> None:
-        """Let the instance answer the lifecycle hooks of its own group."""
+    def allow_on_group(self, actions: Sequence[str], group_name: str) -> None:
+        """Allow actions on the instance's own Auto Scaling group, which has this name."""
         self.add_to_policy(
             iam.PolicyStatement(
-                actions=[
-                    "autoscaling:CompleteLifecycleAction",
-                    "autoscaling:RecordLifecycleActionHeartbeat",
-                ],
+                actions=list(actions),
                 resources=[
                     f"arn:{Aws.PARTITION}:autoscaling:{Aws.REGION}:{Aws.ACCOUNT_ID}"
                     f":autoScalingGroup:*:autoScalingGroupName/{group_name}"

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from aws_cdk import Fn
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from stacks.constructs.acknowledgment import acknowledge
-
-_NETWORK: Final = "10.0.0.0/16"
+from stacks.constructs.public_vpc import PublicVpc
 
 
 class StreamNetwork(Construct):
-    """A VPC of public subnets (no NAT gateway to pay for) and who may talk to whom in it.
+    """A VPC of public subnets and who may talk to whom in it.
 
     The load balancer's group admits `allowed_cidrs` on `ports` and nobody else; the instances'
     group admits the load balancer on `ports` and nobody else.
@@ -32,26 +28,7 @@ class StreamNetwork(Construct):
         ports: Sequence[int],
     ) -> None:
         super().__init__(scope, construct_id)
-        # Zones are picked when the stack is deployed: synthesis asks no account.
-        names = list(availability_zones) or [Fn.select(i, Fn.get_azs()) for i in range(zones)]
-        self.vpc = ec2.Vpc(
-            self,
-            "Vpc",
-            availability_zones=names,
-            ip_addresses=ec2.IpAddresses.cidr(_NETWORK),
-            nat_gateways=0,
-            restrict_default_security_group=False,
-            subnet_configuration=[
-                ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC)
-            ],
-        )
-        acknowledge(
-            self.vpc,
-            {
-                "AwsSolutions-VPC7": "The load balancer logs every connection from outside to S3;"
-                " flow logs of the same would be paid for twice."
-            },
-        )
+        self.vpc = PublicVpc(self, "Vpc", zones=zones, availability_zones=availability_zones)
         self.load_balancer_group = ec2.SecurityGroup(
             self,
             "LoadBalancerGroup",
@@ -65,7 +42,7 @@ class StreamNetwork(Construct):
                     ec2.Peer.ipv4(cidr), ec2.Port.tcp(port), "allowed_cidrs"
                 )
             self.load_balancer_group.add_egress_rule(
-                ec2.Peer.ipv4(_NETWORK), ec2.Port.tcp(port), "To the instances"
+                ec2.Peer.ipv4(PublicVpc.NETWORK), ec2.Port.tcp(port), "To the instances"
             )
         # A rule between two groups of the L2 kind becomes a resource of its own; written into the
         # group it is one resource less and cannot be left out of a drift check.
