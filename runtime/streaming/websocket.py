@@ -125,6 +125,9 @@ class HttpPages:
             "/readyz": readyz,
             "/metrics": metrics,
             "/": _asset("index.html", "text/html; charset=utf-8"),
+            "/camera.css": _asset("camera.css", "text/css; charset=utf-8"),
+            "/camera.js": _asset("camera.js", "text/javascript; charset=utf-8"),
+            "/protocol.js": _asset("protocol.js", "text/javascript; charset=utf-8"),
         }
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
@@ -152,7 +155,10 @@ def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
-            "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+            # Safari does not count a WebSocket of the same host as 'self'.
+            "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; "
+            "frame-ancestors 'none'",
+            "Permissions-Policy": "camera=(self)",
         }
     )
     return Response(int(status), status.phrase, headers, body)
