@@ -16,8 +16,10 @@ import os  # noqa: E402
 from typing import Any  # noqa: E402
 
 from runtime.classifier.function import Function  # noqa: E402
+from runtime.classifier.memory import return_freed_blocks  # noqa: E402
 from runtime.contract import Env  # noqa: E402
 
+return_freed_blocks()
 _FUNCTION = Function.from_env(os.environ, started=_STARTED)
 _FUNCTION.initialise(exercise=os.environ.get(Env.COLD_START) in {"snapstart", "provisioned"})
 
