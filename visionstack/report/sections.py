@@ -46,6 +46,8 @@ class Table:
     rows: Sequence[Row]
     intro: str = ""
     note: str = ""
+    narrow: Sequence[int] = ()
+    """Places of the columns that a terminal of fewer than 120 characters keeps; () keeps all."""
 
 
 @dataclass(frozen=True)

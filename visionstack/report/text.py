@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Absent, Cell, Figure, Kind, format_number
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from visionstack.report.writing import Report
 
+T = TypeVar("T")
+_WIDE: Final = 120
 _STYLE: Final = {Kind.MEASURED: "bold", Kind.PAPER: "italic yellow", Kind.COMPUTED: "cyan"}
 
 
@@ -62,12 +65,14 @@ def show(report: Report, console: Console) -> None:
         "[dim]figures: [/][bold]● measured[/]  [italic yellow]❝ paper[/]  [cyan]ƒ computed[/]"
     )
     for section in report.sections:
-        for piece in _terminal(section):
+        for piece in _terminal(section, width=console.width):
             console.print(piece)
 
 
-def rich_table(table: Table) -> RichTable:
+def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
     """The table as Rich draws it; commands that fill one while they measure use it live."""
+    if width < _WIDE and table.narrow:
+        table = _narrowed(table)
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -91,6 +96,14 @@ def rich_table(table: Table) -> RichTable:
     return grid
 
 
+def _narrowed(table: Table) -> Table:
+    def kept(cells: Sequence[T]) -> list[T]:
+        return [cells[place] for place in table.narrow if place < len(cells)]
+
+    rows = [replace(row, cells=kept(row.cells)) for row in table.rows]
+    return replace(table, columns=kept(table.columns), rows=rows, narrow=())
+
+
 def _terminal_cell(value: Cell) -> RichText:
     from rich.text import Text
 
@@ -103,9 +116,9 @@ def _terminal_cell(value: Cell) -> RichText:
     return Text(f"{symbol}{value.text}{mark}", style=_STYLE[value.kind])
 
 
-def _terminal(section: Section) -> list[RenderableType]:
+def _terminal(section: Section, *, width: int) -> list[RenderableType]:
     if isinstance(section, Table):
-        return [rich_table(section)]
+        return [rich_table(section, width=width)]
     if isinstance(section, Note):
         colour = "yellow" if section.level == "warning" else "blue"
         return [f"[{colour}]▍[/] {_escape(section.text)}"]

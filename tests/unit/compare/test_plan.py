@@ -1,0 +1,126 @@
+"""Plans: what is refused before anything is started, and the most it can cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from visionstack.compare.errors import BudgetError, RowUsageError
+from visionstack.compare.plan import check_budget
+from visionstack.compare.record import Status
+from visionstack.compare.rows import FunctionSetting, check_instance_type, parse_function
+from visionstack.doctor import Check, State
+
+from .conftest import BOOK, Plan
+
+
+def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
+    assert parse_function("1769") == FunctionSetting(1769, "x86_64", "package", "none")
+    assert parse_function("3008:arm64:s3-packages:warmer") == FunctionSetting(
+        3008, "arm64", "s3-packages", "warmer"
+    )
+    assert parse_function("1769", arch="arm64").arch == "arm64"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("big", "'big'"),
+        ("64", "cannot be"),
+        ("99999", "cannot be"),
+        ("1769:sparc", "'sparc'"),
+        ("1769:arm64:docker", "'docker'"),
+        ("1769:arm64:package:magic", "'magic'"),
+        ("1769:arm64:package:none:more", "cannot be"),
+    ],
+)
+def test_a_function_that_cannot_be_is_refused_by_name(text: str, word: str) -> None:
+    with pytest.raises(RowUsageError, match=word):
+        parse_function(text)
+
+
+def test_a_type_that_does_not_exist_is_refused_with_its_neighbours() -> None:
+    with pytest.raises(RowUsageError, match=r"g6\.xlarg"):
+        check_instance_type("g6.xlarg")
+    check_instance_type("g6.xlarge")
+
+
+def test_an_empty_wish_and_a_wrong_scenario_are_refused(plan: Plan) -> None:
+    with pytest.raises(RowUsageError, match="nothing to compare"):
+        plan()
+    with pytest.raises(RowUsageError, match="'burst'"):
+        plan(local=True, scenarios=["burst"])
+    with pytest.raises(RowUsageError, match="engine"):
+        plan(local=True, scopes=["engine"])
+
+
+def test_a_detector_is_not_compared_on_lambda(plan: Plan) -> None:
+    with pytest.raises(RowUsageError, match="serverless lane classifies"):
+        plan(task="detect", functions=[FunctionSetting(1769)])
+
+
+def test_the_most_a_plan_can_cost_is_its_machines_to_their_time_outs(plan: Plan) -> None:
+    """By hand, g4dn.xlarge at 0.526 for half an hour: 0.263 + 30 GB x 0.5/730 x 0.08 + 0.0025."""
+    record = plan(instance_types=["g4dn.xlarge"], minutes=30)
+    price = BOOK.instance("g4dn.xlarge").usd
+    assert record.most_usd == pytest.approx(price / 2 + 30 * 0.5 / 730 * 0.08 + 0.005 / 2)
+    with_function = plan(
+        instance_types=["g4dn.xlarge"], functions=[FunctionSetting(1024)], minutes=30, calls=100
+    )
+    # 100 calls of 30 s at 1 GB: 3,000 GB-s; requests, gateway, one PUT and one GET each
+    assert with_function.most_usd - record.most_usd == pytest.approx(
+        3000 * 0.0000166667 + 100 * (2e-7 + 3.5e-6 + 5e-6 + 4e-7)
+    )
+
+
+def test_aws_wants_a_budget_or_a_yes_and_holds_the_budget(plan: Plan) -> None:
+    record = plan(instance_types=["g4dn.xlarge"])
+    with pytest.raises(BudgetError, match="--max-usd"):
+        check_budget(record, max_usd=None, confirmed=False)
+    with pytest.raises(BudgetError, match=r"the budget is \$0\.10"):
+        check_budget(record, max_usd=0.10, confirmed=True)
+    check_budget(record, max_usd=None, confirmed=True)
+    check_budget(record, max_usd=5, confirmed=False)
+
+
+def test_this_machine_and_the_embedded_cloud_need_no_budget(plan: Plan) -> None:
+    check_budget(plan(local=True), max_usd=None, confirmed=False)
+    embedded = plan(cloud="local", instance_types=["g4dn.xlarge"], functions=[FunctionSetting(512)])
+    assert embedded.most_usd == 0
+    check_budget(embedded, max_usd=None, confirmed=False)
+
+
+def test_a_type_that_doctor_finds_bad_is_a_row_and_costs_nothing(plan: Plan) -> None:
+    def check(name: str) -> list[Check]:
+        state = State.BAD if name == "g6.xlarge" else State.GOOD
+        return [Check(f"{name}: vCPU quota", state, "0 vCPUs allowed, 4 needed")]
+
+    record = plan(instance_types=["g6.xlarge", "c7i.xlarge"], check=check)
+    row = record.row("g6.xlarge")
+    assert row.status is Status.NOT_RUN
+    assert row.reason == "not run: 0 vCPUs allowed, 4 needed"
+    assert record.row("c7i.xlarge").status is Status.PLANNED
+    assert record.most_usd < BOOK.instance("g6.xlarge").usd
+
+
+def test_a_model_too_big_for_a_types_memory_is_not_started_on_it(plan: Plan) -> None:
+    record = plan(instance_types=["c7i.xlarge"], size=5 * 2**30)
+    row = record.row("c7i.xlarge")
+    assert row.status is Status.NOT_RUN
+    assert "15,360 MiB" in str(row.reason)
+
+
+def test_the_embedded_cloud_says_what_it_cannot_show(plan: Plan) -> None:
+    record = plan(
+        cloud="local",
+        functions=[FunctionSetting(512, "arm64"), FunctionSetting(512, cold_start="provisioned")],
+    )
+    arm, provisioned = record.rows
+    assert arm.status is Status.NOT_RUN
+    assert "no such hardware" in str(arm.reason)
+    assert any("only records provisioned" in note for note in provisioned.notes)
+    assert any("whole CPU" in note for note in provisioned.notes)
+
+
+def test_the_same_row_asked_for_twice_is_one_row(plan: Plan) -> None:
+    record = plan(instance_types=["c7i.xlarge", "c7i.xlarge"], functions=[FunctionSetting(512)] * 2)
+    assert len(record.rows) == 2

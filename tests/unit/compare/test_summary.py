@@ -1,0 +1,210 @@
+"""Figures, ratios, winners and the drawn table."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from visionstack.compare import drawing
+from visionstack.compare.record import Record, Status
+from visionstack.compare.rows import FunctionSetting
+from visionstack.compare.runner import take
+from visionstack.compare.summary import figures, to_cheapest, winner
+from visionstack.cost.serverless import Function, request_usd
+from visionstack.report import page, text
+from visionstack.report.figures import Absent, Figure, Kind
+from visionstack.report.sections import Note, Table
+
+from .conftest import BOOK, Fakes, Plan, call, result
+
+
+def filled(plan: Plan) -> Record:
+    """Here without a price; g6 fast and dear; c7i slow and cheap; a function between."""
+    record = plan(
+        local=True,
+        instance_types=["g6.xlarge", "c7i.xlarge", "g5.xlarge"],
+        functions=[FunctionSetting(1024)],
+    )
+    take(record, record.row("this machine"), result(record, latency=0.020))
+    take(record, record.row("g6.xlarge"), result(record, latency=0.004))
+    take(record, record.row("c7i.xlarge"), result(record, latency=0.012))
+    gone = record.row("g5.xlarge")
+    gone.status, gone.reason = Status.NOT_RUN, "not run: no such hardware"
+    function = record.rows[-1]
+    function.function = Fakes(record).measure(FunctionSetting(1024), lambda _: None)
+    function.status = Status.MEASURED
+    return record
+
+
+def test_a_machines_million_is_its_hour_over_its_rate(plan: Plan) -> None:
+    record = filled(plan)
+    found = figures(record, record.row("g6.xlarge"), book=BOOK)
+    assert found is not None
+    price = BOOK.instance("g6.xlarge").usd
+    assert found.usd_per_million == pytest.approx(price / 3600 / found.images_per_second * 1e6)
+    assert found.latency.p50 == pytest.approx(0.004, rel=0.05)
+    # 5 GFLOP x about 240 a second over 1 TFLOP/s
+    assert found.limit_share == pytest.approx(5e9 * found.images_per_second / 1e12)
+
+
+def test_this_machine_has_times_and_no_price(plan: Plan) -> None:
+    record = filled(plan)
+    found = figures(record, record.row("this machine"), book=BOOK)
+    assert found is not None
+    assert found.usd_per_hour is None
+    assert found.usd_per_million is None
+
+
+def test_a_functions_million_is_the_models_price_of_each_call(plan: Plan) -> None:
+    record = filled(plan)
+    found = figures(record, record.rows[-1], book=BOOK)
+    assert found is not None
+    calls = [0.05 + 0.0001 * n for n in range(30)]
+    costs = [
+        request_usd(Function(memory_mb=1024, seconds=s, gateway="rest", puts_per_request=1), BOOK)
+        for s in calls
+    ]
+    assert found.usd_per_million == pytest.approx(sum(costs) / 30 * 1e6)
+    assert found.usd_per_hour == pytest.approx(0.0000166667 * 3600)
+    assert found.first_s == [1.5]
+
+
+def test_ratios_are_to_the_cheapest_and_carry_a_spread(plan: Plan) -> None:
+    record = filled(plan)
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    ratios = to_cheapest(shown)
+    assert "this machine" not in ratios
+    cheapest = min(ratios, key=lambda name: ratios[name].value)
+    assert ratios[cheapest].value == 1
+    for name, found in ratios.items():
+        assert found.low <= found.value <= found.high
+        if name != cheapest:
+            assert found.low < found.high
+
+
+def test_each_strategy_names_its_winner_and_says_why(plan: Plan) -> None:
+    record = filled(plan)
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    speed, cost, both = (winner(shown, name) for name in ("speed", "cost", "balanced"))  # type: ignore[arg-type]
+    assert speed is not None
+    assert cost is not None
+    assert both is not None
+    assert speed.name == "g6.xlarge"
+    by_cost = {f.row.name: f.usd_per_million for f in shown if f.usd_per_million}
+    assert cost.name == min(by_cost, key=lambda name: by_cost[name])
+    assert both.name in by_cost
+    assert "product" in both.why
+    assert winner([], "cost") is None
+
+
+def test_speed_can_be_won_by_a_machine_without_a_price_and_cost_cannot(plan: Plan) -> None:
+    record = plan(local=True)
+    take(record, record.rows[0], result(record))
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    speed = winner(shown, "speed")
+    assert speed is not None
+    assert speed.name == "this machine"
+    assert winner(shown, "cost") is None
+
+
+def test_rows_that_were_not_run_stand_with_their_reason_and_no_figure(plan: Plan) -> None:
+    table = drawing.table(filled(plan), book=BOOK)
+    row = next(row for row in table.rows if row.cells[0] == "g5.xlarge")
+    assert Absent("not run: no such hardware") in row.cells
+    kinds = [cell.kind for cell in row.cells if isinstance(cell, Figure)]
+    assert Kind.MEASURED not in kinds
+    assert row.absent
+
+
+def test_the_winner_is_marked_in_the_table(plan: Plan) -> None:
+    record = filled(plan)
+    table = drawing.table(record, book=BOOK, strategy="speed")
+    assert [row.cells[0] for row in table.rows if row.winner] == ["g6.xlarge"]
+
+
+def test_a_table_can_be_drawn_at_every_moment_of_a_run(plan: Plan) -> None:
+    record = plan(local=True, instance_types=["g6.xlarge"])
+    record.row("g6.xlarge").status = Status.RUNNING
+    table = drawing.table(record, book=BOOK)
+    words = [cell.reason for row in table.rows for cell in row.cells if isinstance(cell, Absent)]
+    assert "planned" in words
+    assert "running" in words
+
+
+def test_the_papers_rows_stand_beside_their_own_models(plan: Plan) -> None:
+    record = plan(task="detect", local=True)
+    record.model = "yolov3"
+    table = drawing.table(record, book=BOOK)
+    paper = [row for row in table.rows if row.kind is Kind.PAPER]
+    assert [row.cells[0] for row in paper] == [
+        "p2.xlarge (2019)",
+        "p2.8xlarge (2019)",
+        "p2.16xlarge (2019)",
+        "p3.2xlarge (2019)",
+        "local PC (2019)",
+    ]
+    assert not any(
+        isinstance(cell, Figure) and cell.kind is Kind.MEASURED
+        for row in paper
+        for cell in row.cells
+    )
+
+
+def test_random_weights_are_announced(plan: Plan) -> None:
+    record = plan(local=True, trained=False)
+    take(record, record.rows[0], result(record))
+    notes = [s for s in drawing.report(record, book=BOOK).sections if isinstance(s, Note)]
+    assert any("random weights" in note.text for note in notes)
+
+
+def test_the_report_is_drawn_in_every_form(plan: Plan, tmp_path: Path) -> None:
+    report = drawing.report(filled(plan), book=BOOK)
+    html = page.render(report)
+    assert "not run: no such hardware" in html
+    assert "winner by balanced" in html
+    assert "**" in text.markdown(report)
+    console = Console(file=io.StringIO(), width=100, record=True)
+    text.show(report, console)
+    assert "g6.xlarge" in console.export_text()
+    tables = [s for s in report.sections if isinstance(s, Table)]
+    assert len(tables) == 2
+
+
+def test_cold_calls_are_not_counted_among_the_warm_ones(plan: Plan) -> None:
+    from types import SimpleNamespace
+
+    from visionstack.compare.errors import MixedResultsError
+    from visionstack.compare.functions import StackFunctions
+
+    record = plan(functions=[FunctionSetting(512)])
+    functions = StackFunctions(
+        SimpleNamespace(cloud="local"),  # type: ignore[arg-type]
+        record,
+        artifact=SimpleNamespace(),  # type: ignore[arg-type]
+        picture=Path("dog.jpg"),
+        calls=2,
+        cold_calls=1,
+    )
+
+    def answered(*, cold: bool, version: str = record.version) -> object:
+        value = call(0.05, cold=cold)
+        return SimpleNamespace(
+            seconds=value["seconds"],
+            cold=cold,
+            timings={},
+            model={"name": "toy", "version": version},
+            response={"time": 0.05, "engine": {"name": "onnxruntime"}},
+        )
+
+    found = functions.found(
+        [answered(cold=True)],  # type: ignore[list-item]
+        [answered(cold=False), answered(cold=True), answered(cold=False)],  # type: ignore[list-item]
+    )
+    assert len(found["warm"]) == 2
+    assert found["cold_among_warm"] == 1
+    assert found["first"][0]["cold"]
+    with pytest.raises(MixedResultsError, match="ffff"):
+        functions.found([], [answered(cold=False, version="ffff")])  # type: ignore[list-item]

@@ -1,0 +1,201 @@
+"""One fleet an instance type: deployed by the comparison stack, read from S3, destroyed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
+from runtime.inference.artifact import Artifact
+from runtime.measurement.results import FILE, RunResult
+from visionstack.compare.record import Record
+from visionstack.errors import VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.deployment import Deployment
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What can be seen of an instance type's measurement at one moment."""
+
+    result: RunResult | None = None
+    refusal: str | None = None
+    """Why no instance of the type will come: capacity, quota, or no such hardware."""
+
+
+class Fleets(Protocol):
+    """Starts instances and hands over what they write."""
+
+    def deploy(self, names: Sequence[str]) -> None:
+        """Start one instance of each type."""
+        ...
+
+    def look(self, name: str) -> Sight:
+        """What has been written so far."""
+        ...
+
+    def fetch_logs(self, name: str, folder: Path) -> None:
+        """Bring LoadGen's own log files of a type."""
+        ...
+
+
+class StackFleets:
+    """Fleets by `ComparisonStack`, on AWS or on the embedded cloud."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        record: Record,
+        *,
+        artifact: Artifact,
+        picture: Path,
+        minutes: int,
+    ) -> None:
+        self._deployment = deployment
+        self._record = record
+        self._artifact = artifact
+        self._picture = picture
+        self._minutes = minutes
+        self._groups: dict[str, str] = {}
+
+    def deploy(self, names: Sequence[str]) -> None:
+        """Storage first, since the instances read the model and the picture from it at boot.
+
+        Raises:
+            VisionstackError: CDK failed, or S3 refused the model or the picture.
+        """
+        from visionstack.deployment import cdk, translated
+        from visionstack.models.publishing import publish
+
+        context = self.context(names)
+        cloud = self._deployment.cloud
+        storage, comparison = (
+            self._deployment.stack_name(stack) for stack in (Stack.STORAGE, Stack.COMPARISON)
+        )
+        cdk(deploy_arguments(storage), cloud=cloud, context=context)
+        bucket = self._bucket()
+        client = self._deployment.client("s3")
+        publish(self._artifact, client=client, bucket=bucket)
+        with translated("put the picture beside the results"):
+            self._clear(client, bucket)
+            client.upload_file(
+                str(self._picture),
+                bucket,
+                f"{RESULTS_PREFIX}{MEASURE_LATEST}/picture/{self._picture.name}",
+            )
+        cdk(deploy_arguments(comparison), cloud=cloud, context=context)
+        groups = self._deployment.output(Stack.COMPARISON, Output.COMPARISON_GROUPS)
+        self._groups = json.loads(groups)
+
+    def context(self, names: Sequence[str]) -> dict[str, object]:
+        """The deployment settings that make these fleets."""
+        return {
+            "prefix": self._record.prefix,
+            "instance_types": ",".join(names),
+            "comparison_scenarios": ",".join(self._record.scenarios),
+            "comparison_minutes": self._minutes,
+            "stream_model": self._record.model,
+        }
+
+    def look(self, name: str) -> Sight:
+        """The result so far, or why there will be none.
+
+        Raises:
+            VisionstackError: S3 or the group cannot be read.
+        """
+        from botocore.exceptions import ClientError
+
+        from visionstack.deployment import translated
+
+        key = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/{FILE}"
+        with translated(f"read the results of {name}"):
+            try:
+                body = self._deployment.client("s3").get_object(Bucket=self._bucket(), Key=key)
+                return Sight(result=RunResult.from_json(json.loads(body["Body"].read())))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+                    raise
+        if self._deployment.cloud == "local":
+            return Sight(refusal=self._embedded_refusal(name))
+        return Sight(refusal=self._group_refusal(name))
+
+    def fetch_logs(self, name: str, folder: Path) -> None:
+        """LoadGen's log files, to `folder`."""
+        from visionstack.deployment import translated
+
+        client = self._deployment.client("s3")
+        prefix = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/loadgen/"
+        with translated(f"fetch the logs of {name}"):
+            answer = client.list_objects_v2(Bucket=self._bucket(), Prefix=prefix)
+            for item in answer.get("Contents", []):
+                path = folder / item["Key"].removeprefix(prefix)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                client.download_file(self._bucket(), item["Key"], str(path))
+
+    def _bucket(self) -> str:
+        return self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+
+    def _clear(self, client: Any, bucket: str) -> None:
+        """An earlier comparison's results must not be taken for this one's."""
+        answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{RESULTS_PREFIX}{MEASURE_LATEST}/")
+        for item in answer.get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=item["Key"])
+
+    def _embedded_refusal(self, name: str) -> str | None:
+        """What the embedded cloud's agent says of the group's instance."""
+        from visionstack.localcloud.fleet import Fleet, InstanceState
+        from visionstack.localcloud.state import CloudFolder
+
+        group = self._groups.get(name)
+        for instance in Fleet.read(CloudFolder.from_environment()).instances:
+            if instance.group == group and instance.state is InstanceState.NOT_RUN:
+                return instance.reason or "not run: no such hardware"
+        return None
+
+    def _group_refusal(self, name: str) -> str | None:
+        """The newest scaling activity, if it failed: capacity, quota, or a wrong image."""
+        from visionstack.deployment import translated
+
+        group = self._groups.get(name)
+        if group is None:
+            return "not run: the comparison stack has no group for it"
+        with translated(f"read the scaling activities of {group}"):
+            activities = self._deployment.client("autoscaling").describe_scaling_activities(
+                AutoScalingGroupName=group, MaxRecords=1
+            )["Activities"]
+        if activities and activities[0]["StatusCode"] == "Failed":
+            return f"not run: {activities[0].get('StatusMessage', 'the launch failed')}"
+        return None
+
+
+def deploy_arguments(stack: str) -> list[str]:
+    """`cdk deploy` of one stack without questions."""
+    return ["deploy", stack, "--exclusively", "--require-approval", "never"]
+
+
+def destroy(record: Record, *, cloud: Any, types: Sequence[str] = ()) -> None:
+    """Destroy every stack that this comparison started.
+
+    Raises:
+        VisionstackError: a stack is still there; the message names it.
+    """
+    from visionstack.deployment import cdk
+
+    if not record.deployed:
+        return
+    context: dict[str, object] = {"prefix": record.prefix}
+    if types:
+        context["instance_types"] = ",".join(types)
+    try:
+        cdk(["destroy", *record.deployed, "--force"], cloud=cloud, context=context)
+    except VisionstackError as error:
+        raise VisionstackError(
+            f"Not everything of the comparison was destroyed: {error.message}",
+            remedy=f"Still there may be: {', '.join(record.deployed)}. "
+            "`visionstack compare resume` tries again.",
+        ) from error
+    record.deployed = []

@@ -1,0 +1,127 @@
+"""A Lambda setting, deployed and measured: warm calls, first calls, and where their time went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from runtime.contract import Output, Stack
+from runtime.inference.artifact import Artifact
+from visionstack.compare.errors import MixedResultsError
+from visionstack.compare.fleets import deploy_arguments
+from visionstack.compare.record import Record
+from visionstack.compare.rows import FunctionSetting
+
+if TYPE_CHECKING:
+    from visionstack.client.classifier import Classification
+    from visionstack.deployment import Deployment
+
+_WARM_UP_CALLS: Final = 2
+Tell = Callable[[str], None]
+
+
+class Functions(Protocol):
+    """Makes a function of a setting and measures it."""
+
+    def measure(self, setting: FunctionSetting, tell: Tell) -> dict[str, Any]:
+        """Deploy, call, and return what was measured."""
+        ...
+
+
+class StackFunctions:
+    """The classifier stack under the comparison's own prefix, changed from setting to setting."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        record: Record,
+        *,
+        artifact: Artifact,
+        picture: Path,
+        calls: int,
+        cold_calls: int,
+    ) -> None:
+        self._deployment = deployment
+        self._record = record
+        self._artifact = artifact
+        self._picture = picture
+        self._calls = calls
+        self._cold_calls = cold_calls
+
+    def context(self, setting: FunctionSetting) -> dict[str, object]:
+        """The deployment settings of a row."""
+        return {
+            "prefix": self._record.prefix,
+            "classifier_model": self._record.model,
+            **setting.context(),
+        }
+
+    def measure(self, setting: FunctionSetting, tell: Tell) -> dict[str, Any]:
+        """Raises VisionstackError: CDK, S3 or a call failed; MixedResultsError: another model."""
+        from visionstack.client.classifier import ClassifierClient
+        from visionstack.client.warm_pool import DeployedEnvironments
+        from visionstack.deployment import cdk
+        from visionstack.models.publishing import publish
+
+        cloud = self._deployment.cloud
+        context = self.context(setting)
+        tell("deploying")
+        stacks = [Stack.STORAGE, Stack.CLASSIFIER]
+        if setting.cold_start == "warmer":
+            stacks.append(Stack.WARMER)
+        storage, *rest = (self._deployment.stack_name(stack) for stack in stacks)
+        cdk(deploy_arguments(storage), cloud=cloud, context=context)
+        bucket = self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+        publish(self._artifact, client=self._deployment.client("s3"), bucket=bucket)
+        for stack in rest:
+            cdk(deploy_arguments(stack), cloud=cloud, context=context)
+        environments = DeployedEnvironments(self._deployment)
+        with ClassifierClient.of(self._deployment) as client:
+            try:
+                first = []
+                for number in range(self._cold_calls):
+                    tell(f"first call {number + 1} of {self._cold_calls}")
+                    environments.retire()
+                    if setting.cold_start == "warmer":
+                        environments.warm(1)
+                    first.append(client.classify(self._picture))
+                tell(f"{self._calls} warm calls")
+                warm = [
+                    client.classify(self._picture) for _ in range(_WARM_UP_CALLS + self._calls)
+                ][_WARM_UP_CALLS:]
+            finally:
+                environments.restore()
+        return self.found(first, warm)
+
+    def found(self, first: list[Classification], warm: list[Classification]) -> dict[str, Any]:
+        """What the calls say, as the record holds it.
+
+        Raises:
+            MixedResultsError: the function answered with another model version.
+        """
+        model = warm[-1].model
+        if model.get("version") not in (None, self._record.version):
+            raise MixedResultsError(
+                f"The function answered with {model.get('name')} version {model.get('version')}, "
+                f"this comparison is of version {self._record.version}."
+            )
+        surprise = [call for call in warm if call.cold]
+        return {
+            "model": model,
+            "engine": warm[-1].response.get("engine", {}),
+            "picture_sha256": self._record.picture_sha256,
+            "warm": [call_json(call) for call in warm if not call.cold],
+            "first": [call_json(call) for call in first],
+            "cold_among_warm": len(surprise),
+        }
+
+
+def call_json(call: Classification) -> dict[str, Any]:
+    """One call: seconds at the desk, seconds inside the function, and its timings."""
+    return {
+        "seconds": call.seconds,
+        "inside_s": float(call.response.get("time", 0.0)),
+        "cold": call.cold,
+        "timings_ms": call.timings,
+    }

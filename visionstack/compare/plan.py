@@ -1,0 +1,248 @@
+"""The plan: what would be started, what stands in its way, and the most it can cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runtime.measurement.errors import ScenarioError
+from runtime.measurement.scenario import Scenario, Scope
+from visionstack.compare.errors import BudgetError, RowUsageError
+from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.rows import FunctionSetting, Kind
+from visionstack.cost.bill import HOURS_A_MONTH
+from visionstack.cost.errors import CostError
+from visionstack.cost.prices import PriceBook
+from visionstack.cost.serverless import Function, request_usd
+from visionstack.doctor import Check, State
+
+if TYPE_CHECKING:
+    from runtime.inference.artifact import Artifact
+
+LOCAL_ROW: Final = "this machine"
+DARKNET_ROW: Final = "darknet on this machine"
+_MEMORY_FACTOR: Final = 3.0
+"""As `runtime.measurement.workload` asks for before it loads a model."""
+_DISK_GB: Final = 30
+_LONGEST_CALL_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked to compare."""
+
+    instance_types: Sequence[str] = ()
+    functions: Sequence[FunctionSetting] = ()
+    local: bool = False
+    darknet: bool = False
+    scenarios: Sequence[str] = ("single-stream",)
+    scopes: Sequence[str] = ("picture", "network")
+    seconds: float = 10.0
+    minutes: int = 30
+    """After which a compared instance ends at the latest."""
+    calls: int = 60
+    """Warm calls to each function."""
+    picture: Path = field(default_factory=Path)
+
+
+Checker = Callable[[str], list[Check]]
+
+
+def make(
+    wish: Wish,
+    artifact: Artifact,
+    *,
+    run: str,
+    cloud: str,
+    region: str,
+    book: PriceBook,
+    check: Checker,
+    architecture: str = "x86_64",
+) -> Record:
+    """A record with every row planned, or not run with its reason; nothing is started.
+
+    Raises:
+        RowUsageError: there is no row, a scenario is unknown, or the model is none for Lambda.
+    """
+    manifest = artifact.manifest
+    _check_wish(wish, manifest.task)
+    record = Record(
+        run=run,
+        cloud=cloud,
+        region=region,
+        model=manifest.name,
+        version=manifest.version,
+        task=manifest.task,
+        weights_trained=manifest.weights.trained,
+        weights=manifest.weights.description,
+        picture=wish.picture.name,
+        picture_sha256=picture_hash(wish.picture),
+        scenarios=list(wish.scenarios),
+        scopes=list(wish.scopes),
+        seconds=wish.seconds,
+    )
+    if wish.local:
+        record.rows.append(Row(LOCAL_ROW, Kind.MACHINE, where="this machine"))
+    if wish.darknet:
+        record.rows.append(Row(DARKNET_ROW, Kind.DARKNET, where="this machine"))
+    size = sum(entry.bytes for entry in manifest.files.values())
+    for name in dict.fromkeys(wish.instance_types):
+        row = _instance(name, cloud=cloud, region=region, book=book, checks=check(name))
+        _refuse_small_memory(row, size)
+        record.rows.append(row)
+        if row.status is Status.PLANNED and cloud == "aws":
+            record.most_usd += most_instance_usd(row, minutes=wish.minutes, book=book)
+    for setting in dict.fromkeys(wish.functions):
+        row = _function(setting, cloud=cloud, region=region, architecture=architecture)
+        record.rows.append(row)
+        if row.status is Status.PLANNED and cloud == "aws":
+            record.most_usd += most_function_usd(setting, calls=wish.calls, book=book)
+    return record
+
+
+def check_budget(record: Record, *, max_usd: float | None, confirmed: bool) -> None:
+    """Refuse what could cost more than allowed; the embedded cloud costs nothing.
+
+    Raises:
+        BudgetError: on AWS, no budget and no --yes; or the plan's most is above the budget.
+    """
+    if record.cloud != "aws" or not any(_costs(row) for row in record.rows):
+        return
+    if max_usd is None and not confirmed:
+        raise BudgetError(
+            f"This comparison starts machines on AWS and can cost up to ${record.most_usd:.2f}.",
+            remedy="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
+        )
+    if max_usd is not None and record.most_usd > max_usd:
+        raise BudgetError(
+            f"This comparison can cost up to ${record.most_usd:.2f}, the budget is ${max_usd:.2f}.",
+            remedy="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
+        )
+
+
+def most_instance_usd(row: Row, *, minutes: int, book: PriceBook) -> float:
+    """An instance that runs until its time-out, with its disk and public address."""
+    hours = minutes / 60
+    disk = _DISK_GB * hours / HOURS_A_MONTH
+    return (
+        (row.usd_per_hour or 0.0) * hours
+        + book["ebs.gp3_gb_month"].cost(disk)
+        + book["ipv4.hour"].cost(hours)
+    )
+
+
+def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) -> float:
+    """Every call taking as long as the API allows, and an hour of what is held warm."""
+    longest = Function(
+        memory_mb=setting.memory_mib,
+        seconds=_LONGEST_CALL_S,
+        arch="arm64" if setting.arch == "arm64" else "x86_64",
+        gateway="rest",
+        puts_per_request=1,
+        gets_per_request=1,
+    )
+    held = 0.0
+    if setting.cold_start == "provisioned":
+        seconds = 3600 * setting.memory_mib / 1024
+        held = book[f"lambda.{setting.arch}.provisioned_gb_second"].cost(seconds)
+    return request_usd(longest, book) * calls + held
+
+
+def _check_wish(wish: Wish, task: str) -> None:
+    if not (wish.instance_types or wish.functions or wish.local or wish.darknet):
+        raise RowUsageError(
+            "There is nothing to compare.",
+            remedy="Add --instance-type, --lambda or --local, each as often as you like.",
+        )
+    if wish.functions and task != "classify":
+        raise RowUsageError(
+            "The serverless lane classifies, and this model detects.",
+            remedy="Compare a classifier (--model efficientnet-lite0), or leave --lambda out.",
+        )
+    try:
+        for text in wish.scenarios:
+            Scenario.parse(text)
+        for text in wish.scopes:
+            Scope(text)
+    except (ScenarioError, ValueError) as error:
+        raise RowUsageError(str(error)) from error
+
+
+def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: list[Check]) -> Row:
+    row = Row(
+        name,
+        Kind.INSTANCE,
+        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
+        checks=[dict(check.to_json()) for check in checks],
+    )
+    try:
+        price = book.instance(name)
+        row.usd_per_hour, row.price_date = price.usd, price.date.isoformat()
+    except CostError:
+        row.notes.append("no price for it in the price book")
+    bad = next((check for check in checks if check.state is State.BAD), None)
+    if bad is not None:
+        row.status, row.reason = Status.NOT_RUN, f"not run: {bad.detail}"
+    elif row.usd_per_hour is None and cloud == "aws":
+        row.status = Status.NOT_RUN
+        row.reason = "not run: without a price, no budget can hold it"
+    return row
+
+
+def _refuse_small_memory(row: Row, model_bytes: int) -> None:
+    from stacks.catalog import Catalog
+
+    catalog = Catalog.load()
+    if row.status is not Status.PLANNED or row.name not in catalog:
+        return
+    memory = catalog[row.name].memory_mib * 2**20
+    if model_bytes * _MEMORY_FACTOR > memory:
+        row.status = Status.NOT_RUN
+        row.reason = (
+            f"not run: the model needs about {model_bytes * _MEMORY_FACTOR / 2**20:,.0f} MiB, "
+            f"{row.name} has {memory / 2**20:,.0f}"
+        )
+
+
+def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture: str) -> Row:
+    row = Row(
+        setting.name,
+        Kind.FUNCTION,
+        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
+        setting=setting.to_json(),
+    )
+    if cloud != "aws":
+        if setting.arch != architecture:
+            row.status = Status.NOT_RUN
+            row.reason = f"not run: no such hardware (this machine is {architecture})"
+        row.notes.append(
+            "on the embedded cloud every memory size has this machine's whole CPU; the price is "
+            "AWS's for the time measured here"
+        )
+        if setting.cold_start == "provisioned":
+            row.notes.append(
+                "the embedded cloud only records provisioned concurrency: its effect is AWS's, "
+                "and first calls here are cold"
+            )
+    return row
+
+
+def _costs(row: Row) -> bool:
+    return row.status is Status.PLANNED and row.kind in {Kind.INSTANCE, Kind.FUNCTION}
+
+
+def picture_hash(path: Path) -> str:
+    """Hex SHA-256 of the picture's file.
+
+    Raises:
+        RowUsageError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RowUsageError(
+            f"{path} cannot be read: {error.strerror}.", remedy="Name a picture (--picture)."
+        ) from error

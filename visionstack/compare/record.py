@@ -1,0 +1,179 @@
+"""A comparison's JSON: written after every change, read to resume it or to report it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.measurement.errors import MeasurementError
+from runtime.measurement.results import RunResult
+from visionstack.compare.errors import MixedResultsError, RecordError
+from visionstack.compare.rows import Kind
+from visionstack.report.writing import replace_file
+
+SCHEMA: Final = 1
+FILE: Final = "comparison.json"
+
+
+class Status(StrEnum):
+    """How far a row has come."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    MEASURED = "measured"
+    NOT_RUN = "not-run"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether a resumed run leaves the row alone."""
+        return self in {Status.MEASURED, Status.NOT_RUN}
+
+
+@dataclass
+class Row:
+    """One candidate, its price, and what was measured of it."""
+
+    name: str
+    kind: Kind
+    status: Status = Status.PLANNED
+    reason: str | None = None
+    where: str = ""
+    """Where it was measured: AWS and its region, the embedded cloud, or this machine."""
+    usd_per_hour: float | None = None
+    price_date: str | None = None
+    setting: dict[str, Any] | None = None
+    """A function's setting."""
+    result: dict[str, Any] | None = None
+    """A machine's result (`runtime.measurement.results`)."""
+    function: dict[str, Any] | None = None
+    """A function's measurements (`visionstack.compare.functions`)."""
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run_result(self) -> RunResult | None:
+        """The machine's result, read back."""
+        return RunResult.from_json(self.result) if self.result else None
+
+
+@dataclass
+class Record:
+    """Everything about one comparison."""
+
+    run: str
+    cloud: str
+    region: str
+    model: str
+    version: str
+    task: str
+    weights_trained: bool
+    weights: str
+    picture: str
+    picture_sha256: str
+    scenarios: list[str]
+    scopes: list[str]
+    seconds: float
+    most_usd: float = 0.0
+    prefix: str = "visionstack-compare"
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    rows: list[Row] = field(default_factory=list)
+    deployed: list[str] = field(default_factory=list)
+    """Stacks that this comparison started and has not destroyed yet."""
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def check_subject(self, *, version: str, picture_sha256: str, row: str) -> None:
+        """Refuse a result that was measured with another model or picture.
+
+        Raises:
+            MixedResultsError: it was.
+        """
+        if version != self.version:
+            raise MixedResultsError(
+                f"{row} was measured with {self.model} version {version}, this comparison is of "
+                f"version {self.version}.",
+                remedy="Start a new comparison in another folder (--out).",
+            )
+        if picture_sha256 != self.picture_sha256:
+            raise MixedResultsError(
+                f"{row} was measured with another picture than {self.picture}.",
+                remedy="Start a new comparison in another folder (--out).",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def save(self, folder: Path) -> None:
+        """Replace `comparison.json` in the folder.
+
+        Raises:
+            VisionstackError: it cannot be written.
+        """
+        replace_file(folder / FILE, json.dumps(self.to_json(), indent=1) + "\n")
+
+
+def load(folder: Path) -> Record:
+    """Read `comparison.json`, from its folder or by its own name.
+
+    Raises:
+        RecordError: it is missing, damaged, or of another schema.
+    """
+    path = folder if folder.suffix == ".json" else folder / FILE
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(
+            f"There is no comparison at {path}.", remedy="Start one: visionstack compare run …"
+        ) from error
+    except ValueError as error:
+        raise RecordError(f"{path} is damaged: {error}.") from error
+    try:
+        if value.pop("schema") != SCHEMA:
+            raise RecordError(f"{path} was written by another version of visionstack.")
+        rows = [
+            Row(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])})
+            for row in value.pop("rows")
+        ]
+        record = Record(**value, rows=rows)
+        for row in rows:
+            row.run_result()
+    except (KeyError, TypeError, ValueError, AttributeError, MeasurementError) as error:
+        raise RecordError(f"{path} is damaged: {error!r}.") from error
+    return record
+
+
+def merge(records: Sequence[Record]) -> Record:
+    """Several comparisons of one model and picture as one; a later row replaces an earlier one.
+
+    Raises:
+        MixedResultsError: they differ in model, version or picture.
+    """
+    first = records[0]
+    rows: dict[str, Row] = {}
+    for record in records:
+        if record.model != first.model:
+            raise MixedResultsError(
+                f"{record.run} compares {record.model}, {first.run} compares {first.model}: "
+                "they cannot stand in one table.",
+                remedy="Report them one by one.",
+            )
+        first.check_subject(
+            version=record.version, picture_sha256=record.picture_sha256, row=record.run
+        )
+        rows |= {row.name: row for row in record.rows}
+    return Record(
+        **{
+            **{key: getattr(first, key) for key in Record.__dataclass_fields__},
+            "rows": list(rows.values()),
+            "scenarios": list(dict.fromkeys(s for r in records for s in r.scenarios)),
+            "scopes": list(dict.fromkeys(s for r in records for s in r.scopes)),
+        }
+    )

@@ -1,0 +1,98 @@
+"""What stands in a comparison's rows: an instance type, a Lambda setting, or this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from visionstack.compare.errors import RowUsageError
+
+LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START]]]"
+_ARCHES: Final = ("x86_64", "arm64")
+_PACKAGINGS: Final = ("package", "s3-packages", "model-in-package")
+_COLD_STARTS: Final = ("none", "warmer", "provisioned", "snapstart")
+
+
+class Kind(StrEnum):
+    """What a row measures."""
+
+    INSTANCE = "instance"
+    FUNCTION = "lambda"
+    MACHINE = "machine"
+    DARKNET = "darknet"
+
+
+@dataclass(frozen=True)
+class FunctionSetting:
+    """A Lambda function as a row names it."""
+
+    memory_mib: int
+    arch: str = "x86_64"
+    packaging: str = "package"
+    cold_start: str = "none"
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        return f"Lambda {self.memory_mib} MB, {self.arch}, {self.packaging}, {self.cold_start}"
+
+    def context(self) -> dict[str, object]:
+        """The deployment settings that make this function."""
+        return {
+            "lambda_memory_mib": self.memory_mib,
+            "lambda_arch": self.arch,
+            "packaging": self.packaging,
+            "cold_start": self.cold_start,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:
+    """From `1769:x86_64:package:warmer`; what is left out has its default.
+
+    Raises:
+        RowUsageError: a part is unknown, or the memory is no size that Lambda has.
+    """
+    parts = text.split(":")
+    try:
+        memory = int(parts[0])
+    except ValueError:
+        raise RowUsageError(
+            f"{parts[0]!r} in --lambda {text} is no memory size.",
+            remedy=f"Write {LAMBDA_FORM}, such as 1769:{arch}:package:warmer.",
+        ) from None
+    if not 128 <= memory <= 10_240 or len(parts) > 4:
+        raise RowUsageError(
+            f"--lambda {text} cannot be.",
+            remedy=f"Write {LAMBDA_FORM}; memory is 128 to 10,240 MB.",
+        )
+    values = [arch, _PACKAGINGS[0], _COLD_STARTS[0]]
+    for place, (given, allowed) in enumerate(
+        zip(parts[1:], (_ARCHES, _PACKAGINGS, _COLD_STARTS), strict=False)
+    ):
+        if given not in allowed:
+            raise RowUsageError(
+                f"{given!r} in --lambda {text} is unknown.",
+                remedy=f"Allowed there: {', '.join(allowed)}.",
+            )
+        values[place] = given
+    return FunctionSetting(memory, *values)
+
+
+def check_instance_type(name: str) -> None:
+    """Refuse a type that does not exist, before anything is planned.
+
+    Raises:
+        RowUsageError: the catalog does not list it.
+    """
+    from stacks.catalog import Catalog
+    from stacks.errors import UnknownInstanceTypeError
+
+    try:
+        Catalog.load()[name]
+    except UnknownInstanceTypeError as error:
+        raise RowUsageError(str(error), remedy="Name a type of the catalog.") from error

@@ -1,0 +1,232 @@
+"""Runs a plan: rows fill one by one, the record is saved each time, all is destroyed at the end.
+
+Ctrl-C, an error and the end of the run pass through the same `finally`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from runtime.contract import Stack
+from runtime.measurement.errors import MeasurementError
+from runtime.measurement.results import RunResult
+from visionstack.compare.errors import MixedResultsError
+from visionstack.compare.fleets import Fleets
+from visionstack.compare.functions import Functions
+from visionstack.compare.machine import Here
+from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.rows import FunctionSetting, Kind
+from visionstack.errors import VisionstackError
+
+_POLL_S: Final = 5.0
+_GRACE_S: Final = 600.0
+"""For an instance to boot and install, above the time its measurement may take."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What does the work; fakes in tests."""
+
+    here: Here
+    fleets: Fleets
+    functions: Functions
+    destroy: Callable[[Record, list[str]], None]
+    """Destroys what the record says was deployed; the list is of the instance types."""
+
+
+def run(
+    record: Record,
+    folder: Path,
+    hands: Hands,
+    *,
+    minutes: int,
+    tell: Callable[[Record, str], None] = lambda _record, _what: None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Record:
+    """Measure every row that is not final yet.
+
+    Raises:
+        VisionstackError: what was deployed could not be destroyed.
+        KeyboardInterrupt: after everything was destroyed.
+    """
+
+    def changed(what: str) -> None:
+        record.save(folder)
+        tell(record, what)
+
+    changed("planned")
+    types = [row.name for row in record.rows if row.kind is Kind.INSTANCE and not row.status.final]
+    try:
+        _machines(record, hands.here, changed)
+        _instances(
+            record,
+            folder,
+            hands,
+            changed,
+            deadline_s=minutes * 60 + _GRACE_S,
+            clock=clock,
+            sleep=sleep,
+        )
+        _functions(record, hands.functions, changed)
+    finally:
+        for row in record.rows:
+            if row.status is Status.RUNNING:
+                row.status, row.reason = Status.FAILED, "interrupted"
+        if record.deployed:
+            tell(record, "destroying")
+            hands.destroy(record, types)
+        changed("done")
+    return record
+
+
+def _machines(record: Record, here: Here, changed: Callable[[str], None]) -> None:
+    for row in _open(record, Kind.MACHINE, Kind.DARKNET):
+        row.status = Status.RUNNING
+        changed(row.name)
+
+        def grown(result: RunResult, row: Row = row) -> None:
+            row.result = result.to_json()
+            changed(row.name)
+
+        try:
+            if row.kind is Kind.MACHINE:
+                take(record, row, here.measure(record, grown))
+            else:
+                take(record, row, here.darknet(record))
+        except (VisionstackError, MeasurementError) as error:
+            _fail(row, error)
+        changed(row.name)
+
+
+def _instances(
+    record: Record,
+    folder: Path,
+    hands: Hands,
+    changed: Callable[[str], None],
+    *,
+    deadline_s: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    waiting = _open(record, Kind.INSTANCE)
+    if not waiting:
+        return
+    _note_deployed(record, Stack.STORAGE, Stack.COMPARISON)
+    for row in waiting:
+        row.status = Status.RUNNING
+    changed(f"deploying {', '.join(row.name for row in waiting)}")
+    try:
+        hands.fleets.deploy([row.name for row in waiting])
+    except VisionstackError as error:
+        for row in waiting:
+            _fail(row, error)
+        changed("the fleets could not be deployed")
+        return
+    end = clock() + deadline_s
+    while waiting and clock() < end:
+        for row in list(waiting):
+            if _settled(record, row, folder, hands.fleets):
+                waiting.remove(row)
+                changed(row.name)
+        if waiting:
+            changed(f"waiting for {', '.join(row.name for row in waiting)}")
+            sleep(_POLL_S)
+    for row in waiting:
+        row.status = Status.MEASURED if _has_measurements(row) else Status.FAILED
+        row.reason = f"it had not finished after {deadline_s / 60:.0f} minutes"
+    changed("the instances' time is over")
+
+
+def _settled(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
+    """Take what a type has written; True when no more will come."""
+    try:
+        sight = fleets.look(row.name)
+        if sight.result is None:
+            if sight.refusal is None:
+                return False
+            row.status, row.reason = Status.NOT_RUN, sight.refusal
+            return True
+        if not sight.result.finished:
+            row.result = sight.result.to_json()
+            return False
+        take(record, row, sight.result)
+        fleets.fetch_logs(row.name, folder / row.name / "loadgen")
+    except (VisionstackError, MeasurementError) as error:
+        _fail(row, error)
+    return True
+
+
+def _functions(record: Record, functions: Functions, changed: Callable[[str], None]) -> None:
+    for row in _open(record, Kind.FUNCTION):
+        setting = FunctionSetting(**(row.setting or {}))
+        row.status = Status.RUNNING
+        stacks = [Stack.STORAGE, Stack.CLASSIFIER]
+        if setting.cold_start == "warmer":
+            stacks.append(Stack.WARMER)
+        _note_deployed(record, *stacks)
+        changed(row.name)
+        try:
+            row.function = functions.measure(setting, partial(_step, changed, row.name))
+            row.status, row.reason = Status.MEASURED, None
+        except VisionstackError as error:
+            _fail(row, error)
+        changed(row.name)
+
+
+def _step(changed: Callable[[str], None], name: str, what: str) -> None:
+    changed(f"{name}: {what}")
+
+
+def take(record: Record, row: Row, result: RunResult) -> None:
+    """Put a finished result into its row.
+
+    Raises:
+        MixedResultsError: it is of another model version or picture.
+    """
+    subject = result.subject
+    if subject is not None:
+        record.check_subject(
+            version=str(subject.get("version")),
+            picture_sha256=str(subject.get("picture_sha256")),
+            row=row.name,
+        )
+    row.result = result.to_json()
+    if result.failure:
+        row.status, row.reason = Status.FAILED, result.failure
+    elif _has_measurements(row):
+        row.status, row.reason = Status.MEASURED, None
+    else:
+        reasons = {m.reason for m in result.measurements if m.reason}
+        row.status = Status.FAILED
+        row.reason = "; ".join(sorted(reasons)) or "nothing was measured"
+
+
+def _has_measurements(row: Row) -> bool:
+    found = (row.result or {}).get("measurements", [])
+    return any(measurement["status"] == "measured" for measurement in found)
+
+
+def _fail(row: Row, error: Exception) -> None:
+    text = error.message if isinstance(error, VisionstackError) else str(error)
+    row.status = Status.NOT_RUN if text.startswith("not run:") else Status.FAILED
+    row.reason = text
+    if isinstance(error, MixedResultsError):
+        row.result, row.function = None, None
+
+
+def _open(record: Record, *kinds: Kind) -> list[Row]:
+    return [row for row in record.rows if row.kind in kinds and not row.status.final]
+
+
+def _note_deployed(record: Record, *stacks: str) -> None:
+    """Written down before the deploy: an interrupted one leaves something to destroy too."""
+    for stack in stacks:
+        name = f"{record.prefix}-{stack}"
+        if name not in record.deployed:
+            record.deployed.append(name)
