@@ -8,6 +8,7 @@ from constructs import Construct
 from runtime.contract import Output
 from stacks.constructs.classifier_api import ClassifierApi
 from stacks.constructs.classifier_function import ClassifierFunction
+from stacks.constructs.folder_run import FolderRun
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
 from stacks.storage_stack import StorageStack
@@ -36,6 +37,15 @@ class ClassifierStack(Stack):
         )
         self.alias = classifier.alias
         front = ClassifierApi(self, "Front", settings=settings, alias=classifier.alias)
+        folders_run = FolderRun(
+            self,
+            "FolderRun",
+            settings=settings,
+            alias=classifier.alias,
+            artifacts=storage.artifacts,
+            pictures=storage.pictures,
+        )
+        CfnOutput(self, Output.FOLDER_STATE_MACHINE, value=folders_run.machine.state_machine_arn)
         CfnOutput(self, Output.API_URL, value=front.api.url)
         if front.key is not None:
             CfnOutput(self, Output.API_KEY_ID, value=front.key.key_id)

@@ -1,0 +1,182 @@
+"""Whole folders: a distributed map that sends the pictures below a prefix to the classifier."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aws_cdk import Aws, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from runtime.contract import RESULTS_PREFIX
+from stacks.constructs.acknowledgment import acknowledge, objects_finding
+from stacks.constructs.log_group import ExpiringLogGroup
+from stacks.settings import DeploymentSettings
+
+_BATCH: Final = 20
+"""Pictures in one call: a call's overhead shrinks to a twentieth, and a retry repeats no more."""
+_WRITTEN: Final = f"{RESULTS_PREFIX}folders/"
+
+
+class FolderRun(Construct):
+    """A state machine with input `{"run": id, "prefix": "pictures/…/"}`.
+
+    The classifier writes its answers as JSON lines below `results/folders/{run}/`. A batch that is
+    refused is sent again with growing, jittered pauses; one that stays refused fails alone, is
+    listed by the map run, and its pictures are those without a line.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        alias: lambda_.IAlias,
+        artifacts: s3.IBucket,
+        pictures: s3.IBucket,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        name = f"{settings.prefix}-folder"
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        machine = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+        for actions, resource in (
+            (["lambda:InvokeFunction"], alias.function_arn),
+            (["s3:ListBucket"], pictures.bucket_arn),
+            (
+                [
+                    "s3:PutObject",
+                    "s3:GetObject",
+                    "s3:ListMultipartUploadParts",
+                    "s3:AbortMultipartUpload",
+                ],
+                artifacts.arn_for_objects(f"{_WRITTEN}*"),
+            ),
+            (["states:StartExecution"], f"{machine}:stateMachine:{name}"),
+            (["states:DescribeExecution", "states:StopExecution"], f"{machine}:execution:{name}/*"),
+        ):
+            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        self.machine = sfn.StateMachine(
+            self,
+            "Machine",
+            state_machine_name=name,
+            comment="visionstack: classify every picture below a prefix",
+            role=role,
+            definition_body=sfn.DefinitionBody.from_string(
+                Stack.of(self).to_json_string(
+                    _definition(
+                        function=alias.function_arn,
+                        pictures=pictures.bucket_name,
+                        artifacts=artifacts.bucket_name,
+                        concurrency=settings.folder_concurrency,
+                    )
+                )
+            ),
+            logs=sfn.LogOptions(
+                destination=ExpiringLogGroup(
+                    self,
+                    "Logs",
+                    # Step Functions asks for this prefix: it shares one resource policy.
+                    name=f"/aws/vendedlogs/states/{name}",
+                    days=settings.log_retention_days,
+                ),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=False,
+            ),
+            tracing_enabled=settings.xray,
+        )
+        acknowledge(
+            role,
+            {
+                objects_finding(artifacts, f"{_WRITTEN}*", seen_from=self): "One object a run.",
+                "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:"
+                f"<AWS::AccountId>:execution:{name}/*]": "The map's own child executions.",
+                "AwsSolutions-IAM5[Resource::*]": "Log delivery and X-Ray know no resources.",
+            },
+        )
+        if not settings.xray:
+            reason = "xray=true switches tracing on."
+            acknowledge(
+                self.machine,
+                {"AwsSolutions-SF2": reason, "Serverless-StepFunctionStateMachineXray": reason},
+            )
+
+
+def _definition(
+    *, function: str, pictures: str, artifacts: str, concurrency: int
+) -> dict[str, Any]:
+    return {
+        "StartAt": "EveryPicture",
+        "States": {
+            "EveryPicture": {
+                "Type": "Map",
+                "Label": "EveryPicture",
+                "MaxConcurrency": concurrency,
+                "ToleratedFailurePercentage": 100,
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:listObjectsV2",
+                    "Parameters": {"Bucket": pictures, "Prefix.$": "$.prefix"},
+                },
+                "ItemSelector": {"Key.$": "$$.Map.Item.Value.Key", "run.$": "$.run"},
+                "ItemBatcher": {"MaxItemsPerBatch": _BATCH},
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+                    "StartAt": "IsBatch",
+                    "States": _batch_states(function),
+                },
+                "ResultWriter": {
+                    "Resource": "arn:aws:states:::s3:putObject",
+                    "Parameters": {
+                        "Bucket": artifacts,
+                        "Prefix.$": f"States.Format('{_WRITTEN}{{}}/map', $.run)",
+                    },
+                },
+                # Answers are in S3; a folder's worth of them would not fit a state's output.
+                "ResultPath": None,
+                "End": True,
+            }
+        },
+    }
+
+
+def _batch_states(function: str) -> dict[str, Any]:
+    return {
+        # An engine that knows no ItemBatcher hands over single items.
+        "IsBatch": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.Items", "IsPresent": True, "Next": "Classify"}],
+            "Default": "BatchOfOne",
+        },
+        "BatchOfOne": {
+            "Type": "Pass",
+            "Parameters": {"Items.$": "States.Array($)"},
+            "Next": "Classify",
+        },
+        "Classify": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "Parameters": {
+                "FunctionName": function,
+                "Payload": {
+                    "method": "folder",
+                    "run.$": "$.Items[0].run",
+                    "items.$": "$.Items",
+                },
+            },
+            "OutputPath": "$.Payload",
+            "Retry": [
+                {
+                    "ErrorEquals": ["States.ALL"],
+                    "IntervalSeconds": 1,
+                    "BackoffRate": 2,
+                    "MaxAttempts": 6,
+                    "MaxDelaySeconds": 30,
+                    "JitterStrategy": "FULL",
+                }
+            ],
+            "End": True,
+        },
+    }
