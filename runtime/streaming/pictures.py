@@ -11,6 +11,7 @@ from runtime.inference.errors import PictureError, TooManyPixelsError
 from runtime.inference.pictures import PictureLimits, decode_bgr
 from runtime.streaming.errors import FrameError, FrameErrorCode
 from runtime.streaming.messages import Encoding, Frame
+from runtime.streaming.video import VideoDecoder
 
 if TYPE_CHECKING:
     from runtime.streaming.session import Session
@@ -26,7 +27,9 @@ def decode_frame(frame: Frame, *, session: Session, pixels: int) -> NDArray[np.u
         case Encoding.BGR:
             return _raw(frame, pixels=pixels)
         case Encoding.H264:
-            raise FrameError(FrameErrorCode.UNSUPPORTED_ENCODING, "H.264 is not served here.")
+            if session.video is None:
+                session.video = VideoDecoder(pixels=pixels)
+            return session.video.decode(frame.payload)
         case _:
             return _picture(frame, pixels=pixels)
 

@@ -105,6 +105,10 @@ def stream(
         float | None, typer.Option(min=0.01, max=1000, help="Send no faster than this.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    encoding: Annotated[
+        Literal["jpeg", "png", "webp", "bgr", "h264"],
+        typer.Option(help="How frames of videos and cameras are sent; h264 for thin uplinks."),
+    ] = "jpeg",
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a frame.")] = False,
     save: Annotated[
         Path | None, typer.Option(help="Draw boxes into out.mp4, out.jpg or a folder.")
@@ -139,6 +143,7 @@ def stream(
             limit=limit,
             as_json=as_json,
             save=save,
+            encoding=encoding,
         )
     )
     if summary.failed:

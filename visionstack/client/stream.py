@@ -20,7 +20,6 @@ from visionstack.client.stream_async import AsyncStreamClient, Patience, Policy
 from visionstack.client.stream_errors import StreamError
 from visionstack.client.stream_pictures import (
     ArrayEncoding,
-    EncodedPicture,
     Picture,
     encode_picture,
 )
@@ -174,7 +173,9 @@ class StreamClient:
         except StreamError as error:
             answers.put(error)
 
-    def _encode(self, picture: Picture) -> EncodedPicture:
+    def _encode(self, picture: Picture) -> Picture:
+        if self._encoding == "h264":
+            return picture
         return encode_picture(picture, encoding=self._encoding, quality=self._quality)
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions
 from runtime.streaming.errors import RETRYABLE, CloseCode, ProtocolError
@@ -43,6 +45,7 @@ from visionstack.client.stream_types import (
     StreamCounts,
     StreamResult,
 )
+from visionstack.client.stream_video import H264Encoder
 
 Policy = Literal["live", "lossless"]
 _FIRST_PINGS = 4
@@ -95,6 +98,8 @@ class AsyncStreamClient:
         self._encoding = encoding
         self._quality = quality
         self._patience = patience or Patience()
+        self._live = policy == "live"
+        self._video = H264Encoder(quality=quality) if encoding == "h264" else None
         self._session = ClientSession(
             HelloOptions(
                 token="",
@@ -173,6 +178,13 @@ class AsyncStreamClient:
         captured = now_us() if captured is None else captured
         if isinstance(picture, bytes | EncodedPicture):
             encoded = encode_picture(picture)
+        elif self._video is not None and isinstance(picture, np.ndarray):
+            if self._live and self._session.waits:
+                # Later units need every one that was encoded: what must be dropped, drop before.
+                sequence, dropped = self._session.refuse(context)
+                self._give([dropped])
+                return sequence
+            encoded = await asyncio.to_thread(self._video.encode, picture)
         else:
             encoded = await asyncio.to_thread(
                 encode_picture, picture, encoding=self._encoding, quality=self._quality
@@ -292,7 +304,9 @@ class AsyncStreamClient:
     def _received(self, message: bytes) -> None:
         decoded = self._session.received(message)
         match decoded:
-            case Welcome():
+            case Welcome(offer=offer):
+                if self._video is not None and not offer.resumed:
+                    self._video.restart()
                 self._welcomed.set()
                 self.notify()
             case Close(code, reason):

@@ -15,7 +15,7 @@ from rich.progress import TaskID
 from visionstack import console
 from visionstack.client.stream import StreamClient
 from visionstack.client.stream_async import Policy
-from visionstack.client.stream_pictures import Picture
+from visionstack.client.stream_pictures import ArrayEncoding, Picture
 from visionstack.client.stream_saving import Saver, open_saver
 from visionstack.client.stream_sources import Source, SourceFrame, open_source, paced
 from visionstack.client.stream_summary import StreamSummary, answer_json
@@ -51,6 +51,7 @@ class StreamRequest:
     limit: int | None
     as_json: bool
     save: Path | None
+    encoding: ArrayEncoding
 
 
 def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> StreamAddress:
@@ -83,6 +84,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
                 gate=request.gate,
                 track=request.track,
                 key_interval=request.key_interval,
+                encoding=request.encoding,
             )
         )
         _introduce(client.hello, policy)

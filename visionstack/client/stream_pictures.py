@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from runtime.streaming.messages import Encoding
 from visionstack.client.stream_errors import StreamError
 
-ArrayEncoding = Literal["jpeg", "png", "webp", "bgr"]
+ArrayEncoding = Literal["jpeg", "png", "webp", "bgr", "h264"]
+"""How arrays are sent; "h264" as a video (`stream_video`), which only a stream can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def _array(picture: NDArray[np.uint8], *, encoding: ArrayEncoding, quality: int)
     if encoding == "bgr":
         height, width = picture.shape[:2]
         return EncodedPicture(Encoding.BGR, picture.tobytes(), width, height)
+    if encoding == "h264":
+        raise StreamError("A single picture cannot be sent as H.264.")
     import cv2
 
     parameters = {

@@ -87,6 +87,20 @@ class ClientSession:
     def leaving(self) -> GoAway | None:
         return self._connection.leaving if self._connection else None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a frame waits for a credit."""
+        return bool(self._waiting)
+
+    def refuse(self, context: Any) -> tuple[int, Answer]:
+        """A live frame that is dropped before it was made; returns its sequence number."""
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        self.counts.submitted += 1
+        self.counts.dropped_client += 1
+        self._starved = True
+        return sequence, DroppedFrame(sequence, "client", context)
+
     def submit(
         self, picture: EncodedPicture, *, captured: int, context: Any
     ) -> tuple[int, list[Answer]]:
