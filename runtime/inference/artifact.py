@@ -84,6 +84,8 @@ class Manifest:
     licence: str
     files: Mapping[str, FileEntry]
     model: str = "model.onnx"
+    ready: str = ""
+    """The same network in ONNX Runtime's own operators, for starts in milliseconds; or none."""
     labels: str = "labels.txt"
     precision: Precision = "fp32"
     """What the weights are stored as; engines name what they compute in."""
@@ -130,7 +132,7 @@ class Manifest:
 
     def _check(self, version: str) -> None:
         wrong = [name for name in self.files if not _FILE.fullmatch(name)]
-        missing = {self.model, self.labels} - set(self.files)
+        missing = {self.model, self.labels, self.ready or self.model} - set(self.files)
         if wrong or missing or not _NAME.fullmatch(self.name):
             raise ArtifactDamagedError(f"{MANIFEST} of {self.name!r} names unusable files.")
         if version != self.version:
@@ -172,6 +174,10 @@ class Artifact:
     @property
     def model_path(self) -> Path:
         return self.folder / self.manifest.model
+
+    @property
+    def ready_path(self) -> Path | None:
+        return self.folder / self.manifest.ready if self.manifest.ready else None
 
     def labels(self) -> list[Label]:
         """By class number. A line of the labels file is `name`, or `id<TAB>name`."""

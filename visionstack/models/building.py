@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from runtime.inference.artifact import (
     MANIFEST,
@@ -23,6 +23,7 @@ from runtime.inference.artifact import (
     FileEntry,
     InputSpec,
     Manifest,
+    Precision,
     check_name,
     file_entry,
 )
@@ -33,6 +34,7 @@ from visionstack.models.draft import BuildContext, BuildOptions, Draft
 from visionstack.models.errors import ModelError
 
 CACHE: Final = "cache"
+READY: Final = "model.ready.onnx"
 _TOOLS: Final = ("onnx", "onnxruntime", "torch", "torchvision", "ultralytics-opencv-headless")
 
 
@@ -78,16 +80,20 @@ def write_artifact(
     name: str, draft: Draft, *, root: Path, options: BuildOptions | None = None, say: Say
 ) -> Artifact:
     """Store a draft as `root/{name}/{version}` and point `current` at it."""
-    from visionstack.models.onnx_graph import flop
+    from visionstack.models.onnx_graph import flop, ready_for_onnxruntime
+    from visionstack.models.weights import narrow, save_graphs
 
     home = root / name
     home.mkdir(parents=True, exist_ok=True)
-    precision = options.precision if options else "fp32"
+    precision: Precision = options.precision if options else "fp32"
     work = flop(draft.model)
     partial = Path(tempfile.mkdtemp(prefix=".building.", dir=home))
     try:
         say("writing the artifact")
-        (partial / "model.onnx").write_bytes(draft.model.SerializeToString())
+        graphs = {"model.onnx": draft.model}
+        if draft.task == "classify":
+            graphs[READY] = ready_for_onnxruntime(draft.model)
+        save_graphs({file: narrow(graph, precision) for file, graph in graphs.items()}, partial)
         (partial / "labels.txt").write_text("\n".join(draft.labels) + "\n", "utf-8")
         files = {path.name: file_entry(path) for path in sorted(partial.iterdir())}
         manifest = _manifest(name, draft, files, precision=precision, flop=work)
@@ -124,7 +130,7 @@ def built_names(root: Path) -> list[str]:
 
 
 def _manifest(
-    name: str, draft: Draft, files: dict[str, FileEntry], *, precision: Any, flop: int
+    name: str, draft: Draft, files: dict[str, FileEntry], *, precision: Precision, flop: int
 ) -> Manifest:
     return Manifest(
         name=name,
@@ -142,6 +148,7 @@ def _manifest(
         files=files,
         precision=precision,
         flop=flop,
+        ready=READY if READY in files else "",
         anchors=draft.anchors,
     )
 

@@ -45,6 +45,9 @@ def build(  # noqa: PLR0917
     size: Annotated[
         int | None, typer.Option(help="Side of the square input in pixels (detectors).")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
+    ] = "fp32",
     force: Annotated[bool, typer.Option(help="Build again what is there.")] = False,
     as_json: _Json = False,
 ) -> None:
@@ -53,13 +56,20 @@ def build(  # noqa: PLR0917
     from visionstack.models.catalog import CATALOG, find_recipe
     from visionstack.models.draft import BuildOptions
 
+    if precision not in ("fp32", "fp16", "int8"):
+        raise UsageError(f"--precision is fp32, fp16 or int8, not {precision!r}.")
     if size is not None and (size % 32 or not 32 <= size <= 2048):
         raise UsageError(f"--size is a multiple of 32 from 32 to 2048, not {size}.")
     wanted = list(CATALOG) if models == ["all"] else models
     if len(wanted) > 1 and (name or weights or weights_url):
         raise UsageError("--name, --weights and --weights-url are for one model at a time.")
     recipes = [find_recipe(model, called=name) for model in wanted]
-    options = BuildOptions(weights=weights, weights_url=weights_url, size=size)
+    options = BuildOptions(
+        weights=weights,
+        weights_url=weights_url,
+        size=size,
+        precision=precision,  # type: ignore[arg-type]  # one of three, checked above
+    )
     answers = []
     for recipe in recipes:
         with _saying(recipe.name) as say:

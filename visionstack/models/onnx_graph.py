@@ -12,9 +12,23 @@ from onnx import numpy_helper, shape_inference
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Constants folded and nodes fused by ONNX Runtime's level that fits every processor."""
+    """Constants folded and nodes fused into standard operators."""
+    return _optimized(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+
+
+def ready_for_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fused into ONNX Runtime's own operators, so that loading has nothing left to optimise.
+
+    Its last level is left out: that one lays weights out for the processor it runs on.
+    """
+    return _optimized(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+
+
+def _optimized(
+    model: onnx.ModelProto, level: onnxruntime.GraphOptimizationLevel
+) -> onnx.ModelProto:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = level
     options.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

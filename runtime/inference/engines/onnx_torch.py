@@ -27,6 +27,7 @@ class OnnxNetwork(torch.nn.Module):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__()
+        _widen(model)
         graph = model.graph
         self._outputs = [value.name for value in graph.output]
         (self._input,) = (value.name for value in graph.input)
@@ -68,6 +69,27 @@ class OnnxNetwork(torch.nn.Module):
             for name in self._last_use.get(number, ()):
                 del values[name]
         return [values[name] for name in self._outputs]
+
+
+def _widen(model: onnx.ModelProto) -> None:
+    """Turn weights that are stored in fewer bits into floats, in place."""
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    rest = []
+    for node in graph.node:
+        sources = [constants.get(name) for name in node.input]
+        if node.op_type not in ("Cast", "DequantizeLinear") or None in sources:
+            rest.append(node)
+            continue
+        values, *scale = (numpy_helper.to_array(tensor) for tensor in sources)
+        wide = values.astype(np.float32)
+        if scale:
+            wide *= scale[0].reshape(-1, *[1] * (wide.ndim - 1))
+        graph.initializer.append(numpy_helper.from_array(wide, node.output[0]))
+        for tensor in sources:
+            graph.initializer.remove(tensor)
+    del graph.node[:]
+    graph.node.extend(rest)
 
 
 def _multiplied(graph: onnx.GraphProto) -> set[str]:

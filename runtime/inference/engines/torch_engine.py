@@ -61,6 +61,9 @@ class TorchEngine:
         self._network: OnnxNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._graphs: dict[int, _Captured] = {}
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
             if self._gpu:

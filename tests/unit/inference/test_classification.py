@@ -12,6 +12,10 @@ from PIL import Image
 from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from runtime.inference.errors import ArtifactDamagedError, PictureError
+from visionstack.models.building import build
+from visionstack.models.catalog import find_recipe
+from visionstack.models.draft import BuildOptions
+from visionstack.paths import MODELS
 
 MakeArtifact = Callable[..., Artifact]
 
@@ -34,6 +38,41 @@ def test_most_imagenet_pictures_are_recognised(
     assert len(answers) == 20
     assert right >= 17
     assert among_five >= 19
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "agreeing"), [("fp16", 0.55, 20), ("int8", 0.3, 18)]
+)
+def test_narrow_weights_take_less_room_and_give_the_same_answers(
+    efficientnet_lite0: Artifact,
+    imagenet_pictures: list[tuple[int, bytes]],
+    precision: str,
+    share: float,
+    agreeing: int,
+) -> None:
+    options = BuildOptions(precision=precision)
+    narrow = build(find_recipe("efficientnet-lite0"), root=MODELS, options=options).artifact
+    assert narrow.manifest.name == f"efficientnet-lite0-{precision}"
+    assert narrow.manifest.precision == precision
+    sizes = [sum(f.bytes for f in a.manifest.files.values()) for a in (narrow, efficientnet_lite0)]
+    assert sizes[0] < share * sizes[1]
+    loaded = [Classifier.load(a, engine="onnxruntime") for a in (narrow, efficientnet_lite0)]
+    same = sum(
+        loaded[0].classify(data)[0].id == loaded[1].classify(data)[0].id
+        for _, data in imagenet_pictures
+    )
+    assert same >= agreeing
+
+
+def test_settling_changes_the_speed_and_not_the_answers(
+    efficientnet_lite0: Artifact, dog: bytes
+) -> None:
+    classifier = Classifier.load(efficientnet_lite0, engine="onnxruntime")
+    before = classifier.classify(dog)
+    classifier.engine.settle()
+    after = classifier.classify(dog)
+    assert [p.id for p in after] == [p.id for p in before]
+    assert after[0].softmax == pytest.approx(before[0].softmax, abs=1e-4)
 
 
 def test_the_dog_picture_is_of_a_dog(efficientnet_lite0: Artifact, dog: bytes) -> None:

@@ -12,6 +12,10 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.engines import ENGINES, choose_engine, create_engine
 from runtime.inference.engines.processor import computes_bfloat16
 from runtime.inference.errors import EngineError, EngineUnavailableError
+from visionstack.models.building import build
+from visionstack.models.catalog import find_recipe
+from visionstack.models.draft import BuildOptions
+from visionstack.paths import MODELS
 
 MakeArtifact = Callable[..., Artifact]
 RANDOM = np.random.default_rng(5)
@@ -61,6 +65,16 @@ def test_a_batch_is_its_pictures_one_by_one(
     (together,) = engine.run(pictures)
     alone = np.concatenate([engine.run(picture[None])[0] for picture in pictures])
     assert np.allclose(together, alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_every_engine_reads_narrow_weights(pictures: np.ndarray, name: str, precision: str) -> None:
+    options = BuildOptions(precision=precision)
+    artifact = build(find_recipe("efficientnet-lite0"), root=MODELS, options=options).artifact
+    (expected,) = create_engine("onnxruntime", artifact).run(pictures)
+    (logits,) = create_engine(name, artifact, precision="fp32").run(pictures)
+    assert np.abs(logits - expected).max() < 0.1
 
 
 @pytest.mark.parametrize("name", ENGINES)

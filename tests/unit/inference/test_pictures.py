@@ -117,6 +117,7 @@ def test_a_picture_of_one_pixel_is_a_picture() -> None:
     assert decode_bgr(data).tolist() == [[list(GREEN[::-1])]]
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(50_000, 50_000), (60_000, 2_000), (2_147_483_647, 1)])
 def test_a_bomb_is_refused_before_its_pixels_exist(size: tuple[int, int]) -> None:
     data = png_header(*size)
