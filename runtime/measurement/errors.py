@@ -20,4 +20,8 @@ class WorkloadError(MeasurementError):
 
 
 class LoadGenError(MeasurementError):
-    """MLPerf's LoadGen is not installed, or its run left no summary."""
+    """LoadGen cannot run the scenario, or its run left no summary."""
+
+
+class LoadGenMissingError(LoadGenError):
+    """MLPerf's LoadGen is not installed: it has no wheel for this machine."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.measurement.errors import LoadGenError
+from runtime.measurement.errors import LoadGenError, LoadGenMissingError
 from runtime.measurement.scenario import MULTI_STREAM_SAMPLES, Kind, Scenario
 from runtime.measurement.workload import Workload
 
@@ -56,14 +56,15 @@ def run(
     """Run one scenario; `calibrated_s` is about what one picture takes.
 
     Raises:
-        LoadGenError: LoadGen is not installed, or left no summary.
+        LoadGenMissingError: LoadGen is not installed.
+        LoadGenError: it left no summary.
         WorkloadError: the engine failed.
     """
     try:
         import mlperf_loadgen as loadgen
     except ImportError as error:
-        raise LoadGenError(
-            "MLPerf's LoadGen is not installed (pip install mlcommons_loadgen)."
+        raise LoadGenMissingError(
+            "MLPerf's LoadGen is not installed here (pip install mlcommons_loadgen)."
         ) from error
     logs.mkdir(parents=True, exist_ok=True)
     settings, shown = _settings(loadgen, scenario, limits=limits, calibrated_s=calibrated_s)

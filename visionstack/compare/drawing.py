@@ -254,7 +254,7 @@ def _scenarios(record: Record) -> Table:
     for row in record.rows:
         result = row.run_result()
         for found in result.measurements if result else []:
-            verdict = ""
+            verdict = found.reason or ""
             if found.loadgen is not None:
                 verdict = "valid" if found.loadgen["valid"] else "not valid"
             if found.camera is not None:

@@ -82,9 +82,18 @@ def recipe(target: PackageTarget, *, classifier_model: str) -> Recipe:
                 requirements=(
                     RUNTIME / "streaming" / "requirements.txt",
                     *([extra] if extra.exists() else []),
+                    *_loadgen(target),
                 ),
                 glibc=INSTANCE_GLIBC[target.variant],
             )
+
+
+def _loadgen(target: PackageTarget) -> list[Path]:
+    """MLPerf's LoadGen, where it has a wheel; elsewhere the measurement drives the work itself."""
+    if target.python == "3.14":
+        return []
+    file = RUNTIME / "measurement" / f"requirements-{target.arch}.txt"
+    return [file] if file.exists() else []
 
 
 def _sources(folder: Path) -> list[Path]:

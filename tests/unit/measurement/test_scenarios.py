@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from runtime.measurement import loadgen
+from runtime.measurement import loadgen, machine, runner
 from runtime.measurement.camera import film
 from runtime.measurement.clock import SystemClock, Watch
-from runtime.measurement.errors import LoadGenError, ScenarioError, WorkloadError
+from runtime.measurement.errors import (
+    LoadGenError,
+    LoadGenMissingError,
+    ScenarioError,
+    WorkloadError,
+)
+from runtime.measurement.loop import repeat
+from runtime.measurement.results import RunResult
 from runtime.measurement.scenario import Kind, Scenario, Scope
 
 from .conftest import FakeClock, Toil
@@ -162,3 +170,48 @@ def test_a_camera_is_not_loadgens_to_run(tmp_path: Path) -> None:
         loadgen.run(
             Toil(), Scenario.parse("camera:30"), limits=QUICK, logs=tmp_path, calibrated_s=0.1
         )
+
+
+def test_without_loadgen_the_two_simple_scenarios_still_run(clock: FakeClock) -> None:
+    """By hand: 0.1 s a run for at least 1 s is 10 runs; offline runs 8 pictures at once."""
+    limits = loadgen.Limits(seconds=1.0, queries=5)
+    single = repeat(Toil(clock, [0.1]), Scenario.parse("single-stream"), limits=limits, clock=clock)
+    assert len(single[0]) in {10, 11}
+    assert single[1] == 1
+    toil = Toil(clock, [0.1])
+    times, batch = repeat(toil, Scenario.parse("offline"), limits=limits, clock=clock)
+    assert batch == 8
+    assert toil.pictures == 8 * len(times)
+
+
+def test_a_slow_machine_stops_at_its_longest_time(clock: FakeClock) -> None:
+    limits = loadgen.Limits(seconds=1.0, queries=1000, most_seconds=5)
+    times, _ = repeat(
+        Toil(clock, [1.0]), Scenario.parse("single-stream"), limits=limits, clock=clock
+    )
+    assert len(times) == 5
+
+
+def test_arrivals_that_only_loadgen_makes_are_refused_without_it(clock: FakeClock) -> None:
+    with pytest.raises(LoadGenMissingError, match="server"):
+        repeat(Toil(clock), Scenario.parse("server"), limits=QUICK, clock=clock)
+
+
+def test_a_machine_without_loadgen_is_measured_and_says_so(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
+    stage = runner.Plan([Scenario.parse("single-stream")], [Scope.PICTURE], QUICK)
+    result = RunResult(
+        run="r", instance_type=None, image=None, machine=machine.describe(), versions={}
+    )
+    runner.run(
+        stage,
+        {Scope.PICTURE: Toil(clock, [0.01])},
+        result,
+        sinks=[],
+        logs=tmp_path,
+        clock=clock,
+    )
+    assert result.measurements[0].status == "measured"
+    assert "own loop" in str(result.measurements[0].reason)
