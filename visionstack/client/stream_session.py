@@ -208,7 +208,8 @@ class ClientSession:
         """More live frames under way when the way is long: the server did not make the last one
         wait, and still there was none to send it. A drop there takes one back."""
         if self._starved and result.timing.queue < result.timing.inference // 2:
-            self._live_limit += 1
+            granted = self.hello.window if self.hello is not None else _LEAST_LIVE
+            self._live_limit = min(self._live_limit + 1, max(granted, _LEAST_LIVE))
         self._starved = False
 
     def _take(self, sequence: int) -> _Outgoing:
