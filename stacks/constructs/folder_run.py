@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
-from aws_cdk import Aws, Stack
+from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -66,7 +67,7 @@ class FolderRun(Construct):
             comment="visionstack: classify every picture below a prefix",
             role=role,
             definition_body=sfn.DefinitionBody.from_string(
-                Stack.of(self).to_json_string(
+                json.dumps(
                     _definition(
                         function=alias.function_arn,
                         pictures=pictures.bucket_name,
