@@ -54,14 +54,15 @@ def classify_samples(
             tick(number, len(pictures))
     finally:
         environments.restore()
-    requests = [_request(answer) for answer in answers]
+    names = _class_names(cold.model["name"])
+    requests = [_request(answer, names) for answer in answers]
     judged = [request for request in requests if "truth" in request]
     return {
         "requests": requests,
         "cold_ms": cold.seconds * 1000,
         "warm_ms": percentile([a.seconds * 1000 for a in answers if not a.cold], 50),
         "labelled": len(judged),
-        "top1_right": sum(request["top"][0]["id"] == request["truth"] for request in judged),
+        "top1_right": sum(request["top"][0]["id"] == request["truth"]["id"] for request in judged),
     }
 
 
@@ -78,11 +79,21 @@ def prove(
     ).to_json()
 
 
-def _request(answer: Classification) -> dict[str, Any]:
+def _class_names(model: str) -> dict[str, str]:
+    from runtime.inference.artifact import Artifact
+    from visionstack.models.building import current_folder
+
+    return {
+        label.id: label.name
+        for label in Artifact.load(current_folder(paths.MODELS, model)).labels()
+    }
+
+
+def _request(answer: Classification, names: dict[str, str]) -> dict[str, Any]:
     document = answer.to_json()
     path = Path(answer.file)
     labelled = _LABELLED.search(path.name)
-    truth = {"truth": labelled[1]} if labelled else {}
+    truth = {"truth": {"id": labelled[1], "label": names[labelled[1]]}} if labelled else {}
     model = document["model"]
     return {
         **document,

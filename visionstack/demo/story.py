@@ -135,7 +135,7 @@ def _rankings(classification: Mapping[str, Any]) -> Rankings:
                 request["file"],
                 [Entry(entry["label"], entry["softmax"]) for entry in request["top"]],
                 picture=shown,
-                detail=f"labelled: {truth}" if truth else "",
+                detail=_verdict(request["top"], truth) if truth else "",
             )
         )
     right, labelled = classification["top1_right"], classification["labelled"]
@@ -144,6 +144,13 @@ def _rankings(classification: Mapping[str, Any]) -> Rankings:
         rankings,
         intro=f"{right} of {labelled} labelled ImageNet pictures right at top 1.",
     )
+
+
+def _verdict(top: Sequence[Mapping[str, Any]], truth: Mapping[str, str]) -> str:
+    ids = [entry["id"] for entry in top]
+    rank = ids.index(truth["id"]) + 1 if truth["id"] in ids else None
+    where = "not among the five" if rank is None else f"rank {rank}"
+    return f"{'✓' if rank == 1 else '✗'} labelled {truth['label']}: {where}"
 
 
 def _classification_table(classification: Mapping[str, Any]) -> Table:
