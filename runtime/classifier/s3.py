@@ -17,8 +17,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,7 +30,7 @@ from runtime.classifier.credentials import Credentials, CredentialsError, Creden
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 _CHUNK: Final = 256 * 1024
-PART_BYTES: Final = 16 * 1024 * 1024
+PART_BYTES: Final = 8 * 1024 * 1024
 """Objects above this size are fetched in ranges of it, several at a time."""
 PARALLEL_PARTS: Final = 6
 
@@ -130,31 +131,28 @@ class S3Client:
         answer = self._request("GET", str(kwargs["Bucket"]), str(kwargs["Key"]), extra=extra)
         return {"Body": io.BytesIO(answer.body)}
 
-    def get_large(self, bucket: str, key: str, *, size: int) -> bytearray:
-        """An object of known `size` bytes, in ranges fetched side by side.
+    def stream(self, bucket: str, key: str, *, size: int) -> Iterator[bytes]:
+        """An object of known `size` bytes, in order, its next parts fetched meanwhile.
 
         Raises:
             S3NotFoundError, S3Error (also when the object has another size).
         """
-        target = bytearray(size)
-        view = memoryview(target)
 
-        def fetch(start: int) -> None:
+        def fetch(start: int) -> bytes:
             stop = min(start + PART_BYTES, size)
             part = self._request("GET", bucket, key, extra={"range": f"bytes={start}-{stop - 1}"})
             if len(part.body) != stop - start:
-                raise S3Error(
-                    f"s3://{bucket}/{key} has another size than the {size} bytes expected"
-                )
-            view[start:stop] = part.body
+                raise S3Error(f"s3://{bucket}/{key} has another size than {size} bytes")
+            return part.body
 
-        starts = range(0, size, PART_BYTES)
-        if len(starts) == 1:
-            fetch(0)
-        else:
-            with ThreadPoolExecutor(min(PARALLEL_PARTS, len(starts))) as pool:
-                list(pool.map(fetch, starts))
-        return target
+        with ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="s3-parts") as pool:
+            under_way: deque[Future[bytes]] = deque()
+            for start in range(0, size, PART_BYTES):
+                under_way.append(pool.submit(fetch, start))
+                if len(under_way) == PARALLEL_PARTS:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str) -> None:
         """Write an object. Raises `S3Error`."""

@@ -25,11 +25,12 @@ from visionstack import paths
 from visionstack.console import err
 from visionstack.errors import UsageError
 from visionstack.packaging import limits, wheels
+from visionstack.packaging.bytecode import compile_package
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.libraries import write_library_archive
 from visionstack.packaging.recipes import INSTANCE_FILES, RUNTIME, Recipe, recipe
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when the way of building changes, so that old packages are built again."""
 FIXED_TIME: Final = 315_619_200
 """1980-01-02, the first day that a zip file can hold in every time zone."""
@@ -130,6 +131,7 @@ def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
                 wheels.unpack(found, half)
             for model in what.models:
                 _copy_model(model, half / "models" / model.name)
+            compile_package(half, python=what.target.python)
             size = limits.check_unzipped(half, name=what.name)
         else:
             _lay_out_instance(what, found, half)
