@@ -6,8 +6,10 @@ from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
 from runtime.contract import Output
+from stacks.constructs.alarm_topic import AlarmTopic
 from stacks.constructs.classifier_api import ClassifierApi
 from stacks.constructs.classifier_function import ClassifierFunction
+from stacks.constructs.classifier_monitoring import ClassifierMonitoring
 from stacks.constructs.folder_run import FolderRun
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
@@ -37,6 +39,15 @@ class ClassifierStack(Stack):
         )
         self.alias = classifier.alias
         front = ClassifierApi(self, "Front", settings=settings, alias=classifier.alias)
+        monitoring = ClassifierMonitoring(
+            self,
+            "Monitoring",
+            function=classifier.function,
+            api=front.api,
+            dashboard_name=f"{settings.prefix}-classifier",
+        )
+        if settings.alarm_email:
+            AlarmTopic(self, "Alarms", email=settings.alarm_email, alarms=monitoring.alarms)
         folders_run = FolderRun(
             self,
             "FolderRun",

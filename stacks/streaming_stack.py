@@ -17,6 +17,7 @@ from runtime.contract import (
 )
 from stacks.catalog import Catalog
 from stacks.constructs.acknowledgment import acknowledge
+from stacks.constructs.alarm_topic import AlarmTopic
 from stacks.constructs.hardened_launch_template import HardenedLaunchTemplate
 from stacks.constructs.instance_role import InstanceRole
 from stacks.constructs.instance_script import instance_script
@@ -164,9 +165,11 @@ class StreamingStack(Stack):
                 certificate_arn=settings.certificate_arn,
                 drain=Duration.seconds(settings.drain_seconds),
             )
-        StreamMonitoring(
+        monitoring = StreamMonitoring(
             self, "Monitoring", metrics=metrics, dashboard_name=f"{settings.prefix}-streaming"
         )
+        if settings.alarm_email:
+            AlarmTopic(self, "Alarms", email=settings.alarm_email, alarms=monitoring.alarms)
         for key, value in {
             Output.STREAM_HOST: balancer.load_balancer_dns_name,
             Output.STREAM_PORT: str(settings.stream_port),

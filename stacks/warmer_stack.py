@@ -13,6 +13,7 @@ from constructs import Construct
 
 from runtime.contract import Env, Output, WarmerMetric
 from stacks.constructs.acknowledgment import acknowledge
+from stacks.constructs.alarm_topic import AlarmTopic
 from stacks.constructs.python_function import PythonFunction
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
@@ -69,11 +70,13 @@ class WarmerStack(Stack):
                 " alarm counts it."
             },
         )
-        self._alarm(warmed, interval=interval)
+        alarm = self._short_alarm(warmed, interval=interval)
+        if settings.alarm_email:
+            AlarmTopic(self, "Alarms", email=settings.alarm_email, alarms=[alarm])
         CfnOutput(self, Output.WARMER_FUNCTION, value=function.function_name)
 
-    def _alarm(self, warmed: lambda_.IAlias, *, interval: Duration) -> None:
-        cloudwatch.Metric(
+    def _short_alarm(self, warmed: lambda_.IAlias, *, interval: Duration) -> cloudwatch.Alarm:
+        return cloudwatch.Metric(
             namespace=WarmerMetric.NAMESPACE,
             metric_name=WarmerMetric.SHORT,
             dimensions_map={WarmerMetric.FUNCTION_DIMENSION: warmed.function_arn},
