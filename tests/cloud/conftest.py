@@ -1,0 +1,101 @@
+"""One embedded cloud for the whole session, apart from the user's: own port, folder and state."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visionstack.deployment import Deployment, StreamEndpoint
+from visionstack.localcloud import lifecycle, state
+from visionstack.localcloud.deploy import deploy
+from visionstack.localcloud.state import CloudFolder
+
+SMALL_SETTINGS = {
+    "stream_model": "yolov3-tiny",
+    "classifier_model": "efficientnet-lite0",
+    # A test decides when environments are woken; the schedule is the shortest there is.
+    "warm_interval": "1",
+    "drain_seconds": "30",
+}
+LAST_MODULE = "test_destroy"
+
+
+@dataclass(frozen=True)
+class EmbeddedCloud:
+    """A deployed embedded cloud and the means to talk to it."""
+
+    folder: CloudFolder
+    port: int
+    deployment: Deployment
+    stream: StreamEndpoint
+
+    def visionstack(
+        self, *arguments: str, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command as a user would; it finds this cloud by the environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "visionstack.cli", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str, timeout: float = 120) -> Any:
+        """The JSON document that a command prints."""
+        done = self.visionstack(*arguments, "--json", timeout=timeout)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def embedded_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCloud]:
+    """Both lanes deployed with small settings and served; everything is stopped afterwards."""
+    if shutil.which("node") is None:
+        pytest.fail("these tests drive the CDK command line, which needs node")
+    root = tmp_path_factory.mktemp("cloud")
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv(state.FOLDER_VARIABLE, str(root))
+        patch.setenv(state.PORT_VARIABLE, str(port))
+        folder = CloudFolder.from_environment()
+        try:
+            deployed = deploy(context=SMALL_SETTINGS)
+            yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
+        except BaseException:
+            _show_logs(folder.logs)
+            raise
+        finally:
+            lifecycle.down(wipe=True, folder=folder)
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever destroys the deployment runs after everything that needs it."""
+    items.sort(key=lambda item: item.nodeid.partition("::")[0].endswith(f"{LAST_MODULE}.py"))
+
+
+def _show_logs(folder: Path) -> None:
+    logs: Sequence[Path] = sorted(folder.glob("*.log"))
+    for log in logs:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        sys.stderr.write(f"\n--- {log}\n{tail}\n")

@@ -1,0 +1,86 @@
+"""Both lanes as deployed by cdk, through the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visionstack import paths
+
+if TYPE_CHECKING:
+    from tests.cloud.conftest import EmbeddedCloud
+
+pytestmark = pytest.mark.cloud
+DOG = paths.SAMPLES / "dog.jpg"
+IMAGENET_DOGS = range(151, 269)
+
+
+def test_a_picture_streamed_to_the_deployed_server_comes_back_with_its_objects(
+    embedded_cloud: EmbeddedCloud,
+) -> None:
+    frame = embedded_cloud.json("stream", str(DOG))
+
+    labels = {one["label"] for one in frame["detections"]}
+    assert {"dog", "bicycle"} <= labels
+    assert labels & {"car", "truck"}
+
+
+def test_the_stream_server_runs_from_its_own_folder_and_not_from_the_checkout(
+    embedded_cloud: EmbeddedCloud,
+) -> None:
+    (instance,) = embedded_cloud.json("local", "status")["instances"]
+    home = embedded_cloud.folder.instances / instance["id"]
+
+    log = Path(instance["log"]).read_text()
+    assert instance["state"] == "healthy"
+    assert (home / "root" / "requirements.lock").read_text().count("--hash=sha256:") > 5
+    assert str(home / "user-data.sh") in log
+    installed = (home / "root" / "venv" / "lib").glob("python*/site-packages/*")
+    names = {path.name for path in installed}
+    assert "numpy" in names
+    assert not names & {"visionstack", "stacks", "aws_cdk", "torch"}
+
+
+def test_a_wrong_token_is_refused_by_the_deployed_server(embedded_cloud: EmbeddedCloud) -> None:
+    endpoint = embedded_cloud.stream
+    done = embedded_cloud.visionstack(
+        *("stream", str(DOG), "--connect", f"{endpoint.host}:{endpoint.port}"),
+        *("--token", "wrong", "--fingerprint", endpoint.fingerprint or ""),
+    )
+
+    assert done.returncode == 1
+    assert "token" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_picture_sent_to_the_deployed_function_comes_back_classified(
+    embedded_cloud: EmbeddedCloud,
+) -> None:
+    done = embedded_cloud.visionstack("classify", str(DOG), "--json")
+
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    answer = answer[0] if isinstance(answer, list) else answer
+    best = answer["top"][0]
+    assert int(best["id"]) in IMAGENET_DOGS
+    assert 0 < best["softmax"] <= 1
+
+
+def test_the_warmer_reaches_five_of_five_environments(embedded_cloud: EmbeddedCloud) -> None:
+    reached = embedded_cloud.json("wakeup", "--target", "5")
+
+    assert reached["reached"] == 5
+
+
+def test_publishing_again_uploads_nothing_and_keeps_the_current_pointer(
+    embedded_cloud: EmbeddedCloud,
+) -> None:
+    (answer,) = embedded_cloud.json("models", "publish", "efficientnet-lite0")
+
+    s3 = embedded_cloud.deployment.client("s3")
+    current = s3.get_object(Bucket=answer["bucket"], Key="models/efficientnet-lite0/current")
+    assert answer["uploaded"] is False
+    assert current["Body"].read().decode().strip() == answer["version"]
