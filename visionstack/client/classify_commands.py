@@ -11,10 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from visionstack import console
+from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
     from visionstack.client.classifier import Classification
     from visionstack.client.pictures import Failure
+    from visionstack.deployment import Deployment
 
 CloudOption = Annotated[
     Literal["auto", "local", "aws"],
@@ -35,19 +37,36 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Picture files or folders.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH…", help="Picture files, folders, or an s3:// prefix."),
+    ],
+    *,
     concurrency: Annotated[int, typer.Option(min=1, max=200, help="Calls at the same time.")] = 5,
+    job: Annotated[
+        bool,
+        typer.Option("--job", help="Upload the pictures and classify them as one folder job."),
+    ] = False,
     cloud: CloudOption = "auto",
     prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify pictures by the serverless lane; every one is answered or listed as failed."""
+    """Classify pictures by the serverless lane; every one is answered or listed as failed.
+
+    An s3:// prefix, or local folders with --job, run as a Step Functions distributed map.
+    """
     from visionstack.client.classifier import ClassifierClient
     from visionstack.client.pictures import Failure, classify_all, find_pictures
     from visionstack.deployment import connect
 
-    pictures = find_pictures(Path(path) for path in paths)
+    remote = [path for path in paths if path.startswith("s3://")]
+    if remote and len(paths) > 1:
+        raise UsageError("An s3:// prefix is classified alone.", remedy="Name one prefix a call.")
+    pictures = [] if remote else find_pictures(Path(path) for path in paths)
     deployment = connect(cloud=cloud, prefix=prefix)
+    if remote or job:
+        _classify_folder(deployment, remote, pictures, as_json=as_json)
+        return
     with (
         ClassifierClient.of(deployment, connections=concurrency) as client,
         console.progress() as bar,
@@ -92,6 +111,41 @@ def wakeup(
             f"{report['cold']} started, {len(report['spares'])} spare"
         )
     if report["reached"] < report["target"]:
+        raise typer.Exit(1)
+
+
+def _classify_folder(
+    deployment: Deployment, remote: list[str], pictures: list[Path], *, as_json: bool
+) -> None:
+    from visionstack.client.folder import FolderJobs, new_run
+    from visionstack.deployment import translated
+
+    jobs, run = FolderJobs.of(deployment), new_run()
+    with console.progress() as bar, translated("run the folder job"):
+        if remote:
+            below = jobs.prefix_of(remote[0])
+        else:
+            upload = bar.add_task("uploading", total=len(pictures))
+            below = jobs.upload(pictures, run=run, done=lambda: bar.advance(upload))
+        task = bar.add_task("classifying", total=None)
+        report = jobs.run(
+            below,
+            run=run,
+            progress=lambda answered, total: bar.update(task, completed=answered, total=total),
+        )
+    if as_json:
+        console.print_json(report.to_json())
+    else:
+        rate = len(report.answers) / report.seconds if report.seconds else 0.0
+        console.out.print(
+            f"[bold]{len(report.answers)} of {report.pictures}[/] pictures classified in "
+            f"{report.seconds:.1f} s ({rate:.1f} a second): {escape(report.results)}"
+        )
+        for failure in report.failures:
+            console.out.print(
+                f"[red]{escape(failure.file)}[/] {failure.code}: {escape(failure.message)}"
+            )
+    if report.failures:
         raise typer.Exit(1)
 
 

@@ -1,0 +1,226 @@
+"""Whole folders as one job: a Step Functions distributed map over the classifier.
+
+The map lists what lies below a prefix of the pictures bucket and sends it to the function in
+batches; the function writes a JSON line a picture below `results/folders/{run}/`. What has no line
+when the job is over is listed as failed: nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from runtime.contract import PICTURES_PREFIX, RESULTS_PREFIX, Output, Stack
+from visionstack.client.classifier import CONTENT_TYPES
+from visionstack.client.pictures import Failure
+from visionstack.errors import UsageError, VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.deployment import Deployment
+
+UPLOADED_PREFIX: Final = PICTURES_PREFIX + "folders/"
+_POLL_SECONDS: Final = 0.5
+_UPLOADS_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderReport:
+    """What a job found.
+
+    Attributes:
+        run: id of the job.
+        pictures: how many lie below the prefix.
+        answers: the service's answer for each that was classified.
+        failures: each that was not, and why.
+        results: where the JSON lines are.
+        seconds: from the start of the job to its end.
+    """
+
+    run: str
+    pictures: int
+    answers: tuple[dict[str, Any], ...]
+    failures: tuple[Failure, ...]
+    results: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "run": self.run,
+            "pictures": self.pictures,
+            "answers": list(self.answers),
+            "failures": [failure.to_json() for failure in self.failures],
+            "results": self.results,
+            "seconds": self.seconds,
+        }
+
+
+class FolderJobs:
+    """Starts and follows jobs of one deployment."""
+
+    def __init__(
+        self,
+        *,
+        s3: Any,
+        states: Any,
+        machine: str,
+        pictures_bucket: str,
+        artifacts_bucket: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`s3` and `states`: boto3's clients of S3 and Step Functions, or fakes of them."""
+        self._s3 = s3
+        self._states = states
+        self._machine = machine
+        self._pictures = pictures_bucket
+        self._artifacts = artifacts_bucket
+        self._sleep = sleep
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> FolderJobs:
+        """Raises `VisionstackError` when the stacks are not deployed."""
+        storage = deployment.outputs(Stack.STORAGE)
+        return cls(
+            s3=deployment.client("s3"),
+            states=deployment.client("stepfunctions"),
+            machine=deployment.output(Stack.CLASSIFIER, Output.FOLDER_STATE_MACHINE),
+            pictures_bucket=storage[Output.PICTURES_BUCKET],
+            artifacts_bucket=storage[Output.ARTIFACTS_BUCKET],
+        )
+
+    def prefix_of(self, uri: str) -> str:
+        """The prefix that an `s3://` URI names.
+
+        Raises:
+            UsageError: another bucket than the pictures bucket, or not below `pictures/`.
+        """
+        parts = urlsplit(uri)
+        prefix = parts.path.lstrip("/")
+        if parts.netloc != self._pictures or not prefix.startswith(PICTURES_PREFIX):
+            raise UsageError(
+                f"{uri} is not below s3://{self._pictures}/{PICTURES_PREFIX}, which is all that "
+                "the function may read.",
+                remedy="Copy the pictures there, or name a local folder with --job.",
+            )
+        return prefix
+
+    def upload(
+        self, pictures: Sequence[Path], *, run: str, done: Callable[[], object] = lambda: None
+    ) -> str:
+        """Put local pictures below a prefix of their own, which is returned."""
+        prefix = f"{UPLOADED_PREFIX}{run}/"
+
+        def put(numbered: tuple[int, Path]) -> None:
+            number, path = numbered
+            suffix = path.suffix.lower()
+            self._s3.put_object(
+                Bucket=self._pictures,
+                Key=f"{prefix}{number:06d}{suffix}",
+                Body=path.read_bytes(),
+                ContentType=CONTENT_TYPES.get(suffix, "application/octet-stream"),
+            )
+            done()
+
+        with ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="upload") as pool:
+            list(pool.map(put, enumerate(pictures)))
+        return prefix
+
+    def run(
+        self,
+        prefix: str,
+        *,
+        run: str,
+        progress: Callable[[int, int], object] = lambda answered, pictures: None,
+    ) -> FolderReport:
+        """Classify all below `prefix` and wait; `progress` gets answered and all.
+
+        Raises:
+            VisionstackError: there is nothing below the prefix, or the job could not be run.
+        """
+        keys = [key for key in self._keys(self._pictures, prefix) if not key.endswith("/")]
+        if not keys:
+            raise VisionstackError(
+                f"There is no picture below s3://{self._pictures}/{prefix}.",
+                remedy="List it with `aws s3 ls`, or name a local folder with --job.",
+            )
+        started = time.monotonic()
+        execution = self._states.start_execution(
+            stateMachineArn=self._machine,
+            name=run,
+            input=json.dumps({"run": run, "prefix": prefix, "bucket": self._pictures}),
+        )["executionArn"]
+        lines: dict[str, list[dict[str, Any]]] = {}
+        while True:
+            state = self._states.describe_execution(executionArn=execution)
+            self._collect(run, lines)
+            progress(sum(map(len, lines.values())), len(keys))
+            if state["status"] != "RUNNING":
+                break
+            self._sleep(_POLL_SECONDS)
+        seconds = time.monotonic() - started
+        reason = "" if state["status"] == "SUCCEEDED" else _reason(state)
+        rows = [row for batch in lines.values() for row in batch]
+        return self._report(run, keys, rows, seconds=seconds, reason=reason)
+
+    def _report(
+        self,
+        run: str,
+        keys: Sequence[str],
+        rows: Sequence[dict[str, Any]],
+        *,
+        seconds: float,
+        reason: str,
+    ) -> FolderReport:
+        by_path = {row["file_path"]: row for row in rows}
+        answers, failures = [], []
+        for key in keys:
+            path = key.removeprefix(PICTURES_PREFIX)
+            row = by_path.get(path)
+            if row is None:
+                message = reason or "its batch failed; the map run has the reason"
+                failures.append(Failure(file=path, code="no_answer", message=message))
+            elif "code" in row:
+                failures.append(Failure(file=path, code=row["code"], message=row["message"]))
+            else:
+                answers.append(row)
+        return FolderReport(
+            run=run,
+            pictures=len(keys),
+            answers=tuple(answers),
+            failures=tuple(failures),
+            results=f"s3://{self._artifacts}/{_results_prefix(run)}",
+            seconds=seconds,
+        )
+
+    def _collect(self, run: str, lines: dict[str, list[dict[str, Any]]]) -> None:
+        for key in self._keys(self._artifacts, _results_prefix(run)):
+            if key not in lines and key.endswith(".jsonl"):
+                body = self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
+                lines[key] = [json.loads(line) for line in body.splitlines()]
+
+    def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield item["Key"]
+
+
+def new_run() -> str:
+    """An id for a job: sortable by time, and its state machine's execution name."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _results_prefix(run: str) -> str:
+    return f"{RESULTS_PREFIX}folders/{run}/"
+
+
+def _reason(state: dict[str, Any]) -> str:
+    cause = state.get("cause") or state.get("error") or "no reason given"
+    return f"the job {state['status'].lower()}: {str(cause)[:200]}"
