@@ -30,6 +30,10 @@ class Sight:
 class Fleets(Protocol):
     """Starts instances and hands over what they write."""
 
+    def batches(self, names: Sequence[str]) -> list[list[str]]:
+        """Which types are deployed together, one batch after the other."""
+        ...
+
     def deploy(self, names: Sequence[str]) -> None:
         """Start one instance of each type."""
         ...
@@ -61,6 +65,18 @@ class StackFleets:
         self._picture = picture
         self._minutes = minutes
         self._groups: dict[str, str] = {}
+
+    def batches(self, names: Sequence[str]) -> list[list[str]]:
+        """All at once on AWS; the embedded cloud has one image, which fits one architecture."""
+        from stacks.catalog import Catalog
+
+        if self._deployment.cloud == "aws":
+            return [list(names)]
+        catalog = Catalog.load()
+        by_arch: dict[str, list[str]] = {}
+        for name in names:
+            by_arch.setdefault(catalog[name].arch, []).append(name)
+        return list(by_arch.values())
 
     def deploy(self, names: Sequence[str]) -> None:
         """Storage first, since the instances read the model and the picture from it at boot.

@@ -58,9 +58,12 @@ class StackFunctions:
         }
 
     def measure(self, setting: FunctionSetting, tell: Tell) -> dict[str, Any]:
-        """Raises VisionstackError: CDK, S3 or a call failed; MixedResultsError: another model."""
-        from visionstack.client.classifier import ClassifierClient
-        from visionstack.client.warm_pool import DeployedEnvironments
+        """Deploy the setting's own stacks, measure, and destroy them for the next setting.
+
+        Raises:
+            VisionstackError: CDK, S3 or a call failed.
+            MixedResultsError: the function answered with another model.
+        """
         from visionstack.deployment import cdk
         from visionstack.models.publishing import publish
 
@@ -74,12 +77,26 @@ class StackFunctions:
         cdk(deploy_arguments(storage), cloud=cloud, context=context)
         bucket = self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
         publish(self._artifact, client=self._deployment.client("s3"), bucket=bucket)
-        for stack in rest:
-            cdk(deploy_arguments(stack), cloud=cloud, context=context)
+        try:
+            for stack in rest:
+                cdk(deploy_arguments(stack), cloud=cloud, context=context)
+            first, warm = self._calls_of(setting, tell)
+        finally:
+            tell("destroying its stacks")
+            cdk(["destroy", *reversed(rest), "--force"], cloud=cloud, context=context)
+        return self.found(first, warm)
+
+    def _calls_of(
+        self, setting: FunctionSetting, tell: Tell
+    ) -> tuple[list[Classification], list[Classification]]:
+        """First calls, each to an environment that did not exist, and warm ones."""
+        from visionstack.client.classifier import ClassifierClient
+        from visionstack.client.warm_pool import DeployedEnvironments
+
         environments = DeployedEnvironments(self._deployment)
+        first = []
         with ClassifierClient.of(self._deployment) as client:
             try:
-                first = []
                 for number in range(self._cold_calls):
                     tell(f"first call {number + 1} of {self._cold_calls}")
                     environments.retire()
@@ -87,12 +104,11 @@ class StackFunctions:
                         environments.warm(1)
                     first.append(client.classify(self._picture))
                 tell(f"{self._calls} warm calls")
-                warm = [
-                    client.classify(self._picture) for _ in range(_WARM_UP_CALLS + self._calls)
-                ][_WARM_UP_CALLS:]
+                calls = _WARM_UP_CALLS + self._calls
+                warm = [client.classify(self._picture) for _ in range(calls)][_WARM_UP_CALLS:]
             finally:
                 environments.restore()
-        return self.found(first, warm)
+        return first, warm
 
     def found(self, first: list[Classification], warm: list[Classification]) -> dict[str, Any]:
         """What the calls say, as the record holds it.

@@ -114,9 +114,25 @@ def _instances(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    waiting = _open(record, Kind.INSTANCE)
-    if not waiting:
-        return
+    names = [row.name for row in _open(record, Kind.INSTANCE)]
+    for batch in hands.fleets.batches(names) if names else ():
+        _batch(
+            record, batch, folder, hands, changed, deadline_s=deadline_s, clock=clock, sleep=sleep
+        )
+
+
+def _batch(
+    record: Record,
+    names: list[str],
+    folder: Path,
+    hands: Hands,
+    changed: Callable[[str], None],
+    *,
+    deadline_s: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    waiting = [record.row(name) for name in names]
     _note_deployed(record, Stack.STORAGE, Stack.COMPARISON)
     for row in waiting:
         row.status = Status.RUNNING

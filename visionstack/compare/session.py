@@ -212,6 +212,10 @@ def _hands(
 
 
 def _measure(record: Record, out: Path, hands: Hands, effort: Effort, strategy: Strategy) -> None:
+    if record.cloud == "local":
+        from visionstack.cdk import bootstrap_embedded_cloud
+
+        bootstrap_embedded_cloud()
     with _live(strategy) as tell:
         run(record, out, hands, minutes=effort.minutes, tell=tell)
 
@@ -248,6 +252,8 @@ def _show_plan(record: Record, wish: Wish) -> None:
     for row in record.rows:
         price = f", ${row.usd_per_hour:g} an hour ({row.price_date})" if row.usd_per_hour else ""
         word = row.reason or "will be measured"
+        if row.reason is None and row.kind is Kind.INSTANCE and record.cloud == "local":
+            word = "will be deployed; the embedded cloud has no such hardware to run it on"
         err.print(f"  {escape(row.name)} [dim]({escape(row.where)}{price})[/]: {escape(word)}")
         for check in row.checks:
             if check["state"] in {"warning", "unknown"}:

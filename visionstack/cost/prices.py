@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from visionstack import paths
 from visionstack.cost.errors import NoPriceError, PriceBookError
 
 BOOKS: Final = Path(__file__).with_name("books")
+REFRESHED: Final = paths.OUT / "prices"
+"""Where `visionstack cost --refresh-prices` puts what it was answered."""
 TODAY: Final = "today"
 """Names the newest of the dated snapshots."""
 
@@ -114,28 +117,24 @@ class PriceBook:
         return min(all_dates), max(all_dates)
 
 
-def names() -> list[str]:
-    """The books there are."""
-    return sorted(path.stem for path in BOOKS.glob("*.json"))
-
-
-def load(name: str = TODAY, *, folder: Path = BOOKS) -> PriceBook:
+def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> PriceBook:
     """A book by name, `2019` or a date; `today` is the newest dated one.
 
     Raises:
         PriceBookError: there is no such book, or it is damaged.
     """
-    known = sorted(path.stem for path in folder.glob("*.json"))
+    known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
     if name == TODAY:
-        dated = [stem for stem in known if stem != "2019"]
+        dated = sorted(stem for stem in known if stem != "2019")
         if not dated:
-            raise PriceBookError(f"There is no dated price book in {folder}.")
+            raise PriceBookError(f"There is no dated price book in {folders[0]}.")
         name = dated[-1]
     if name not in known:
         raise PriceBookError(
-            f"There is no price book {name!r}.", remedy=f"There are: {TODAY}, {', '.join(known)}."
+            f"There is no price book {name!r}.",
+            remedy=f"There are: {TODAY}, {', '.join(sorted(known))}.",
         )
-    path = folder / f"{name}.json"
+    path = known[name]
     try:
         return parse(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -21,7 +21,7 @@ from visionstack.compare.runner import Hands
 from visionstack.cost.prices import load
 from visionstack.doctor import Check, State
 
-BOOK = load()
+BOOK = load("2026-11-21")
 VERSION = "0123456789abcdef"
 MACHINE = Machine("Test CPU", 2, 8.0, "x86_64", "Linux", "Debian", (), ())
 
@@ -161,6 +161,9 @@ class Fakes:
     def darknet(self, record: Record) -> RunResult:
         self.log.append("darknet")
         return result(record, latency=0.7, samples=5, scope="network")
+
+    def batches(self, names: Sequence[str]) -> list[list[str]]:
+        return [list(names)]
 
     def deploy(self, names: Sequence[str]) -> None:
         self.log.append(f"deploy {','.join(names)}")

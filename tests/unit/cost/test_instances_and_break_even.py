@@ -25,7 +25,7 @@ from visionstack.cost.papers import discrepancies
 from visionstack.cost.prices import BOOKS, load
 from visionstack.cost.serverless import Function, function_bill
 
-BOOK = load()
+BOOK = load("2026-11-21")
 BARE = {"load_balancer": False, "disk_gb": 0, "public_addresses": 0}
 
 
@@ -266,4 +266,4 @@ def test_an_unknown_or_damaged_book_is_refused_by_name(tmp_path: object) -> None
     folder = Path(str(tmp_path))
     (folder / "2020-01-01.json").write_text('{"name": "2020-01-01"}')
     with pytest.raises(PriceBookError, match="cannot be read"):
-        load("2020-01-01", folder=folder)
+        load("2020-01-01", folders=[folder])

@@ -13,7 +13,7 @@ from visionstack.cost.errors import CostInputError, NoPriceError
 from visionstack.cost.prices import load
 from visionstack.cost.serverless import Function, function_bill, request_usd
 
-BOOK = load()
+BOOK = load("2026-11-21")
 CENT = 0.005
 
 

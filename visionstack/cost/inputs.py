@@ -1,0 +1,138 @@
+"""What the command line was given, as a question to the cost model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from visionstack.cost.errors import CostInputError
+from visionstack.cost.instances import PROFILES, Fleet
+from visionstack.cost.measured import function_from, rate_from
+from visionstack.cost.prices import REFRESHED, load
+from visionstack.cost.question import Question
+from visionstack.cost.refresh import refresh, save
+from visionstack.cost.serverless import Arch, ColdStart, Function, Gateway
+
+T = TypeVar("T")
+
+_PAPER_SECONDS: Final = 0.5
+_PAPER_MEMORY: Final = 768
+_PAPER_SERVER: Final = "paper-server"
+_MEMORY: Final = 1769
+_INSTANCE: Final = "c7i.xlarge"
+_ARCHES: Final[dict[str, Arch]] = {"x86_64": "x86_64", "arm64": "arm64"}
+_COLD_STARTS: Final[dict[str, ColdStart]] = {
+    "none": "none",
+    "warmer": "warmer",
+    "provisioned": "provisioned",
+    "snapstart": "snapstart",
+}
+_GATEWAYS: Final[dict[str, Gateway]] = {"rest": "rest", "http": "http", "none": "none"}
+
+
+def question(
+    *,
+    book_name: str,
+    seconds: float | None,
+    images_per_second: float | None,
+    measured: Path | None,
+    memory: int | None,
+    arch: str,
+    init_seconds: float,
+    cold_share: float,
+    cold_start: str,
+    environments: int,
+    gateway: str | None,
+    instance_type: str | None,
+    usd_per_hour: float | None,
+    burst: int,
+    profile: str,
+) -> Question:
+    """Check the values and put them together; with the papers' prices, the papers' case.
+
+    Raises:
+        CostInputError: a value cannot be, or a time is neither given nor measured.
+        PriceBookError: there is no such price book.
+    """
+    book = load(book_name)
+    papers = book.name == "2019"
+    memory = memory or (_PAPER_MEMORY if papers else _MEMORY)
+    instance_type = instance_type or (_PAPER_SERVER if papers else _INSTANCE)
+    origin = "given on the command line"
+    if measured is not None:
+        origin = f"measured, from {measured}"
+        if seconds is None:
+            seconds, init = function_from(measured, memory, book=book)
+            init_seconds = init_seconds or init
+        if images_per_second is None:
+            images_per_second = rate_from(measured, instance_type, book=book)
+    elif papers:
+        origin = "as the paper assumes them" if seconds is None else origin
+        seconds = _PAPER_SECONDS if seconds is None else seconds
+        # The paper draws its server as one flat line: a rate that one instance always meets.
+        images_per_second = images_per_second or 1e6
+    if seconds is None or images_per_second is None:
+        raise CostInputError(
+            "How long does a request take?",
+            remedy="Give --seconds and --images-per-second, or --measured with a comparison's "
+            "folder (visionstack compare run).",
+        )
+    function = Function(
+        memory_mb=memory,
+        seconds=seconds,
+        arch=_one_of(_ARCHES, arch, "architecture"),
+        init_seconds=init_seconds,
+        cold_share=cold_share,
+        cold_start=_one_of(_COLD_STARTS, cold_start, "cold start"),
+        environments=environments,
+        gateway=_one_of(_GATEWAYS, gateway or ("none" if papers else "rest"), "gateway"),
+        puts_per_request=0 if papers else 1,
+    )
+    fleet = Fleet(
+        instance_type=instance_type,
+        images_per_second=images_per_second,
+        usd_per_hour=usd_per_hour,
+        burst=burst,
+        load_balancer=not papers,
+        disk_gb=0 if papers else 30,
+        public_addresses=0 if papers else 1,
+    )
+    return Question(
+        function=function,
+        fleet=fleet,
+        book=book,
+        profile=_one_of(PROFILES, profile, "profile"),
+        profile_name=profile,
+        origin=origin,
+    )
+
+
+def refreshed(region: str, instance_types: Sequence[str]) -> str:
+    """Ask the AWS Price List, save the answer as a book, and return its name.
+
+    Raises:
+        CostError: it cannot be reached, or lacks a price.
+    """
+    import boto3
+
+    # The Price List answers in few regions; us-east-1 is one, whatever region is asked about.
+    client = boto3.client("pricing", region_name="us-east-1")
+    book = refresh(
+        client,
+        old=load(),
+        region=region,
+        instance_types=instance_types,
+        today=datetime.datetime.now(datetime.UTC).date(),
+    )
+    save(book, REFRESHED)
+    return book.name
+
+
+def _one_of(known: Mapping[str, T], name: str, what: str) -> T:
+    if name not in known:
+        raise CostInputError(
+            f"There is no {what} {name!r}.", remedy=f"Choose one of: {', '.join(known)}."
+        )
+    return known[name]
