@@ -90,6 +90,7 @@ def list_(as_json: _Json = False) -> None:
     from rich.table import Table
 
     from runtime.inference.artifact import Artifact
+    from runtime.inference.errors import ArtifactError
     from visionstack.models.building import built_names, current_folder
     from visionstack.models.catalog import CATALOG
 
@@ -100,7 +101,10 @@ def list_(as_json: _Json = False) -> None:
         if name in CATALOG:
             row["summary"] = CATALOG[name].summary
         if name in built:
-            row |= _summary(Artifact.load(built[name]))
+            try:
+                row |= _summary(Artifact.load(built[name]))
+            except ArtifactError as error:
+                row |= {"built": False, "damaged": error.message}
         rows.append(row)
     if as_json:
         console.print_json(rows)
@@ -110,7 +114,7 @@ def list_(as_json: _Json = False) -> None:
         trained = row.get("trained")
         table.add_row(
             row["name"],
-            row.get("version", "-"),
+            "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
             "-" if trained is None else "trained" if trained else "[yellow]random[/]",
             f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
             row["summary"] or row.get("source", ""),
