@@ -23,6 +23,7 @@ from visionstack.localcloud.state import REGION, CloudFolder
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 TOLD_LINES: Final = 12
 """How many of the last lines of CDK's output an error shows."""
+RESOURCE_FAILED: Final = re.compile(r"(CREATE|UPDATE|DELETE)_FAILED +\|")
 BOOTSTRAP_STACK: Final = "CDKToolkit"
 ACCOUNT: Final = "000000000000"
 """The embedded cloud's."""
@@ -176,7 +177,8 @@ def _failure(arguments: Sequence[str], code: int, lines: list[str], log: Path) -
     for pattern, what, remedy in KNOWN_TROUBLE:
         if pattern.search(text):
             return VisionstackError(f"cdk {arguments[0]} failed: {what}", remedy=remedy)
-    told = "\n".join(f"  {line}" for line in lines[-TOLD_LINES:])
+    failed = [line for line in lines if RESOURCE_FAILED.search(line)]
+    told = "\n".join(f"  {line.strip()}" for line in (failed or lines)[-TOLD_LINES:])
     return VisionstackError(
         f"cdk {arguments[0]} failed with exit code {code}:\n{told}", remedy=f"The whole log: {log}"
     )

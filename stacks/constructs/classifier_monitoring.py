@@ -30,7 +30,8 @@ class ClassifierMonitoring(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._function = function
-        errors = self._metric(ClassifierMetric.SERVER_ERRORS, "Sum")
+        # With a label the alarm would be one of metric math, which the embedded cloud lacks.
+        errors = self._metric(ClassifierMetric.SERVER_ERRORS, "Sum", labelled=False)
         throttles = function.metric_throttles(period=_MINUTE, statistic="Sum")
         gateway = api.metric_server_error(period=_MINUTE, statistic="Sum")
         self.alarms = [
@@ -84,14 +85,14 @@ class ClassifierMonitoring(Construct):
             ],
         )
 
-    def _metric(self, name: str, statistic: str) -> cloudwatch.Metric:
+    def _metric(self, name: str, statistic: str, *, labelled: bool = True) -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=ClassifierMetric.NAMESPACE,
             metric_name=name,
             dimensions_map={ClassifierMetric.FUNCTION_DIMENSION: self._function.function_name},
             statistic=statistic,
             period=_MINUTE,
-            label=f"{name} {statistic}",
+            label=f"{name} {statistic}" if labelled else None,
         )
 
     def _alarm(
