@@ -193,8 +193,8 @@ def deploy_arguments(stack: str) -> list[str]:
     return ["deploy", stack, "--exclusively", "--require-approval", "never"]
 
 
-def destroy(record: Record, *, cloud: Any, types: Sequence[str] = ()) -> None:
-    """Destroy every stack that this comparison started.
+def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()) -> None:
+    """Destroy every stack that this comparison started: by CDK, or, if that fails, directly.
 
     Raises:
         VisionstackError: a stack is still there; the message names it.
@@ -205,13 +205,32 @@ def destroy(record: Record, *, cloud: Any, types: Sequence[str] = ()) -> None:
         return
     context: dict[str, object] = {"prefix": record.prefix}
     if types:
-        context["instance_types"] = ",".join(types)
+        # The app has a comparison stack only with a type; one is enough to destroy it.
+        context["instance_types"] = types[0]
     try:
-        cdk(["destroy", *record.deployed, "--force"], cloud=cloud, context=context)
-    except VisionstackError as error:
-        raise VisionstackError(
-            f"Not everything of the comparison was destroyed: {error.message}",
-            remedy=f"Still there may be: {', '.join(record.deployed)}. "
-            "`visionstack compare resume` tries again.",
-        ) from error
+        cdk(["destroy", *record.deployed, "--force"], cloud=deployment.cloud, context=context)
+    except VisionstackError:
+        delete_stacks(deployment.client("cloudformation"), record)
     record.deployed = []
+
+
+def delete_stacks(client: Any, record: Record) -> None:
+    """Delete the stacks without CDK, the ones that use storage first.
+
+    Raises:
+        VisionstackError: a stack is still there; the message names it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for name in reversed(record.deployed):
+        try:
+            client.delete_stack(StackName=name)
+            client.get_waiter("stack_delete_complete").wait(
+                StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 600}
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise VisionstackError(
+                f"Not everything of the comparison was destroyed: {name}: {error}",
+                remedy=f"Still there may be: {', '.join(record.deployed)}. "
+                "`visionstack compare resume` tries again.",
+            ) from error

@@ -156,7 +156,7 @@ def _batch(
     for row in waiting:
         row.status = Status.MEASURED if _has_measurements(row) else Status.FAILED
         row.reason = f"it had not finished after {deadline_s / 60:.0f} minutes"
-    changed("the instances' time is over")
+        changed(f"{row.name}: its time is over")
 
 
 def _settled(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:

@@ -192,7 +192,7 @@ def _hands(
     any_deployment: Any = deployment
 
     def destroy(what: Record, types: list[str]) -> None:
-        fleets.destroy(what, cloud=any_deployment.cloud, types=types)
+        fleets.destroy(what, deployment=any_deployment, types=types)
 
     return Hands(
         here=ThisMachine(model=artifact.folder, picture=picture, out=out),
