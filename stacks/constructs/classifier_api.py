@@ -28,6 +28,10 @@ _ROUTES: Final = {
     "Images": Route.IMAGES,
     "Recognitions": Route.RECOGNITIONS,
 }
+_KEY_REASON: Final = {
+    "AwsSolutions-APIG4": "auth=key is the default of a single-user project: a throttled, counted"
+    " key; auth=iam signs every request instead."
+}
 
 
 class ClassifierApi(Construct):
@@ -134,8 +138,9 @@ class ClassifierApi(Construct):
                 request_models=models,
                 request_validator=validator,
             )
+            acknowledge(method, {"AwsSolutions-COG4": "No end users; callers hold a key or sign."})
             if not signed:
-                acknowledge(method, _KEY_REASONS)
+                acknowledge(method, _KEY_REASON)
 
     def _add_key(self, settings: DeploymentSettings) -> apigateway.IApiKey:
         key = self.api.add_api_key("Key", description="visionstack: classifier")
@@ -151,10 +156,3 @@ class ClassifierApi(Construct):
         plan.add_api_stage(stage=self.api.deployment_stage)
         plan.add_api_key(key)
         return key
-
-
-_KEY_REASONS: Final = {
-    "AwsSolutions-APIG4": "auth=key is the default of a single-user project: a throttled, counted"
-    " key; auth=iam signs every request instead.",
-    "AwsSolutions-COG4": "There are no end users to keep in a pool; auth=iam signs every request.",
-}

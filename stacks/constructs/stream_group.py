@@ -66,6 +66,14 @@ class StreamGroup(autoscaling.AutoScalingGroup):
         )
         if settings.instances_max > settings.instances_min:
             self.scale_to_track_metric("Load", metric=load, target_value=settings.scale_target)
+        if mixed:
+            acknowledge(
+                self,
+                {
+                    "AwsSolutions-EC26": "The rule cannot follow a mixed group to its launch"
+                    " template; its disks are encrypted there, and a test holds them to it."
+                },
+            )
         acknowledge(
             self,
             {

@@ -69,9 +69,7 @@ class Templates:
         return set(self._templates)
 
     def outputs(self, stack: str) -> dict[str, Any]:
-        return {
-            key: output["Value"] for key, output in self._templates[stack]["Outputs"].items()
-        }
+        return {key: output["Value"] for key, output in self._templates[stack]["Outputs"].items()}
 
     def resources(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """Properties of every resource of one kind in a stack."""

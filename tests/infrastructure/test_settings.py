@@ -129,9 +129,7 @@ def test_a_wrong_value_is_answered_with_the_key_the_value_and_what_is_allowed(
         ({"instance_types": "c7i.xlarge,c7g.xlarge", "ami_id": "ami-12345678"}, "architectures"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
-    context: dict[str, str], part: str
-) -> None:
+def test_settings_that_do_not_go_together_are_refused(context: dict[str, str], part: str) -> None:
     (sentence,) = sentences(**context)
     assert part in sentence
 

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runtime.contract import Env, Output, StreamMetric
+
+STACK = "visionstack-streaming"
+GROUP = "AWS::AutoScaling::AutoScalingGroup"
+LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
+TARGETS = "AWS::ElasticLoadBalancingV2::TargetGroup"
+TEMPLATE = "AWS::EC2::LaunchTemplate"
+
+
+def launch_data(templates: Any, stack: str = STACK) -> dict[str, Any]:
+    found: dict[str, Any] = templates.only(stack, TEMPLATE)["LaunchTemplateData"]
+    return found
+
+
+def script(templates: Any, stack: str = STACK) -> str:
+    """The user data, with tokens as `<Name>`."""
+    parts = launch_data(templates, stack)["UserData"]["Fn::Base64"]["Fn::Join"][1]
+    return "".join(
+        part if isinstance(part, str) else f"<{next(iter(part.values()))}>" for part in parts
+    )
+
+
+def ingress(templates: Any) -> list[dict[str, Any]]:
+    return [
+        rule
+        for group in templates.resources(STACK, "AWS::EC2::SecurityGroup")
+        for rule in group.get("SecurityGroupIngress", [])
+    ]
+
+
+def test_nobody_outside_may_connect_by_default(defaults: Any) -> None:
+    assert [rule for rule in ingress(defaults) if "CidrIp" in rule or "CidrIpv6" in rule] == []
+    assert defaults.resources(STACK, "AWS::EC2::SecurityGroupIngress") == []
+
+
+def test_only_the_networks_named_reach_the_two_ports(gpu: Any) -> None:
+    outside = {
+        (rule["CidrIp"], rule["FromPort"], rule["ToPort"])
+        for rule in ingress(gpu)
+        if "CidrIp" in rule
+    }
+    assert outside == {
+        (cidr, port, port)
+        for cidr in ("203.0.113.7/32", "198.51.100.0/24")
+        for port in (7443, 8443)
+    }
+
+
+def test_instances_are_reached_by_the_load_balancer_alone(gpu: Any) -> None:
+    inside = [rule for rule in ingress(gpu) if "CidrIp" not in rule]
+    assert {rule["FromPort"] for rule in inside} == {7443, 8443}
+    for rule in inside:
+        assert "LoadBalancerGroup" in rule["SourceSecurityGroupId"]["Fn::GetAtt"][0]
+
+
+def test_no_port_22_and_no_key_pair_anywhere(defaults: Any, gpu: Any) -> None:
+    for templates in (defaults, gpu):
+        assert 22 not in {rule["FromPort"] for rule in ingress(templates)}
+        assert "KeyName" not in launch_data(templates)
+
+
+def test_metadata_needs_a_token_and_stays_on_the_instance(defaults: Any) -> None:
+    options = launch_data(defaults)["MetadataOptions"]
+    assert options["HttpTokens"] == "required"
+    assert options["HttpPutResponseHopLimit"] == 1
+
+
+def test_disks_are_encrypted_gp3(defaults: Any, gpu: Any) -> None:
+    for templates, gib in ((defaults, 30), (gpu, 100)):
+        (disk,) = launch_data(templates)["BlockDeviceMappings"]
+        assert disk["Ebs"]["Encrypted"] is True
+        assert disk["Ebs"]["VolumeType"] == "gp3"
+        assert disk["Ebs"]["VolumeSize"] == gib
+
+
+def test_the_instance_type_changes_image_package_and_disk(
+    defaults: Any, gpu: Any, folders: Any
+) -> None:
+    def image(templates: Any) -> str:
+        reference = launch_data(templates)["ImageId"]["Ref"]
+        (path,) = [path for path in templates.files if path.name.startswith(STACK)]
+        parameter = json.loads(path.read_text())["Parameters"][reference]
+        assert parameter["Type"] == "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"
+        return str(parameter["Default"])
+
+    assert launch_data(defaults)["InstanceType"] == "c7i.xlarge"
+    assert launch_data(gpu)["InstanceType"] == "g6.xlarge"
+    assert "al2023" in image(defaults)
+    assert image(defaults).endswith("x86_64")
+    assert "/deeplearning/ami/x86_64/" in image(gpu)
+    assert "pytorch" in image(gpu)
+    asset = [line for line in script(defaults).splitlines() if "aws s3 cp" in line]
+    assert asset != [line for line in script(gpu).splitlines() if "aws s3 cp" in line]
+
+
+def test_a_named_image_is_taken_as_it_is(arm: Any) -> None:
+    data = launch_data(arm, "second-streaming")
+    assert data["ImageId"] == "ami-0c2023a1b2c3d4e5f"
+    assert data["InstanceType"] == "c7g.xlarge"
+
+
+def test_user_data_fetches_settings_installs_and_starts_in_that_order(defaults: Any) -> None:
+    text = script(defaults)
+    assert text.startswith("#!/bin/bash\nset -euo pipefail\n")
+    steps = ["aws s3 cp", "zipfile -e", "stream.env", "bin/install.sh", "exec bash"]
+    positions = [text.index(step) for step in steps]
+    assert positions == sorted(positions)
+    assert text.rstrip().endswith('"$ROOT/bin/start.sh"')
+
+
+def test_the_token_travels_by_name(defaults: Any) -> None:
+    text = script(defaults)
+    (line,) = [line for line in text.splitlines() if Env.STREAM_TOKEN_SECRET in line]
+    assert "<Token" in line
+    assert "resolve:secretsmanager" not in text
+
+
+def test_two_models_and_tls_reach_the_server_as_settings(gpu: Any, defaults: Any) -> None:
+    assert f"setting {Env.MODEL} 'yolov3,yolov3-tiny'" in script(gpu)
+    assert f"setting {Env.STREAM_TLS} 'load-balancer'" in script(gpu)
+    assert f"setting {Env.STREAM_TLS} 'self-signed'" in script(defaults)
+
+
+def test_a_certificate_ends_tls_at_the_load_balancer(defaults: Any, gpu: Any) -> None:
+    assert {one["Protocol"] for one in defaults.resources(STACK, LISTENER)} == {"TCP"}
+    assert {one["Protocol"] for one in gpu.resources(STACK, LISTENER)} == {"TLS"}
+    health = "HealthCheckProtocol"
+    assert {one[health] for one in defaults.resources(STACK, TARGETS)} == {"HTTPS"}
+    assert {one[health] for one in gpu.resources(STACK, TARGETS)} == {"HTTP"}
+
+
+def test_health_is_readiness_on_the_http_port(defaults: Any) -> None:
+    for targets in defaults.resources(STACK, TARGETS):
+        assert targets["HealthCheckPath"] == "/readyz"
+        assert targets["HealthCheckPort"] == "8443"
+
+
+def test_spot_and_further_types_make_a_mixed_group(defaults: Any, gpu: Any) -> None:
+    assert "MixedInstancesPolicy" not in defaults.only(STACK, GROUP)
+    policy = gpu.only(STACK, GROUP)["MixedInstancesPolicy"]
+    overrides = [one["InstanceType"] for one in policy["LaunchTemplate"]["Overrides"]]
+    assert overrides == ["g6.xlarge", "g5.xlarge", "g4dn.xlarge"]
+    assert policy["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 0
+
+
+def test_the_group_has_the_size_and_the_zones_that_were_asked_for(gpu: Any, arm: Any) -> None:
+    group = gpu.only(STACK, GROUP)
+    assert (group["MinSize"], group["DesiredCapacity"], group["MaxSize"]) == ("1", "2", "4")
+    assert len(group["VPCZoneIdentifier"]) == 3
+    subnets = arm.resources("second-streaming", "AWS::EC2::Subnet")
+    assert {subnet["AvailabilityZone"] for subnet in subnets} == {"eu-west-1a", "eu-west-1b"}
+
+
+def test_the_group_scales_on_what_the_servers_publish(defaults: Any) -> None:
+    policy = defaults.only(STACK, "AWS::AutoScaling::ScalingPolicy")
+    tracking = policy["TargetTrackingConfiguration"]
+    metric = tracking["CustomizedMetricSpecification"]
+    assert metric["Namespace"] == StreamMetric.NAMESPACE
+    assert metric["MetricName"] == StreamMetric.ENGINE_BUSY_SHARE
+    assert metric["Dimensions"] == [
+        {"Name": StreamMetric.GROUP_DIMENSION, "Value": "visionstack-stream"}
+    ]
+    assert tracking["TargetValue"] == pytest.approx(0.7)
+
+
+def test_an_ending_instance_is_held_until_it_has_drained(defaults: Any) -> None:
+    hook = defaults.only(STACK, "AWS::AutoScaling::LifecycleHook")
+    assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
+    assert hook["HeartbeatTimeout"] > 120
+
+
+def test_the_role_reads_its_models_and_its_secret_and_no_other(gpu: Any) -> None:
+    statements = [
+        statement
+        for policy in gpu.resources(STACK, "AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    whole = json.dumps(statements)
+    assert "models/yolov3/*" in whole
+    assert "models/yolov3-tiny/*" in whole
+    assert 'models/*"' not in json.dumps(
+        [one for one in statements if "s3:GetObject" in one["Action"]]
+    )
+    (unbounded,) = [one for one in statements if one["Resource"] == "*"]
+    assert unbounded["Action"] == "cloudwatch:PutMetricData"
+    assert unbounded["Condition"] == {
+        "StringEquals": {"cloudwatch:namespace": StreamMetric.NAMESPACE}
+    }
+
+
+def test_alarms_go_to_the_address_that_was_given(defaults: Any, gpu: Any) -> None:
+    assert defaults.resources(STACK, "AWS::SNS::Topic") == []
+    assert gpu.only(STACK, "AWS::SNS::Subscription")["Endpoint"] == "someone@example.com"
+    for alarm in gpu.resources(STACK, "AWS::CloudWatch::Alarm"):
+        # Target tracking brings alarms of its own; those in the template are ours.
+        assert alarm["AlarmActions"]
+
+
+def test_the_outputs_are_those_of_the_contract(defaults: Any) -> None:
+    outputs = defaults.outputs(STACK)
+    for key in (
+        Output.STREAM_HOST,
+        Output.STREAM_PORT,
+        Output.STREAM_TOKEN_SECRET,
+        Output.STREAM_FINGERPRINT_PARAMETER,
+        Output.STREAM_LAUNCH_TEMPLATE,
+        Output.STREAM_AUTO_SCALING_GROUP,
+    ):
+        assert outputs[key]
+    assert outputs[Output.STREAM_PORT] == "7443"
