@@ -61,7 +61,11 @@ def run(
         tell(record, what)
 
     changed("planned")
-    types = [row.name for row in record.rows if row.kind is Kind.INSTANCE and not row.status.final]
+    types = [row.name for row in record.rows if row.kind is Kind.INSTANCE]
+    if record.deployed:
+        # An interrupted run's stacks would be changed instead of made, and may be broken.
+        tell(record, "destroying what an earlier run left")
+        hands.destroy(record, types)
     try:
         _machines(record, hands.here, changed)
         _instances(

@@ -149,6 +149,16 @@ def test_a_resumed_run_measures_only_what_is_open(plan: Plan, tmp_path: Path) ->
     assert all(row.status is Status.MEASURED for row in load(tmp_path).rows)
 
 
+def test_what_an_interrupted_run_left_is_destroyed_before_anything_is_started(
+    plan: Plan, tmp_path: Path
+) -> None:
+    record = plan(local=True)
+    record.deployed = ["visionstack-compare-storage"]
+    fakes = Fakes(record)
+    measured(fakes, tmp_path)
+    assert fakes.log == ["destroy visionstack-compare-storage", "here"]
+
+
 def test_results_of_another_version_or_picture_are_refused(plan: Plan) -> None:
     record = plan(local=True)
     with pytest.raises(MixedResultsError, match="version ffff"):
