@@ -36,7 +36,7 @@ def test_a_comparison_goes_from_plan_to_report_to_nothing_left(
         assert rows[name]["status"] == "not-run", rows[name]["reason"]
         assert "no such hardware" in rows[name]["reason"]
         assert rows[name]["result"] is None
-    function = rows["Lambda 1769 MB, x86_64, package, none"]
+    (function,) = (row for row in found["rows"] if row["kind"] == "lambda")
     assert function["status"] == "measured", function["reason"]
     assert len(function["function"]["warm"]) == 5
     assert function["function"]["first"][0]["cold"]

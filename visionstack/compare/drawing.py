@@ -85,7 +85,7 @@ def report(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") 
         sections.append(Headlines(items))
     sections += _notes(record)
     sections.append(table(record, book=book, strategy=strategy))
-    sections.append(_scenarios(record))
+    sections += [_scenarios(record), _machines(record)]
     if points := _points(shown, record):
         sections.append(
             Frontier(
@@ -303,6 +303,38 @@ def _scenarios(record: Record) -> Table:
         "early-stopping rule, or its latency bound was missed."
     )
     return Table("Every scenario", columns, rows, note=note, narrow=(0, 1, 2, 3, 5, 7))
+
+
+def _machines(record: Record) -> Table:
+    """What each row ran on and with."""
+    rows = []
+    for row in record.rows:
+        result = row.run_result()
+        if result is None:
+            continue
+        found = result.machine
+        cards = ", ".join(f"{card.name}, driver {card.driver}" for card in found.gpus) or "none"
+        peak = result.peak_flop_per_second
+        rows.append(
+            TableRow(
+                [
+                    row.name,
+                    f"{found.cpu}, {found.cores} cores, {found.memory_gib:.0f} GiB",
+                    cards,
+                    result.image or found.system,
+                    measured(peak / 1e12, "TFLOP/s") if peak else "",
+                    ", ".join(f"{name} {version}" for name, version in result.versions.items()),
+                ]
+            )
+        )
+    return Table(
+        "Machines and versions",
+        ["row", "machine", "GPU and driver", "image or system", "limit", "versions"],
+        rows,
+        note="The limit is the largest matrix product the machine reached, in the engine's own "
+        "precision; shares of it count a model's operations.",
+        narrow=(0, 1, 2, 4),
+    )
 
 
 def _points(shown: Sequence[Figures], record: Record) -> list[Point]:
