@@ -19,6 +19,11 @@ from typing import Any, Literal
 from visionstack.client.stream_async import AsyncStreamClient
 from visionstack.client.stream_types import StreamAddress, StreamResult
 
+Body = Literal["picture", "form", "triton"]
+"""How a picture is posted: as it is, as a form's file, or as Triton's binary tensor."""
+_FORM_FIELD = "pictures"
+_TENSOR = "picture"
+
 
 class LoadError(Exception):
     """The server answered with something else than a result."""
@@ -37,8 +42,7 @@ class Load:
     """Files, sent in turn."""
     host: str = "127.0.0.1"
     path: str = "/"
-    form_field: str = ""
-    """Send a multipart form with the picture in this field; empty: the picture is the body."""
+    body: Body = "picture"
     token: str = field(default="", repr=False)
     in_flight: int = 1
     """Frames under way on one stream; an HTTP connection has one."""
@@ -92,18 +96,40 @@ class HttpClient:
 
 
 def _request(load: Load, picture: bytes) -> bytes:
-    kind = "image/jpeg"
-    if load.form_field:
-        edge = b"visionstack-benchmark-edge"
-        kind = f"multipart/form-data; boundary={edge.decode()}"
-        named = f'form-data; name="{load.form_field}"; filename="picture.jpg"'
-        head = f"Content-Disposition: {named}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
-        picture = b"--" + edge + b"\r\n" + head + picture + b"\r\n--" + edge + b"--\r\n"
-    head_lines = (
-        f"POST {load.path} HTTP/1.1\r\nHost: {load.host}:{load.port}\r\n"
-        f"Content-Type: {kind}\r\nContent-Length: {len(picture)}\r\n\r\n"
-    )
-    return head_lines.encode() + picture
+    headers = {"Host": f"{load.host}:{load.port}", "Content-Type": "image/jpeg"}
+    match load.body:
+        case "form":
+            edge = "visionstack-benchmark-edge"
+            named = f'form-data; name="{_FORM_FIELD}"; filename="picture.jpg"'
+            head = f"--{edge}\r\nContent-Disposition: {named}\r\nContent-Type: image/jpeg\r\n\r\n"
+            picture = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
+            headers["Content-Type"] = f"multipart/form-data; boundary={edge}"
+        case "triton":
+            tensor = len(picture).to_bytes(4, "little") + picture
+            head = json.dumps(_triton_request(len(tensor)))
+            picture = head.encode() + tensor
+            headers["Content-Type"] = "application/octet-stream"
+            headers["Inference-Header-Content-Length"] = str(len(head))
+        case "picture":
+            pass
+    headers["Content-Length"] = str(len(picture))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {load.path} HTTP/1.1\r\n{lines}\r\n".encode() + picture
+
+
+def _triton_request(tensor_bytes: int) -> dict[str, Any]:
+    """Triton's binary tensor data extension: the tensors follow the JSON."""
+    return {
+        "inputs": [
+            {
+                "name": _TENSOR,
+                "shape": [1, 1],
+                "datatype": "BYTES",
+                "parameters": {"binary_data_size": tensor_bytes},
+            }
+        ],
+        "outputs": [{"name": "answer", "parameters": {"binary_data": True}}],
+    }
 
 
 def _header(head: str, name: str) -> str:
@@ -164,14 +190,18 @@ async def _http_client(
     await client.open()
     try:
         answer = await client.send(0)
-        measured.first_answer = one_answer(json.loads(answer))
+        measured.first_answer = one_answer(load, answer)
         await _loop(load, measured, number, gate, client.send)
     finally:
         await client.close()
 
 
-def one_answer(answer: Any) -> dict[str, Any]:
-    """A service that takes lists answers with one."""
+def one_answer(load: Load, body: bytes) -> dict[str, Any]:
+    """What a server found in one picture; a service that takes lists answers with one."""
+    if load.body == "triton":
+        _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+        body = body[end + 4 :]
+    answer = json.loads(body)
     found: dict[str, Any] = answer[0] if isinstance(answer, list) else answer
     return found
 

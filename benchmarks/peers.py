@@ -1,4 +1,4 @@
-"""The streaming server against LitServe, Ray Serve and BentoML: frames/s and latency.
+"""The streaming server against LitServe, Ray Serve, BentoML and Triton: frames/s and latency.
 
 All serve the same ONNX file with OpenVINO and this project's own decoding, letterboxing and
 suppression, on loopback without TLS, and are loaded by the same separate process with the same
@@ -40,6 +40,14 @@ OURS = "visionstack"
 LITSERVE = Peer("litserve", "litserve==0.2.19")
 RAY = Peer("ray", "ray[serve]==2.60.0")
 BENTOML = Peer("bentoml", "bentoml==1.4.39")
+TRITON = Peer(
+    "triton",
+    "nvidia-pytriton==0.7.0",
+    instead=("numpy==1.26.4", "opencv-python-headless==4.11.0.86"),
+    interpreter="/usr/bin/python3",
+)
+"""PyTriton wants numpy 1, and the Python inside its Triton does not go with the standard library of
+Python 3.11.7; with that of Debian's 3.11.2 it does."""
 
 _OWN = Contender(
     name=OURS,
@@ -67,6 +75,15 @@ _BENTOML = Contender(
     ),
     path="/raw/detect",
 )
+_TRITON = Contender(
+    name="Triton",
+    setup="batches of up to 8",
+    peer=TRITON,
+    command=("-m", "benchmarks._peers.triton_app"),
+    batch=8,
+    path="/v2/models/detect/infer",
+    body="triton",
+)
 CONTENDERS = (
     _OWN,
     replace(_OWN, setup="four frames in flight", in_flight=4),
@@ -83,9 +100,12 @@ CONTENDERS = (
         setup="adaptive batching, up to 8",
         batch=8,
         path="/batched",
-        form_field="pictures",
+        body="form",
     ),
+    _TRITON,
+    replace(_TRITON, setup="two instances", workers=2, threads=1),
 )
+QUICK = (_OWN, replace(_LITSERVE, batch=8, setup="batches of up to 8"), _RAY, _BENTOML, _TRITON)
 
 Measure = Callable[[dict[str, Any]], float]
 MEASURES: dict[str, tuple[Measure, bool]] = {
@@ -98,6 +118,7 @@ MEASURES: dict[str, tuple[Measure, bool]] = {
 
 def main(out: Path, quick: bool) -> None:
     rounds, seconds = (1, 1.5) if quick else (4, 5.0)
+    contenders = QUICK if quick else CONTENDERS
     folder = model_folder()
     pictures = camera_pictures(out / "peers")
     results = Results(out / "peers.json", title="General model servers, loaded alike", quick=quick)
@@ -105,14 +126,14 @@ def main(out: Path, quick: bool) -> None:
         "model": folder.parent.name,
         "pictures": [path.name for path in pictures],
         "seconds_a_run": seconds,
-        "contenders": [_described(contender) for contender in CONTENDERS],
+        "contenders": [_described(contender) for contender in contenders],
         "runs": (runs := []),
         "not_run": (not_run := {}),
     }
     expected = _expected(folder, pictures[0])
     for number in range(rounds):
         # Each round begins elsewhere, so that none always follows the same neighbour.
-        turned = [*CONTENDERS[number:], *CONTENDERS[:number]]
+        turned = [*contenders[number:], *contenders[:number]]
         for contender in turned:
             if contender.label in not_run:
                 continue
@@ -157,7 +178,7 @@ def _load(contender: Contender, port: int, *, pictures: Sequence[Path], seconds:
         warmup=min(1.0, seconds / 3),
         pictures=[str(path) for path in pictures],
         path=contender.path,
-        form_field=contender.form_field,
+        body=contender.body,
         token=TOKEN if contender.streams else "",
         in_flight=contender.in_flight,
     )
@@ -172,7 +193,7 @@ def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
         client = HttpClient(load, [Path(load.pictures[0]).read_bytes()])
         await client.open()
         try:
-            one_answer(json.loads(await asyncio.wait_for(client.send(0), 30)))
+            one_answer(load, await asyncio.wait_for(client.send(0), 30))
         finally:
             await client.close()
 

@@ -23,6 +23,9 @@ class Peer:
 
     name: str
     requirement: str
+    instead: tuple[str, ...] = ()
+    """Pins it needs in place of this project's."""
+    interpreter: str = sys.executable
 
     @property
     def folder(self) -> Path:
@@ -32,17 +35,17 @@ class Peer:
         """Its environment's interpreter. Raises PeerUnavailableError."""
         python = self.folder / "bin" / "python"
         stamp = self.folder / "installed"
-        wanted = "\n".join([self.requirement, *_project_pins()])
+        wanted = "\n".join([self.requirement, *self._pins()])
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
             return python
         if not install:
             raise PeerUnavailableError("not installed; a run without --quick installs it")
         print(f"   installing {self.requirement} into {self.folder}", flush=True)
         try:
-            subprocess.run([sys.executable, "-m", "venv", str(self.folder)], check=True)
+            subprocess.run([self.interpreter, "-m", "venv", str(self.folder)], check=True)
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run(
-                [*pip, self.requirement, *_project_pins()],
+                [*pip, self.requirement, *self._pins()],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -54,7 +57,8 @@ class Peer:
         stamp.write_text(wanted, encoding="utf-8")
         return python
 
-
-def _project_pins() -> list[str]:
-    lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.split("==")[0].strip() in _PINNED_TOO]
+    def _pins(self) -> list[str]:
+        replaced = {pin.split("==")[0] for pin in self.instead}
+        lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        wanted = set(_PINNED_TOO) - replaced
+        return [*self.instead, *(line for line in lines if line.split("==")[0] in wanted)]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks._load import Body
 from benchmarks._peers.environments import Peer, PeerUnavailableError
 from benchmarks._peers.pipeline import CONFIGURATION, Configuration
 from visionstack.paths import CHECKOUT
@@ -37,7 +38,7 @@ class Contender:
     threads: int = 2
     batch: int = 1
     path: str = "/"
-    form_field: str = ""
+    body: Body = "picture"
     in_flight: int = 1
 
     @property
