@@ -63,14 +63,21 @@ class Detector:
 
     @classmethod
     def load(
-        cls, source: Path | Artifact, *, engine: str = AUTO, threads: int | None = None
+        cls,
+        source: Path | Artifact,
+        *,
+        engine: str = AUTO,
+        threads: int | None = None,
+        streams: int = 1,
     ) -> Self:
         """Load a folder (checked) or an artifact that was checked already.
+
+        `threads` and `streams` as in `create_engine`.
 
         Raises `ArtifactError` and `EngineError` kinds.
         """
         artifact = source if isinstance(source, Artifact) else Artifact.load(source)
-        return cls(artifact, create_engine(engine, artifact, threads=threads))
+        return cls(artifact, create_engine(engine, artifact, threads=threads, streams=streams))
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """Letterbox a picture, uint8 (height, width, 3) with blue first."""

@@ -153,7 +153,9 @@ class Pipeline:
     def _infer(self, job: Infer) -> None:
         began = now_us()
         try:
-            raw = job.served.detector.infer([work.prepared for work in job.batch])
+            served = job.served
+            detector = served.abreast if job.abreast else None
+            raw = (detector or served.detector).infer([work.prepared for work in job.batch])
         except Exception as error:
             self._infer_singly(job, error)
             return
@@ -172,7 +174,7 @@ class Pipeline:
             _fail(job.batch[0], error)
             return
         for work in job.batch:
-            self._infer(Infer(job.served, (work,)))
+            self._infer(Infer(job.served, (work,), abreast=job.abreast))
 
 
 def _finish(work: Work) -> None:

@@ -28,6 +28,8 @@ class Decode:
 class Infer:
     served: Served
     batch: tuple[Work, ...]
+    abreast: bool = False
+    """On the detector for calls side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class _Lane:
         self.ready = _Turns()
         self.coming = 0
         """Frames being decoded for this model."""
-        self.busy = False
+        self.whole = False
+        """An inference that has the processors to itself is under way."""
+        self.abreast = 0
+        """Inferences side by side under way."""
 
 
 class Scheduler:
@@ -114,7 +119,7 @@ class Scheduler:
         return bool(
             self._finishing
             or self._waiting.count
-            or any(lane.ready.count and not lane.busy for lane in self._lanes.values())
+            or any(lane.ready.count and not lane.whole for lane in self._lanes.values())
         )
 
     def submit(self, work: Work) -> list[Work]:
@@ -137,7 +142,11 @@ class Scheduler:
 
     def inferred(self, job: Infer) -> list[Work]:
         """The engine is done with the batch. Returns the frames that failed."""
-        self._lane(job.batch[0].session.host).busy = False
+        lane = self._lane(job.batch[0].session.host)
+        if job.abreast:
+            lane.abreast -= 1
+        else:
+            lane.whole = False
         failed = [work for work in job.batch if work.outcome is not None]
         self._finishing.extend(work for work in job.batch if work.outcome is None)
         return failed
@@ -151,7 +160,7 @@ class Scheduler:
         """A job, or None and the time at which to ask again (None: when something happens)."""
         deadline: int | None = None
         for lane in self._lanes.values():
-            if lane.busy or not lane.ready.count:
+            if lane.whole or not lane.ready.count:
                 continue
             batch, due = self._batch(lane, now)
             if batch is not None:
@@ -163,6 +172,14 @@ class Scheduler:
 
     def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
         served = lane.ready.first(lane.ready.sessions()[0]).served
+        if served.abreast is not None and self._company(lane):
+            if lane.abreast >= served.streams:
+                return None, None
+            lane.abreast += 1
+            work = lane.ready.pop(lane.ready.sessions()[0])
+            return Infer(served, (work,), abreast=True), None
+        if lane.abreast:
+            return None, None
         due = lane.ready.oldest_ready() + self._max_delay
         if lane.ready.count < served.max_batch and lane.coming and now < due:
             return None, due
@@ -174,8 +191,12 @@ class Scheduler:
             if turn is None:
                 break
             batch.append(lane.ready.pop(turn))
-        lane.busy = True
+        lane.whole = True
         return Infer(served, tuple(batch)), None
+
+    def _company(self, lane: _Lane) -> bool:
+        """Whether the frame that is ready is not the only one about."""
+        return lane.ready.count + lane.coming + lane.abreast > 1 or self._waiting.count > 0
 
     def _decode(self) -> Decode | None:
         for session in self._waiting.sessions():
@@ -184,7 +205,8 @@ class Scheduler:
             host = session.host
             lane = self._lane(host)
             # Decoded pictures are large: no more of them than the engine will soon take.
-            if lane.ready.count + lane.coming >= 2 * host.current.max_batch:
+            served = host.current
+            if lane.ready.count + lane.coming >= 2 * max(served.max_batch, served.streams):
                 continue
             # One frame ahead is enough for a live stream: a later one will be newer.
             if session.newest_wins and (session in self._decoding or session in lane.ready):

@@ -62,6 +62,8 @@ class VideoStream(Protocol):
     def decode(self, unit: bytes) -> NDArray[np.uint8]: ...
 
 
+_LONGEST = 2**32 - 1
+"""A duration is 32 bits of microseconds: 71 minutes."""
 Outlet = Callable[[bytes, int], None]
 """Takes the bytes of an answer and how many frames it answers."""
 
@@ -212,7 +214,7 @@ def _result(work: Work, detections: tuple[Detection, ...], *, flags: ResultFlag)
         received=work.received,
         sent=sent,
         decode=work.decode,
-        queue=max(0, sent - work.received - worked),
+        queue=min(max(0, sent - work.received - worked), _LONGEST),
         inference=work.inference,
         post=work.post,
         batch=work.batch,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.inference.artifact import Artifact
+from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import EngineUnavailableError
 
 AUTO: Final = "auto"
@@ -75,10 +76,13 @@ def create_engine(
     threads: int | None = None,
     precision: str = AUTO,
     settled: bool = True,
+    streams: int = 1,
 ) -> Engine:
     """Load `artifact` into the engine `name` (or `auto`).
 
-    `threads` for one batch; None takes all processors this process may use. `precision` is `auto`
+    `threads` for one batch; None takes all processors this process may use. On a CPU, `streams`
+    divides them among so many calls side by side: each takes longer, all together less, since one
+    call never keeps several processors fully busy. `precision` is `auto`
     (the fastest the engine has for these weights on this processor) or `fp32`. With `settled`
     false, ONNX Runtime starts in milliseconds and runs a fifth slower until `settle()` is called.
     Raises `EngineUnavailableError` and `EngineError`.
@@ -90,11 +94,12 @@ def create_engine(
     if chosen == "onnxruntime":
         from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(artifact, threads=threads, settled=settled)
+        each = max(1, (threads or usable_processors()) // streams)
+        return OnnxRuntimeEngine(artifact, threads=each, settled=settled)
     if chosen == "openvino":
         from runtime.inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(artifact, threads=threads, exact=exact)
+        return OpenVinoEngine(artifact, threads=threads, exact=exact, streams=streams)
     from runtime.inference.engines.torch_engine import TorchEngine
 
     return TorchEngine(artifact, threads=threads, exact=exact)

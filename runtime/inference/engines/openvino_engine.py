@@ -20,15 +20,21 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(
-        self, artifact: Artifact, *, threads: int | None = None, exact: bool = False
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        exact: bool = False,
+        streams: int = 1,
     ) -> None:
         core = openvino.Core()
         bfloat = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and not exact
         settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat else "f32",
             "INFERENCE_NUM_THREADS": threads or usable_processors(),
         }
+        # With streams, calls side by side share the weights and have processors of their own.
+        settings |= {"NUM_STREAMS": streams} if streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}
         try:
             model = core.read_model(artifact.model_path)
             self._compiled = core.compile_model(model, "CPU", settings)

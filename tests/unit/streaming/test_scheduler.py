@@ -119,6 +119,58 @@ def test_an_engine_infers_one_batch_at_a_time() -> None:
     assert isinstance(scheduler.next(0)[0], Infer)
 
 
+def side_by_side(streams: int = 2) -> ModelHost:
+    detector = FakeDetector()
+    return ModelHost(Served(offer(), detector, abreast=detector, streams=streams))
+
+
+def test_a_lone_frame_has_all_processors_to_itself() -> None:
+    scheduler = Scheduler()
+    arrive(scheduler, make_session(host=side_by_side()), 0)
+    decode_next(scheduler)
+    infer, _ = scheduler.next(0)
+    assert isinstance(infer, Infer)
+    assert not infer.abreast
+
+
+def test_several_frames_are_inferred_side_by_side_up_to_the_number_of_streams() -> None:
+    scheduler = Scheduler()
+    session = make_session(host=side_by_side(streams=2))
+    works = [arrive(scheduler, session, sequence)[0] for sequence in range(3)]
+    for _ in works:
+        job, _ = scheduler.next(0)
+        assert isinstance(job, Decode)
+    for work in works:
+        scheduler.decoded(work)
+    one, _ = scheduler.next(0)
+    two, _ = scheduler.next(0)
+    assert isinstance(one, Infer)
+    assert isinstance(two, Infer)
+    assert one.abreast
+    assert two.abreast
+    assert scheduler.next(0) == (None, None)
+    scheduler.inferred(one)
+    three, _ = scheduler.next(0)
+    assert isinstance(three, Infer)
+    assert three.abreast
+    scheduler.inferred(two)
+    scheduler.inferred(three)
+
+
+def test_a_frame_that_has_the_processors_to_itself_is_not_disturbed() -> None:
+    scheduler = Scheduler()
+    session = make_session(host=side_by_side())
+    arrive(scheduler, session, 0)
+    decode_next(scheduler)
+    alone, _ = scheduler.next(0)
+    assert isinstance(alone, Infer)
+    arrive(scheduler, session, 1)
+    decode_next(scheduler)
+    assert scheduler.next(0) == (None, None)
+    scheduler.inferred(alone)
+    assert isinstance(scheduler.next(0)[0], Infer)
+
+
 def test_a_newer_live_frame_replaces_the_one_that_waits() -> None:
     scheduler = Scheduler()
     session = make_session(live=True)

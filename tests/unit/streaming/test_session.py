@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.streaming import messages
+from runtime.streaming.clock import now_us
 from runtime.streaming.errors import DropReason, FrameError, FrameErrorCode, ProtocolError
 from runtime.streaming.messages import (
     Detection,
@@ -40,7 +41,7 @@ class Outlet:
 
 
 def take(session: Session, sequence: int) -> Work:
-    return session.take(Frame(sequence, 0, Encoding.PNG, picture(0)), received=0)
+    return session.take(Frame(sequence, 0, Encoding.PNG, picture(0)), received=now_us())
 
 
 def settle(session: Session, work: Work, outcome: object = None) -> None:
@@ -141,8 +142,6 @@ def test_a_failed_frame_is_answered_in_its_turn() -> None:
 def test_the_parts_of_the_time_in_the_server_sum_to_the_whole() -> None:
     session, outlet = make_session(), Outlet()
     session.attach(outlet, next_answer=0)
-    from runtime.streaming.clock import now_us
-
     work = session.take(Frame(0, 0, Encoding.PNG, b""), received=now_us() - 50_000)
     work.decode, work.inference, work.post = 3000, 20_000, 1000
     settle(session, work)
@@ -151,6 +150,14 @@ def test_the_parts_of_the_time_in_the_server_sum_to_the_whole() -> None:
     assert timing.decode + timing.queue + timing.inference + timing.post == (
         timing.sent - timing.received
     )
+
+
+def test_a_wait_longer_than_the_field_holds_is_told_as_the_longest() -> None:
+    session, outlet = make_session(), Outlet()
+    session.attach(outlet, next_answer=0)
+    work = session.take(Frame(0, 0, Encoding.PNG, b""), received=now_us() - 2**33)
+    settle(session, work)
+    assert outlet.decoded[0].timing.queue == 2**32 - 1
 
 
 def test_an_unchanged_frame_repeats_the_last_detections_and_says_so() -> None:

@@ -102,9 +102,13 @@ async def test_a_live_video_stream_drops_before_encoding_so_that_none_fails(
 async def test_after_the_server_is_gone_the_next_one_gets_a_key_frame(
     running: ServerFactory,
 ) -> None:
-    async with running() as one, running() as other, AsyncStreamClient(
-        [one.address, other.address], policy="lossless", encoding="h264"
-    ) as client:
+    async with (
+        running() as one,
+        running() as other,
+        AsyncStreamClient(
+            [one.address, other.address], policy="lossless", encoding="h264"
+        ) as client,
+    ):
         for level in (10, 20, 30):
             assert (await client.detect(grey(level))).detections
         await one.server.drain("the test wants it")
