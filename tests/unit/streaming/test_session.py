@@ -152,14 +152,6 @@ def test_the_parts_of_the_time_in_the_server_sum_to_the_whole() -> None:
     )
 
 
-def test_a_wait_longer_than_the_field_holds_is_told_as_the_longest() -> None:
-    session, outlet = make_session(), Outlet()
-    session.attach(outlet, next_answer=0)
-    work = session.take(Frame(0, 0, Encoding.PNG, b""), received=now_us() - 2**33)
-    settle(session, work)
-    assert outlet.decoded[0].timing.queue == 2**32 - 1
-
-
 def test_an_unchanged_frame_repeats_the_last_detections_and_says_so() -> None:
     session, outlet = make_session(), Outlet()
     session.attach(outlet, next_answer=0)
