@@ -82,10 +82,10 @@ class Agent:
             self._groups_read = asked
         await asyncio.gather(*(one.step() for one in self._instances.values()))
         for one in [one for one in self._leaving if one.drained()]:
-            self._leaving.remove(one)
-            if one.id not in self._instances:
-                one.forget()
             LOG.info("%s has ended", one.id)
+            # Some 20,000 files: the others are to be watched meanwhile.
+            await asyncio.to_thread(one.forget)
+            self._leaving.remove(one)
         self._publish()
 
     async def _follow(self, groups: Sequence[Group]) -> None:
