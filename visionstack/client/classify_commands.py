@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from visionstack import console
+from visionstack.client import load_commands
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     """Mount the serverless lane's commands on the root command."""
     app.command()(classify)
     app.command()(wakeup)
+    load_commands.register(app)
 
 
 def classify(

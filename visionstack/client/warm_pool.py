@@ -79,20 +79,29 @@ class DeployedEnvironments:
         self._function = outputs[Output.CLASSIFIER_FUNCTION]
         self._alias = outputs[Output.CLASSIFIER_ALIAS]
         self._deployment = deployment
-        self._before: tuple[str, str] | None = None
+        self._before: tuple[str, str, int] | None = None
         self._published: list[str] = []
 
-    def retire(self) -> None:
-        """Raises `VisionstackError`."""
+    def retire(self, *, memory_mib: int | None = None) -> None:
+        """As the protocol says, and with another memory size if one is given.
+
+        Raises `VisionstackError`.
+        """
         from visionstack.deployment import translated
 
         with translated("publish another version of the classifier"):
             if self._before is None:
                 alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
                 function = self._lambda.get_function_configuration(FunctionName=self._function)
-                self._before = alias["FunctionVersion"], function.get("Description", "")
+                self._before = (
+                    alias["FunctionVersion"],
+                    function.get("Description", ""),
+                    function["MemorySize"],
+                )
             number = len(self._published) + 1
-            self._describe(f"{self._before[1]} (warm pool proof {number})")
+            self._configure(
+                f"{self._before[1]} (visionstack trial {number})", memory_mib or self._before[2]
+            )
             version = self._lambda.publish_version(FunctionName=self._function)["Version"]
             self._published.append(version)
             self._lambda.get_waiter("published_version_active").wait(
@@ -106,10 +115,10 @@ class DeployedEnvironments:
 
         if self._before is None:
             return
-        version, description = self._before
+        version, description, memory_mib = self._before
         with translated("point the classifier's alias back"):
             self._point_at(version)
-            self._describe(description)
+            self._configure(description, memory_mib)
             while self._published:
                 self._lambda.delete_function(
                     FunctionName=self._function, Qualifier=self._published.pop()
@@ -132,9 +141,9 @@ class DeployedEnvironments:
             )
         return report
 
-    def _describe(self, description: str) -> None:
+    def _configure(self, description: str, memory_mib: int) -> None:
         self._lambda.update_function_configuration(
-            FunctionName=self._function, Description=description
+            FunctionName=self._function, Description=description, MemorySize=memory_mib
         )
         self._lambda.get_waiter("function_updated_v2").wait(
             FunctionName=self._function, WaiterConfig={"Delay": 1, "MaxAttempts": 60}

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from visionstack.client.classifier import BackOff
+from visionstack.client.load import run_steps, summarise_step
+from visionstack.client.load_commands import parse_concurrency
+from visionstack.deployment import ClassifierApi
+from visionstack.errors import UsageError, VisionstackError
+from visionstack.paths import SAMPLES
+
+TOP = {f"TOP{n}_{key}": "3" if key != "softmax" else 0.2 for n in range(1, 6)
+       for key in ("ID", "label", "softmax")}  # fmt: skip
+
+
+class Throttling(ThreadingHTTPServer):
+    """Refuses every other call, as a function without a free environment does."""
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.calls = 0
+        self.lock = threading.Lock()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Throttling
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        with self.server.lock:
+            self.server.calls += 1
+            refused = self.server.calls % 2 == 0
+        answer = {**TOP, "file_path": "a.jpg", "cold": False}
+        body = json.dumps({"code": "throttled", "message": "m"} if refused else answer).encode()
+        self.send_response(429 if refused else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def service() -> Iterator[Throttling]:
+    server = Throttling()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_call_of_a_throttled_service_is_answered_in_the_end(service: Throttling) -> None:
+    api = ClassifierApi(f"http://127.0.0.1:{service.server_address[1]}", "key")
+    (step,) = run_steps(
+        api, SAMPLES / "dog.jpg", concurrencies=[20], repeats=3,
+        back_off=BackOff(base=0.01, cap=0.1, deadline=60.0),
+    )  # fmt: skip
+    assert (step.calls, step.answered, step.lost, step.wrong) == (60, 60, 0, 0)
+    assert step.throttled > 20
+    assert len(step.samples) == 60
+    assert json.loads(json.dumps(step.to_json()))["concurrency"] == 20
+
+
+def sample(**changed: Any) -> dict[str, Any]:
+    return {"asked": 10.0, "seconds": 2.0, "answer_seconds": 1.0, "throttled": 1, "failed": 0,
+            "status": 200, "top": "3", "cold": False, **changed}  # fmt: skip
+
+
+def test_lost_and_wrong_calls_are_counted() -> None:
+    samples = [sample(), sample(top="4", asked=11.0), sample(status=429, seconds=9.0)]
+    step = summarise_step(samples, concurrency=3, calls=4, expected="3")
+    assert (step.answered, step.lost, step.wrong, step.throttled) == (2, 2, 1, 3)
+    assert step.seconds == 3.0
+    assert step.throughput == pytest.approx(2 / 3)
+
+
+def test_a_step_without_an_answer_is_an_error_with_the_reason() -> None:
+    with pytest.raises(VisionstackError, match="forbidden"):
+        summarise_step([sample(status=403, code="forbidden")], concurrency=1, calls=1, expected="3")
+
+
+def test_concurrency_is_a_number_or_a_span_in_the_papers_steps() -> None:
+    assert parse_concurrency("7") == [7]
+    assert parse_concurrency("100..1500") == list(range(100, 1501, 100))
+    assert parse_concurrency("100..500:200") == [100, 300, 500]
+
+
+@pytest.mark.parametrize("text", ["", "0", "many", "-1", "500..100", "1..9:0", "99999", "1..2..3"])
+def test_another_concurrency_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="--concurrency"):
+        parse_concurrency(text)
