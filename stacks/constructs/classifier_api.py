@@ -82,6 +82,7 @@ class ClassifierApi(Construct):
                 tracing_enabled=settings.xray,
             ),
         )
+        self._own_execution_logs(days=settings.log_retention_days)
         GatewayErrors(self, "Errors", api=self.api)
         acknowledge(
             self.api.node.find_child("CloudWatchRole"),
@@ -107,6 +108,12 @@ class ClassifierApi(Construct):
             acknowledge(stage, {"AwsSolutions-APIG3": "waf=true puts a web ACL before the API."})
         if not settings.xray:
             acknowledge(stage, {"Serverless-APIGWXrayEnabled": "xray=true switches tracing on."})
+
+    def _own_execution_logs(self, *, days: int) -> None:
+        # The gateway would make this group itself, without retention, and leave it behind.
+        name = f"API-Gateway-Execution-Logs_{self.api.rest_api_id}/{_STAGE}"
+        logs = ExpiringLogGroup(self, "ExecutionLogs", days=days, name=name)
+        self.api.deployment_stage.node.add_dependency(logs)
 
     def _add_routes(
         self, integration: apigateway.Integration, settings: DeploymentSettings

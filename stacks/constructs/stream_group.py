@@ -78,7 +78,8 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             self,
             {
                 "AwsSolutions-AS3": "Alarms speak for the group's health; a message for each"
-                " scaling step would be noise."
+                " scaling step would be noise.",
+                "@aws-cdk/aws-autoscaling:desiredCapacitySet": "It is set when it is asked for.",
             },
         )
 

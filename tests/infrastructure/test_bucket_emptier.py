@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from runtime.emptier.handler import empty, handle
+
+
+class NoSuchBucketError(Exception):
+    pass
+
+
+class FakeS3:
+    """The three calls that emptying a bucket takes, two versions a page."""
+
+    class exceptions:  # noqa: N801 - boto3's own spelling
+        NoSuchBucket = NoSuchBucketError
+
+    def __init__(self, keys: list[str], *, refuse: str | None = None, gone: bool = False) -> None:
+        self.left = keys
+        self._refuse = refuse
+        self._gone = gone
+
+    def get_paginator(self, operation: str) -> FakeS3:
+        assert operation == "list_object_versions"
+        return self
+
+    def paginate(self, *, Bucket: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+        if self._gone:
+            raise NoSuchBucketError(Bucket)
+        entries = [{"Key": key, "VersionId": "1"} for key in self.left]
+        for start in range(0, len(entries), 2):
+            yield {
+                "Versions": entries[start : start + 1],
+                "DeleteMarkers": entries[start + 1 : start + 2],
+            }
+
+    def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+        del Bucket
+        keys = [entry["Key"] for entry in Delete["Objects"]]
+        if self._refuse in keys:
+            return {"Errors": [{"Key": self._refuse, "Code": "AccessDenied"}]}
+        self.left = [key for key in self.left if key not in keys]
+        return {}
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Where a custom resource sends its answer, and the answers so far."""
+    answers: list[dict[str, Any]] = []
+
+    class Answered(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            del format, args
+
+    server = HTTPServer(("127.0.0.1", 0), Answered)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/answer", answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def event(kind: str, url: str) -> dict[str, Any]:
+    return {
+        "RequestType": kind,
+        "ResponseURL": url,
+        "StackId": "stack",
+        "RequestId": "request",
+        "LogicalResourceId": "Empty",
+        "ResourceProperties": {"BucketName": "models"},
+    }
+
+
+def test_every_version_and_marker_goes() -> None:
+    s3 = FakeS3(["a", "b", "c", "d", "e"])
+    empty(s3, "models")
+    assert s3.left == []
+
+
+def test_a_bucket_that_is_gone_is_empty() -> None:
+    empty(FakeS3([], gone=True), "models")
+
+
+def test_an_object_that_cannot_be_deleted_is_an_error_that_names_it() -> None:
+    with pytest.raises(RuntimeError, match=r"models: .*AccessDenied"):
+        empty(FakeS3(["a", "b"], refuse="b"), "models")
+
+
+def test_creating_answers_without_touching_the_bucket(
+    cloudformation: tuple[str, list[dict[str, Any]]],
+) -> None:
+    url, answers = cloudformation
+    handle(event("Create", url), None)
+    (answer,) = answers
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "empty-models")
+
+
+def test_a_failure_is_answered_and_not_left_to_time_out(
+    cloudformation: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, answers = cloudformation
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    handle(event("Delete", url), None)
+    (answer,) = answers
+    assert answer["Status"] == "FAILED"
+    assert "could not empty models" in answer["Reason"]
