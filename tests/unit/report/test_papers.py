@@ -165,6 +165,50 @@ def test_the_three_ways_of_sending_are_taken_from_their_benchmark(tmp_path: Path
     assert [c.value for c in found if isinstance(c, Figure)] == [35.5]
 
 
+def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    training = {
+        "products": {"count": 10, "test": 500},
+        "ways": [
+            {"top1": 0.8, "network": "a CNN", "starting_weights": "random"},
+            {"top1": 0.9, "network": "b", "starting_weights": "ImageNet"},
+        ],
+        "table1": [
+            {
+                "model": "resnet50",
+                "computed": {"megabytes": 97.7},
+                "published": {"by": "torchvision", "top1_error": 23.87, "top5_error": 7.14},
+            }
+        ],
+    }
+    (tmp_path / "training" / "training.json").write_text(json.dumps(training))
+    (tmp_path / "load").mkdir()
+    step = {
+        "concurrency": 100,
+        "memory_mib": None,
+        "calls": 1000,
+        "lost": 0,
+        "wrong": 0,
+        "throughput": 9.5,
+        "response": summarize([2.0] * 30).to_json(),
+    }
+    load = {"cloud": "local", "steps": [step, {**step, "memory_mib": 768}]}
+    (tmp_path / "load" / "report.json").write_text(json.dumps(load))
+
+    def figures(title: str) -> list[tuple[float, FigureKind]]:
+        found = [c for c in cells(tmp_path, title) if isinstance(c, Figure)]
+        return [(c.value, c.kind) for c in found if c.kind is not FigureKind.PAPER]
+
+    assert figures("2020, figure 3") == [
+        (80.0, FigureKind.MEASURED),
+        (90.0, FigureKind.MEASURED),
+    ]
+    assert figures("2020, table 1") == [(97.7, FigureKind.COMPUTED)]
+    assert figures("2020, figure 12") == [(2.0, FigureKind.MEASURED)]
+    # a memory size on the embedded cloud changes nothing, so it is not shown
+    assert figures("2020, figure 13") == []
+
+
 def test_damaged_json_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / FILE).write_text("[]")
