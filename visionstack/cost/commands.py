@@ -42,6 +42,10 @@ def cost(
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="A spot price, say; default: on demand.")
     ] = None,
+    hours_a_day: Annotated[float, typer.Option(help="That the instances are on.")] = 24.0,
+    utilisation: Annotated[
+        float, typer.Option(help="Share of the measured rate to plan with, 0 to 1.")
+    ] = 0.7,
     burst: Annotated[int, typer.Option(min=0, help="Requests at one instant.")] = 0,
     profile: Annotated[str, typer.Option(help="flat, office or evening.")] = "flat",
     prices: Annotated[str, typer.Option(help="today, a date, or 2019 (the papers').")] = "today",
@@ -75,6 +79,8 @@ def cost(
         gateway=gateway,
         instance_type=instance_type,
         usd_per_hour=usd_per_hour,
+        hours_a_day=hours_a_day,
+        utilisation=utilisation,
         burst=burst,
         profile=profile,
     )

@@ -49,6 +49,8 @@ def question(
     usd_per_hour: float | None,
     burst: int,
     profile: str,
+    hours_a_day: float = 24.0,
+    utilisation: float = 0.7,
 ) -> Question:
     """Check the values and put them together; with the papers' prices, the papers' case.
 
@@ -94,6 +96,8 @@ def question(
         instance_type=instance_type,
         images_per_second=images_per_second,
         usd_per_hour=usd_per_hour,
+        hours_a_day=hours_a_day,
+        utilisation=utilisation,
         burst=burst,
         load_balancer=not papers,
         disk_gb=0 if papers else 30,

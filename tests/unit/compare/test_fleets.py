@@ -1,0 +1,146 @@
+"""What is seen of fleets on AWS and on the embedded cloud, and how they are destroyed."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from visionstack.compare import fleets
+from visionstack.compare.fleets import StackFleets, delete_stacks
+from visionstack.compare.rows import FunctionSetting
+from visionstack.errors import VisionstackError
+
+from .conftest import Plan, result
+
+
+def missing(code: str = "NoSuchKey") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}}, "Ask")
+
+
+class FakeS3:
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        if request["Key"] not in self.objects:
+            raise missing()
+        return {"Body": io.BytesIO(self.objects[request["Key"]])}
+
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        return {"Contents": [{"Key": k} for k in self.objects if k.startswith(request["Prefix"])]}
+
+    def download_file(self, bucket: str, key: str, path: str) -> None:
+        Path(path).write_bytes(self.objects[key])
+
+
+def deployment(
+    s3: FakeS3, activities: list[dict[str, str]] | None = None, *, cloud: str = "aws"
+) -> Any:
+    scaling = SimpleNamespace(
+        describe_scaling_activities=lambda **_: {"Activities": activities or []}
+    )
+    return SimpleNamespace(
+        cloud=cloud,
+        client=lambda service: s3 if service == "s3" else scaling,
+        output=lambda stack, key: "bucket",
+        stack_name=lambda stack: f"visionstack-compare-{stack}",
+    )
+
+
+def watching(plan: Plan, s3: FakeS3, **more: Any) -> StackFleets:
+    record = plan(instance_types=["g6.xlarge"])
+    found = StackFleets(
+        deployment(s3, **more),
+        record,
+        artifact=SimpleNamespace(),  # type: ignore[arg-type]
+        picture=Path("dog.jpg"),
+        minutes=5,
+    )
+    found._groups = {"g6.xlarge": "group"}
+    return found
+
+
+def test_a_result_is_read_as_it_grows(plan: Plan) -> None:
+    record = plan(instance_types=["g6.xlarge"])
+    value = json.dumps(result(record, finished=False).to_json()).encode()
+    seen = watching(plan, FakeS3({"results/latest/g6.xlarge/result.json": value})).look("g6.xlarge")
+    assert seen.result is not None
+    assert not seen.result.finished
+
+
+def test_an_instance_that_is_still_booting_is_neither_result_nor_refusal(plan: Plan) -> None:
+    running = [{"StatusCode": "InProgress"}]
+    seen = watching(plan, FakeS3({}), activities=running).look("g6.xlarge")
+    assert (seen.result, seen.refusal) == (None, None)
+
+
+def test_a_launch_that_fails_for_capacity_is_the_rows_reason(plan: Plan) -> None:
+    failed = [{"StatusCode": "Failed", "StatusMessage": "InsufficientInstanceCapacity in 1a"}]
+    seen = watching(plan, FakeS3({}), activities=failed).look("g6.xlarge")
+    assert seen.refusal == "not run: InsufficientInstanceCapacity in 1a"
+
+
+def test_a_type_without_a_group_is_refused(plan: Plan) -> None:
+    found = watching(plan, FakeS3({}))
+    found._groups = {}
+    assert "no group" in str(found.look("g6.xlarge").refusal)
+
+
+def test_loadgens_logs_are_brought_home(plan: Plan, tmp_path: Path) -> None:
+    key = "results/latest/g6.xlarge/loadgen/picture-offline/mlperf_log_summary.txt"
+    watching(plan, FakeS3({key: b"Result is : VALID"})).fetch_logs("g6.xlarge", tmp_path)
+    assert (tmp_path / "picture-offline" / "mlperf_log_summary.txt").read_text().startswith("Res")
+
+
+def test_aws_deploys_all_types_at_once_and_the_embedded_cloud_by_architecture(plan: Plan) -> None:
+    names = ["g6.xlarge", "c7g.xlarge", "c7i.xlarge"]
+    assert watching(plan, FakeS3({})).batches(names) == [names]
+    local = watching(plan, FakeS3({}), cloud="local")
+    assert local.batches(names) == [["g6.xlarge", "c7i.xlarge"], ["c7g.xlarge"]]
+
+
+class FakeFormation:
+    def __init__(self, *, fails: str | None = None) -> None:
+        self.deleted: list[str] = []
+        self._fails = fails
+
+    def delete_stack(self, **request: Any) -> None:
+        if request["StackName"] == self._fails:
+            raise missing("AccessDenied")
+        self.deleted.append(request["StackName"])
+
+    def get_waiter(self, name: str) -> Any:
+        assert name == "stack_delete_complete"
+        return SimpleNamespace(wait=lambda **_: None)
+
+
+def test_stacks_are_deleted_users_first_when_cdk_cannot(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = plan(functions=[FunctionSetting(512)])
+    record.deployed = ["c-storage", "c-comparison", "c-classifier"]
+    formation = FakeFormation()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise VisionstackError("cdk destroy failed")
+
+    monkeypatch.setattr("visionstack.deployment.cdk", broken)
+    where = SimpleNamespace(cloud="aws", client=lambda _: formation)
+    fleets.destroy(record, deployment=where)  # type: ignore[arg-type]
+    assert formation.deleted == ["c-classifier", "c-comparison", "c-storage"]
+    assert record.deployed == []
+
+
+def test_what_could_not_be_destroyed_is_named(plan: Plan) -> None:
+    record = plan(local=True)
+    record.deployed = ["c-storage", "c-classifier"]
+    with pytest.raises(VisionstackError, match="c-storage") as caught:
+        delete_stacks(FakeFormation(fails="c-storage"), record)
+    assert "compare resume" in str(caught.value.remedy)
+    assert record.deployed == ["c-storage", "c-classifier"]
