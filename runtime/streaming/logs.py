@@ -22,3 +22,4 @@ def configure(level: str) -> None:
     root.setLevel(level)
     # Refused handshakes are the server's ordinary day, not an error of it.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
+from runtime.inference.store import ModelStore
 from runtime.streaming.documents import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
 
@@ -105,7 +107,7 @@ class ArtifactSource:
     def current_version(self, name: str) -> str:
         try:
             if self._bucket is not None:
-                return str(self._store().current_version(name))
+                return self._store.current_version(name)
             return (self._folder / name / "current").read_text("utf-8").strip()
         except OSError as error:
             raise ModelUnavailableError(
@@ -120,7 +122,7 @@ class ArtifactSource:
 
         try:
             if self._bucket is not None:
-                source: Any = self._store().pull(name, self._folder, version=version)
+                source: Any = self._store.pull(name, self._folder, version=version)
             else:
                 source = self._folder / name / version
             detector = Detector.load(source, engine=self._engine)
@@ -139,15 +141,12 @@ class ArtifactSource:
             ) from error
         return served
 
-    def _store(self) -> Any:
+    @cached_property
+    def _store(self) -> ModelStore:
         import boto3
 
-        from runtime.inference.store import ModelStore
-
-        if self._bucket is None:
-            raise ModelUnavailableError("No bucket is set.")
         client: Any = boto3.client("s3")
-        return ModelStore(client, self._bucket)
+        return ModelStore(client, self._bucket or "")
 
 
 def warm(served: Served) -> None:

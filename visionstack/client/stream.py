@@ -33,6 +33,8 @@ from visionstack.client.stream_types import (
 
 T = TypeVar("T")
 
+_UNREAD_ANSWERS = 32
+
 
 class StreamClient:
     """As `AsyncStreamClient`, whose arguments it takes; its methods block."""
@@ -168,6 +170,9 @@ class StreamClient:
     ) -> None:
         try:
             async for answer in self._client.until(sent.is_set):
+                # A caller that is slow to take answers slows the stream instead of filling memory.
+                while answers.qsize() >= _UNREAD_ANSWERS:
+                    await asyncio.sleep(0.002)
                 answers.put(answer)
             answers.put(None)
         except StreamError as error:

@@ -121,6 +121,8 @@ class AsyncStreamClient:
         self._welcomed = asyncio.Event()
         self._ended = asyncio.Event()
         self._error: StreamError | None = None
+        self._farewell = ""
+        """What the server said when it ended the last connection."""
         self._closing = False
         self._holding = False
         self._keeper: asyncio.Task[None] | None = None
@@ -310,6 +312,7 @@ class AsyncStreamClient:
                 self._welcomed.set()
                 self.notify()
             case Close(code, reason):
+                self._farewell = reason
                 if code not in RETRYABLE and not self._closing:
                     self._error = StreamRefusedError(code, reason)
                 if self._link is not None:
@@ -342,9 +345,12 @@ class AsyncStreamClient:
             except (OSError, ProtocolError) as error:
                 trouble = error
             else:
-                tries, since = 0, time.monotonic()
+                welcomed = time.monotonic()
                 await self._stay()
                 since = time.monotonic()
+                if since - welcomed > patience.longest_delay:
+                    # A server that ends every connection at once is not to be asked at once.
+                    tries = 0
             if self._error is not None or self._closing:
                 break
             known = self._session.hello is not None
@@ -365,6 +371,7 @@ class AsyncStreamClient:
     async def _connect_once(self, endpoint: EndpointLike) -> None:
         self._welcomed.clear()
         self._ended.clear()
+        self._farewell = ""
         link = await connect(
             endpoint,
             received=self._received,
@@ -385,7 +392,7 @@ class AsyncStreamClient:
                 task.cancel()
         if not self._welcomed.is_set():
             link.abort()
-            raise OSError("the server closed the connection before its welcome")
+            raise OSError(self._farewell or "the connection ended before the server's welcome")
 
     async def _stay(self) -> None:
         """Ping until the connection ends, or end it when nothing is heard any more."""

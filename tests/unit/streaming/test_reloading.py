@@ -101,6 +101,7 @@ class Bucket:
 
 def source_over(bucket: Bucket, folder: Path) -> ArtifactSource:
     class Over(ArtifactSource):
+        @property
         def _store(self) -> ModelStore:
             return ModelStore(bucket, "artifacts")
 
@@ -132,6 +133,7 @@ def test_a_full_disk_while_pulling_is_an_error_that_names_the_folder(tmp_path: P
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     class Over(ArtifactSource):
+        @property
         def _store(self) -> ModelStore:
             return Full(Bucket({}), "artifacts")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -251,6 +252,69 @@ async def test_an_error_in_the_callers_pictures_reaches_the_caller(running: Serv
     async with running() as one:
         with pytest.raises(ValueError, match="fell down"):
             await asyncio.to_thread(use, one.address)
+
+
+async def test_the_change_gate_skips_inference_on_a_still_picture_and_says_so(
+    running: ServerFactory,
+) -> None:
+    still = [picture(50)] * 10 + [picture(200)] * 5
+    async with (
+        running() as one,
+        AsyncStreamClient(one.address, policy="lossless", gate=0.001) as client,
+    ):
+        answers = [a async for a in client.stream(still)]
+    assert [a.unchanged for a in answers] == [n not in (0, 10) for n in range(15)]
+    assert [a.detections[0].class_id for a in answers] == [50] * 10 + [200] * 5
+    assert len(one.source.detectors["fake"].batches) == 2
+
+
+async def test_a_tracked_stream_has_stable_ids_and_infers_only_its_key_frames(
+    running: ServerFactory,
+) -> None:
+    async with (
+        running() as one,
+        AsyncStreamClient(one.address, policy="lossless", track=True, key_interval=4) as client,
+    ):
+        answers = [a async for a in client.stream(picture(9) for _ in range(16))]
+    assert [a.predicted for a in answers] == [n % 4 != 0 for n in range(16)]
+    assert {d.track for a in answers for d in a.detections} == {1}
+    assert all(len(a.detections) == 1 for a in answers)
+    assert len(one.source.detectors["fake"].batches) == 4
+
+
+async def test_gate_and_tracking_are_each_streams_own_choice(running: ServerFactory) -> None:
+    async with (
+        running() as one,
+        AsyncStreamClient(one.address, policy="lossless", gate=0.001) as gated,
+        AsyncStreamClient(one.address, policy="lossless") as plain,
+    ):
+        await asyncio.gather(*(client.detect(picture(1)) for client in (gated, plain)))
+        again = await asyncio.gather(*(client.detect(picture(1)) for client in (gated, plain)))
+    assert [result.unchanged for result in again] == [True, False]
+
+
+async def test_a_server_that_is_full_says_so_in_the_clients_error(running: ServerFactory) -> None:
+    limits = replace(Limits(), connections=1, drain_seconds=1)
+    hasty = Patience(begin=0.4, longest_delay=0.1)
+    async with running(limits=limits) as one, AsyncStreamClient(one.address):
+        with pytest.raises(StreamUnreachableError, match="takes 1 connections"):
+            await AsyncStreamClient(one.address, patience=hasty).connect()
+
+
+async def test_a_caller_that_takes_answers_slowly_slows_the_stream_down(
+    running: ServerFactory,
+) -> None:
+    def use(address: StreamAddress) -> int:
+        with StreamClient(address, policy="lossless") as client:
+            answers = client.stream(picture(n % 250) for n in range(2000))
+            next(answers)
+            time.sleep(0.7)
+            submitted = client.counts.submitted
+            answers.close()
+            return submitted
+
+    async with running() as one:
+        assert await asyncio.to_thread(use, one.address) < 1000
 
 
 async def test_waiting_pictures_above_the_limit_pause_reading_and_nothing_is_lost(
