@@ -125,14 +125,16 @@ def _classify_folder(
     jobs, run = FolderJobs.of(deployment), new_run()
     with console.progress() as bar, translated("run the folder job"):
         if remote:
-            below = jobs.prefix_of(remote[0])
+            below, names = jobs.prefix_of(remote[0]), None
         else:
             upload = bar.add_task("uploading", total=len(pictures))
-            below = jobs.upload(pictures, run=run, done=lambda: bar.advance(upload))
+            uploaded = jobs.upload(pictures, run=run, done=lambda: bar.advance(upload))
+            below, names = uploaded.prefix, uploaded.names
         task = bar.add_task("classifying", total=None)
         report = jobs.run(
             below,
             run=run,
+            names=names,
             progress=lambda answered, total: bar.update(task, completed=answered, total=total),
         )
     if as_json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,14 @@ class FolderReport:
             "results": self.results,
             "seconds": self.seconds,
         }
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """Where local pictures went: the prefix, and each one's own name by its `file_path`."""
+
+    prefix: str
+    names: dict[str, str]
 
 
 class FolderJobs:
@@ -113,33 +121,40 @@ class FolderJobs:
 
     def upload(
         self, pictures: Sequence[Path], *, run: str, done: Callable[[], object] = lambda: None
-    ) -> str:
-        """Put local pictures below a prefix of their own, which is returned."""
+    ) -> Uploaded:
+        """Put local pictures below a prefix of their own."""
         prefix = f"{UPLOADED_PREFIX}{run}/"
+        keys = [f"{prefix}{n:06d}{path.suffix.lower()}" for n, path in enumerate(pictures)]
 
-        def put(numbered: tuple[int, Path]) -> None:
-            number, path = numbered
+        def put(key: str, path: Path) -> None:
             suffix = path.suffix.lower()
             self._s3.put_object(
                 Bucket=self._pictures,
-                Key=f"{prefix}{number:06d}{suffix}",
+                Key=key,
                 Body=path.read_bytes(),
                 ContentType=CONTENT_TYPES.get(suffix, "application/octet-stream"),
             )
             done()
 
         with ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="upload") as pool:
-            list(pool.map(put, enumerate(pictures)))
-        return prefix
+            list(pool.map(put, keys, pictures))
+        names = {
+            key.removeprefix(PICTURES_PREFIX): str(path)
+            for key, path in zip(keys, pictures, strict=True)
+        }
+        return Uploaded(prefix, names)
 
     def run(
         self,
         prefix: str,
         *,
         run: str,
+        names: Mapping[str, str] | None = None,
         progress: Callable[[int, int], object] = lambda answered, pictures: None,
     ) -> FolderReport:
         """Classify all below `prefix` and wait; `progress` gets answered and all.
+
+        `names`: what failures call a `file_path` instead.
 
         Raises:
             VisionstackError: there is nothing below the prefix, or the job could not be run.
@@ -167,7 +182,7 @@ class FolderJobs:
         seconds = time.monotonic() - started
         reason = "" if state["status"] == "SUCCEEDED" else _reason(state)
         rows = [row for batch in lines.values() for row in batch]
-        return self._report(run, keys, rows, seconds=seconds, reason=reason)
+        return self._report(run, keys, rows, seconds=seconds, reason=reason, names=names or {})
 
     def _report(
         self,
@@ -177,17 +192,18 @@ class FolderJobs:
         *,
         seconds: float,
         reason: str,
+        names: Mapping[str, str],
     ) -> FolderReport:
         by_path = {row["file_path"]: row for row in rows}
         answers, failures = [], []
         for key in keys:
             path = key.removeprefix(PICTURES_PREFIX)
-            row = by_path.get(path)
+            row, file = by_path.get(path), names.get(path, path)
             if row is None:
                 message = reason or "its batch failed; the map run has the reason"
-                failures.append(Failure(file=path, code="no_answer", message=message))
+                failures.append(Failure(file=file, code="no_answer", message=message))
             elif "code" in row:
-                failures.append(Failure(file=path, code=row["code"], message=row["message"]))
+                failures.append(Failure(file=file, code=row["code"], message=row["message"]))
             else:
                 answers.append(row)
         return FolderReport(

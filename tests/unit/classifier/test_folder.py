@@ -118,7 +118,9 @@ def test_local_pictures_are_uploaded_below_a_prefix_of_their_own(tmp_path: Path)
     pictures = [tmp_path / "one.JPG", tmp_path / "two.png"]
     for picture in pictures:
         picture.write_bytes(picture.name.encode())
-    prefix = jobs(s3, FakeStates(s3)).upload(pictures, run="r2")
+    uploaded = jobs(s3, FakeStates(s3)).upload(pictures, run="r2")
+    prefix = uploaded.prefix
+    assert uploaded.names["folders/r2/000001.png"] == str(pictures[1])
     assert prefix == "pictures/folders/r2/"
     assert s3.objects == {
         ("pic", f"{prefix}000000.jpg"): b"one.JPG",

@@ -1,0 +1,60 @@
+"""An execution environment of its own: what Lambda's runtime does, with clocks around it.
+
+Run by `benchmarks.serverless` with the embedded cloud's interpreter and nothing on its path but the
+package. argv: the parent's monotonic clock at the start, warm calls to make. Prints one JSON line.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+STARTED = float(sys.argv[1])
+WARM_CALLS = int(sys.argv[2])
+EVENT = {"method": "classification", "file_path": os.environ["BENCHMARK_PICTURE"]}
+
+
+def since_start() -> float:
+    return time.monotonic() - STARTED
+
+
+marks = {"interpreter": since_start()}
+sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+
+from runtime.classifier import handler  # noqa: E402
+
+marks["ready"] = since_start()
+first = handler.handle(EVENT, None)
+marks["first_answer"] = since_start()
+if "TOP1_ID" not in first:
+    sys.exit(f"the first call was not answered: {first}")
+
+served = handler._FUNCTION._models.current()
+with open(os.environ["BENCHMARK_PICTURE_FILE"], "rb") as file:  # noqa: PTH123
+    picture = file.read()
+bare, whole, fetch = [], [], []
+for _ in range(WARM_CALLS):
+    start = time.perf_counter()
+    classifier = served.classifier
+    classifier.rank(classifier.infer([classifier.prepare(picture)])[0])
+    bare.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    answer = handler.handle(EVENT, None)
+    whole.append(time.perf_counter() - start)
+    fetch.append(answer["timings"]["download"] / 1000)
+
+peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(
+    "RESULT"
+    + json.dumps(
+        {
+            "marks_s": marks,
+            "first": {key: first[key] for key in ("timings", "model", "engine", "cold")},
+            "bare_s": bare,
+            "handler_s": whole,
+            "fetch_s": fetch,
+            "peak_mib": peak_kib / 1024,
+        }
+    )
+)

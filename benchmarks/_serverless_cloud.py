@@ -1,0 +1,63 @@
+"""The serverless lane alone on an embedded cloud of its own, deployed by cdk as for a user."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.contract import Stack
+from visionstack.cdk import bootstrap_embedded_cloud, cdk
+from visionstack.deployment import Deployment, connect, default_prefix
+from visionstack.localcloud import lifecycle, state
+from visionstack.localcloud.deploy import publish_models
+from visionstack.localcloud.state import CloudFolder
+
+
+@contextmanager
+def embedded_cloud() -> Iterator[CloudFolder]:
+    """Up on a port of its own, and wiped at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    changed = {state.PORT_VARIABLE: str(port)}
+    with tempfile.TemporaryDirectory(prefix="visionstack-bench-") as root:
+        changed[state.FOLDER_VARIABLE] = root
+        before = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
+        folder = CloudFolder(Path(root).resolve())
+        try:
+            lifecycle.up()
+            bootstrap_embedded_cloud()
+            yield folder
+        finally:
+            lifecycle.down(wipe=True, folder=folder)
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deployment:
+    """Storage, the model in it, classifier and, unless `context` says otherwise, the warmer."""
+    prefix = default_prefix()
+    settings = {"classifier_model": model, **context}
+    stacks = [Stack.CLASSIFIER]
+    if settings.get("cold_start", "warmer") == "warmer":
+        stacks.append(Stack.WARMER)
+    deployment = connect(cloud="local")
+    for names in ([Stack.STORAGE], stacks):
+        wanted = [f"{prefix}-{name}" for name in names]
+        cdk(
+            ["deploy", *wanted, "--exclusively", "--require-approval", "never"],
+            cloud="local",
+            context=settings,
+        )
+        if names == [Stack.STORAGE]:
+            # SnapStart loads the model when the version is published.
+            publish_models(deployment, (model,))
+    return deployment
