@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from runtime.contract import Output, Stack
+from stacks.settings import DeploymentSettings
 from visionstack import paths
 from visionstack.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.console import err
-from visionstack.deployment import Deployment, StreamEndpoint, connect
+from visionstack.deployment import Deployment, StreamEndpoint, connect, translated
 from visionstack.localcloud import defaults, lifecycle
 from visionstack.packaging.build import settings_from
+from visionstack.packaging.libraries import publish_libraries
 
-SERVED_WITHIN_S = 180
+SERVED_WITHIN_S: Final = 180
+INITIALISED_WHILE_DEPLOYED: Final = frozenset({"provisioned", "snapstart"})
+"""Cold-start answers whose environments load the model before the deployment has ended."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,31 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     settings = settings_from({**defaults.context(), **(context or {})})
     lifecycle.up()
     bootstrap_embedded_cloud()
-    cdk(["deploy", "--all", "--require-approval", "never"], cloud="local", context=context)
     deployment = connect(cloud="local", prefix=settings.prefix)
-    wanted = dict.fromkeys([*settings.stream_model, settings.classifier_model])
-    published = publish_models(deployment, tuple(wanted))
+    if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
+        _cdk_deploy(deployment.stack_name(Stack.STORAGE), context=context)
+        published = _publish(deployment, settings)
+        _cdk_deploy("--all", context=context)
+    else:
+        _cdk_deploy("--all", context=context)
+        published = _publish(deployment, settings)
     with err.status("waiting for the stream server …"):
         stream = deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
     return Deployed(deployment, stream, published, settings.lambda_memory_mib)
+
+
+def _cdk_deploy(what: str, *, context: Mapping[str, object] | None) -> None:
+    cdk(["deploy", what, "--require-approval", "never"], cloud="local", context=context)
+
+
+def _publish(deployment: Deployment, settings: DeploymentSettings) -> tuple[str, ...]:
+    names = dict.fromkeys([*settings.stream_model, settings.classifier_model])
+    published = publish_models(deployment, tuple(names))
+    package = paths.BUILD / settings.classifier_package().folder
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    with translated("upload the classifier's libraries"):
+        publish_libraries(package, client=deployment.client("s3"), bucket=bucket)
+    return published
 
 
 def destroy() -> None:

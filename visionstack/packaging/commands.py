@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,11 @@ def build(
     local: Annotated[
         bool, typer.Option("--local", help="For the embedded cloud: this machine's Python.")
     ] = False,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Upload the libraries of packaging=s3-packages."),
+    ] = False,
+    cloud: Annotated[str, typer.Option(help="For --publish: auto, local or aws.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Build the Lambda packages and the instance's asset (cdk does the same by itself)."""
@@ -29,13 +35,35 @@ def build(
     from visionstack.packaging.build import bring_up_to_date, settings_from
 
     given = {**(defaults.context() if local else {}), **_pairs(context or [])}
-    packages = bring_up_to_date(settings_from(given))
+    settings = settings_from(given)
+    packages = bring_up_to_date(settings)
+    if publish:
+        _publish([one.folder for one in packages], cloud=cloud, prefix=settings.prefix)
     if as_json:
         console.print_json([one.to_json() for one in packages])
         return
     for one in packages:
         size = f"{one.bytes / 1e6:.1f} MB" + (" unzipped" if one.is_lambda else "")
         console.out.print(f"{one.folder}  {size}  {'built' if one.built else 'up to date'}")
+
+
+def _publish(folders: list[Path], *, cloud: str, prefix: str) -> None:
+    from runtime.contract import Output, Stack
+    from visionstack.clouds import checked_cloud
+    from visionstack.deployment import connect, translated
+    from visionstack.packaging.libraries import publish_libraries
+
+    deployment = connect(cloud=checked_cloud(cloud), prefix=prefix)
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    client = deployment.client("s3")
+    for folder in folders:
+        with (
+            translated(f"upload the libraries of {folder.name}"),
+            console.err.status("uploading …"),
+        ):
+            uploaded = publish_libraries(folder, client=client, bucket=bucket)
+        if uploaded:
+            console.err.print(f"uploaded the libraries of {folder.name}")
 
 
 def _pairs(values: list[str]) -> dict[str, str]:

@@ -9,11 +9,19 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from runtime import contract
 from visionstack import paths
 from visionstack.packaging import wheels
+
+
+class UploadClient(Protocol):
+    """The part of a boto3 S3 client that is used here."""
+
+    def list_objects_v2(self, **kwargs: Any) -> Any: ...
+    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
+
 
 MANIFEST: Final = "packages.json"
 ZIP_TIME: Final = (1980, 1, 2, 0, 0, 0)
@@ -53,6 +61,24 @@ def archive_of(package: Path, *, build_root: Path = paths.BUILD) -> tuple[str, P
         return None
     value = json.loads(manifest.read_text())
     return value["key"], build_root / "packages" / f"{value['sha256']}.zip"
+
+
+def publish_libraries(
+    package: Path, *, client: UploadClient, bucket: str, build_root: Path = paths.BUILD
+) -> bool:
+    """Upload the libraries that a built package names, unless they are there.
+
+    Their key is their hash, so what is there is right. Returns whether they were uploaded; a
+    package that names none needs none. Raises what boto3 raises.
+    """
+    named = archive_of(package, build_root=build_root)
+    if named is None:
+        return False
+    key, archive = named
+    if client.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount", 0):
+        return False
+    client.upload_file(str(archive), bucket, key)
+    return True
 
 
 def _zip(tree: Path, into: Path) -> None:

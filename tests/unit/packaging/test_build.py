@@ -184,6 +184,42 @@ def test_libraries_for_s3_are_one_archive_that_the_package_names_by_hash(tmp_pat
     )
 
 
+class FakeBucket:
+    """Holds keys, as far as publishing asks."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def list_objects_v2(self, **kwargs: str) -> dict[str, int]:
+        return {"KeyCount": sum(key.startswith(kwargs["Prefix"]) for key in self.keys)}
+
+    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None:  # noqa: N803
+        assert Path(Filename).is_file()
+        self.keys.append(Key)
+
+
+def test_libraries_are_uploaded_once(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path / "wheels", "torch", {"torch/__init__.py": b"x = 1\n"})
+    package = tmp_path / "package"
+    package.mkdir()
+    bucket = FakeBucket()
+
+    nothing = libraries.publish_libraries(
+        package, client=bucket, bucket="b", build_root=tmp_path / "build"
+    )
+    libraries.write_library_archive([wheel], package, build_root=tmp_path / "build")
+    uploads = [
+        libraries.publish_libraries(
+            package, client=bucket, bucket="b", build_root=tmp_path / "build"
+        )
+        for _ in range(2)
+    ]
+
+    assert not nothing
+    assert uploads == [True, False]
+    assert bucket.keys == [json.loads((package / "packages.json").read_text())["key"]]
+
+
 def test_a_wrong_setting_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="lambda_pyton"):
         settings_from({"lambda_pyton": "3.13"})
