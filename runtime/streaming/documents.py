@@ -35,6 +35,10 @@ def _text(fields: dict[str, Any], name: str, default: str, *, longest: int = 256
     value = fields.get(name, default)
     if not isinstance(value, str) or len(value) > longest:
         raise _bad(name, value, f"text of up to {longest} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _bad(name, value, "text, not half of a surrogate pair") from None
     return value
 
 

@@ -175,6 +175,7 @@ def test_a_hello_of_a_later_protocol_only_is_refused_with_both_versions_named() 
         ('{"key_interval": 0}', "key_interval"),
         ('{"next_sequence": -1}', "next_sequence"),
         ('{"token": 5}', "token"),
+        ('{"token": "\\ud800"}', "token"),
         ('{"model": ["a"]}', "model"),
     ],
 )
