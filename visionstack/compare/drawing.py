@@ -45,6 +45,7 @@ from visionstack.report.sections import (
 from visionstack.report.sections import Row as TableRow
 from visionstack.report.writing import Report
 
+_LONGEST_REASON: Final = 120
 _COLUMNS: Final = (
     "row",
     "where",
@@ -171,14 +172,24 @@ def _measured_row(
 
 
 def _empty_row(row: Row, book: PriceBook) -> TableRow:
-    reason = row.reason or {Status.PLANNED: "planned", Status.RUNNING: "running"}.get(
-        row.status, row.status.value
+    reason = (
+        shortened(row.reason)
+        if row.reason
+        else {Status.PLANNED: "planned", Status.RUNNING: "running"}.get(
+            row.status, row.status.value
+        )
     )
     price: Cell = ""
     if row.usd_per_hour is not None:
         price = computed(row.usd_per_hour, "USD", source=f"on demand, {row.price_date}")
     cells: list[Cell] = [row.name, row.where, "", Absent(reason), "", "", "", price, "", "", "", ""]
     return TableRow(cells, absent=True)
+
+
+def shortened(reason: str) -> str:
+    """A reason's first line, cut where a table cell ends; the record holds all of it."""
+    first = reason.strip().splitlines()[0].rstrip(":")
+    return first if len(first) <= _LONGEST_REASON else f"{first[: _LONGEST_REASON - 1]}…"
 
 
 def _price_source(found: Figures, book: PriceBook) -> str:

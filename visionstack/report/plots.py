@@ -179,8 +179,8 @@ def _distribution(plot: Latency, key: str) -> Drawing:
         axes.set_ylabel("share of samples at or below")
         axes.set_ylim(0, 1.03)
         _widen_for_tail(axes, [value for s in drawn for value in s.values])
-        if len(drawn) > 1 or plot.bounds:
-            axes.legend(loc="lower right")
+        _plain_ticks(axes, y=False)
+        _legend_above(axes, len(drawn) + len(plot.bounds))
     return Drawing(_finish(done[0], key, f"Distribution. {caption}"), "Distribution")
 
 
@@ -213,10 +213,17 @@ def _timeline(plot: Latency, key: str) -> Drawing:
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
-        if len(drawn) > 1 or plot.bounds:
-            axes.legend(loc="upper right")
+        _plain_ticks(axes)
+        _legend_above(axes, len(drawn) + len(plot.bounds))
     names = ", ".join(s.name for s in plot.series)
     return Drawing(_finish(done[0], key, f"Samples over time: {names}"), "Over time")
+
+
+def _legend_above(axes: Any, entries: int) -> None:
+    """Above the axes, where it covers no sample; a single series needs none."""
+    if entries > 1:
+        columns = 3 if entries <= 3 else 2
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
 
 
 def _bound_lines(axes: Any, plot: Latency, *, vertical: bool) -> None:

@@ -119,6 +119,15 @@ def test_rows_that_were_not_run_stand_with_their_reason_and_no_figure(plan: Plan
     assert row.absent
 
 
+def test_a_long_reason_is_cut_in_the_table_and_kept_in_the_record(plan: Plan) -> None:
+    record = plan(instance_types=["g6.xlarge"])
+    row = record.rows[0]
+    row.status, row.reason = Status.FAILED, "cdk deploy failed with exit code 1:\n" + "x" * 500
+    (shown,) = drawing.table(record, book=BOOK).rows
+    assert Absent("cdk deploy failed with exit code 1") in shown.cells
+    assert len(record.to_json()["rows"][0]["reason"]) > 500
+
+
 def test_the_winner_is_marked_in_the_table(plan: Plan) -> None:
     record = filled(plan)
     table = drawing.table(record, book=BOOK, strategy="speed")
