@@ -31,7 +31,11 @@ class ComparisonStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: comparison")
         vpc = PublicVpc(
-            self, "Vpc", zones=settings.zones, availability_zones=settings.availability_zones
+            self,
+            "Vpc",
+            zones=settings.zones,
+            availability_zones=settings.availability_zones,
+            flow_logs=storage.logs if settings.flow_logs else None,
         )
         security_group = ec2.SecurityGroup(
             self,

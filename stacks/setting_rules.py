@@ -90,10 +90,10 @@ def contradictions(settings: DeploymentSettings) -> list[str]:
         wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
     if settings.cold_start == "snapstart" and settings.lambda_python == "3.11":
         wrong.append("cold_start=snapstart needs lambda_python 3.12 or later; it is 3.11.")
-    if settings.cold_start == "snapstart" and settings.lambda_storage_mib > 512:
+    if settings.cold_start == "snapstart" and settings.storage_mib > 512:
         wrong.append(
-            f"cold_start=snapstart allows no lambda_storage_mib above 512; it is"
-            f" {settings.lambda_storage_mib}."
+            f"cold_start=snapstart allows a /tmp of 512 MiB; packaging={settings.packaging} with"
+            f" lambda_storage_mib={settings.lambda_storage_mib} makes it {settings.storage_mib}."
         )
     reserved = settings.reserved_concurrency
     if reserved is not None and settings.cold_start == "provisioned":

@@ -161,6 +161,9 @@ class DeploymentSettings(BaseModel):
     allow_any_cidr: bool = _setting(
         False, "whether allowed_cidrs may hold the whole internet", allowed="true or false"
     )
+    flow_logs: bool = _setting(
+        False, "log the flows of the networks to the logs bucket", allowed="true or false"
+    )
     certificate_arn: OptionalText = _setting(
         None,
         "certificate of the load balancer; without it each instance makes its own",
@@ -221,8 +224,12 @@ class DeploymentSettings(BaseModel):
     lambda_timeout_seconds: int = _setting(
         30, "longest run of the classifier", allowed="3 to 900", ge=3, le=900
     )
-    lambda_storage_mib: int = _setting(
-        512, "size of the classifier's /tmp", allowed="512 to 10240", ge=512, le=10240
+    lambda_storage_mib: OptionalInt = _setting(
+        None,
+        "size of the classifier's /tmp; nothing gives 512 MiB, and 3072 to packaging=s3-packages",
+        allowed="512 to 10240, or nothing",
+        ge=512,
+        le=10240,
     )
     reserved_concurrency: OptionalInt = _setting(
         None,
@@ -402,6 +409,11 @@ class DeploymentSettings(BaseModel):
     def wheels_python(self) -> str:
         """Python version that the functions' packages are built for."""
         return self.lambda_wheels_python or self.lambda_python
+
+    @property
+    def storage_mib(self) -> int:
+        """Size of the classifier's /tmp, where `s3-packages` unpacks torch and what it needs."""
+        return self.lambda_storage_mib or (3072 if self.packaging == "s3-packages" else 512)
 
     def classifier_package(self) -> PackageTarget:
         """The classifier's package."""

@@ -30,7 +30,7 @@ class StorageStack(Stack):
             self.logs,
             {"AwsSolutions-S1": "The bucket that access logs go to cannot log its own access."},
         )
-        self._let_load_balancers_log()
+        self._let_networks_log()
         self.artifacts = PrivateBucket(
             self, "Artifacts", retain=settings.retain_data, access_logs=self.logs
         )
@@ -48,7 +48,7 @@ class StorageStack(Stack):
         CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
         CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
 
-    def _let_load_balancers_log(self) -> None:
+    def _let_networks_log(self) -> None:
         delivery = iam.ServicePrincipal("delivery.logs.amazonaws.com")
         own_account = {"aws:SourceAccount": Aws.ACCOUNT_ID}
         self.logs.add_to_resource_policy(
@@ -63,7 +63,10 @@ class StorageStack(Stack):
             iam.PolicyStatement(
                 principals=[delivery],
                 actions=["s3:PutObject"],
-                resources=[self.logs.arn_for_objects(f"nlb/AWSLogs/{Aws.ACCOUNT_ID}/*")],
+                resources=[
+                    self.logs.arn_for_objects(f"{prefix}/AWSLogs/{Aws.ACCOUNT_ID}/*")
+                    for prefix in ("nlb", "vpc")
+                ],
                 conditions={
                     "StringEquals": {
                         **own_account,

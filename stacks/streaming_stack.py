@@ -56,6 +56,7 @@ class StreamingStack(Stack):
             availability_zones=settings.availability_zones,
             allowed_cidrs=settings.allowed_cidrs,
             ports=ports,
+            flow_logs=storage.logs if settings.flow_logs else None,
         )
         token = secretsmanager.Secret(
             self,

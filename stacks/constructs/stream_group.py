@@ -54,7 +54,9 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             update_policy=autoscaling.UpdatePolicy.rolling_update(
                 min_instances_in_service=min(
                     settings.instances_min, max(settings.instances_max - 1, 0)
-                )
+                ),
+                # A new server gets this long to boot and load before an old one drains.
+                pause_time=Duration.minutes(5),
             ),
         )
         self.add_lifecycle_hook(

@@ -75,6 +75,7 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
                 port=str(health_port),
                 path="/readyz",
                 interval=Duration.seconds(10),
+                timeout=Duration.seconds(5),
                 healthy_threshold_count=2,
                 unhealthy_threshold_count=3,
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks.constructs.public_vpc import PublicVpc
@@ -26,9 +27,16 @@ class StreamNetwork(Construct):
         availability_zones: Sequence[str],
         allowed_cidrs: Sequence[str],
         ports: Sequence[int],
+        flow_logs: s3.IBucket | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.vpc = PublicVpc(self, "Vpc", zones=zones, availability_zones=availability_zones)
+        self.vpc = PublicVpc(
+            self,
+            "Vpc",
+            zones=zones,
+            availability_zones=availability_zones,
+            flow_logs=flow_logs,
+        )
         self.load_balancer_group = ec2.SecurityGroup(
             self,
             "LoadBalancerGroup",

@@ -26,7 +26,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "instances_desired": "2",
         "stream_model": "yolov3,yolov3-tiny",
         "cold_start": "snapstart",
-        "packaging": "s3-packages",
+        "flow_logs": "true",
         "alarm_email": "someone@example.com",
     },
     "arm": {
@@ -49,6 +49,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "instance_types": "c7i.xlarge,g6.xlarge,c7g.xlarge",
         "comparison_minutes": "30",
         "cold_start": "none",
+        "packaging": "s3-packages",
     },
 }
 """Settings as `-c` gives them; every setting that adds or removes a resource is in one of them."""

@@ -95,6 +95,11 @@ def test_snapstart_is_for_the_published_version(gpu: Any, defaults: Any) -> None
     assert "SnapStart" not in classifier(defaults)
 
 
+def test_libraries_from_s3_get_room_in_tmp(defaults: Any, synthesized: Any) -> None:
+    assert classifier(defaults)["EphemeralStorage"] == {"Size": 512}
+    assert classifier(synthesized("comparison"))["EphemeralStorage"] == {"Size": 3072}
+
+
 def test_provisioned_environments_follow_the_hours(arm: Any, defaults: Any) -> None:
     alias = arm.only("second-classifier", "AWS::Lambda::Alias")
     assert alias["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}

@@ -119,7 +119,8 @@ def test_a_wrong_value_is_answered_with_the_key_the_value_and_what_is_allowed(
         ({"scale_target": "3"}, "no share"),
         ({"stream_port": "8443"}, "both 8443"),
         ({"cold_start": "snapstart", "lambda_python": "3.11"}, "3.12 or later"),
-        ({"cold_start": "snapstart", "lambda_storage_mib": "1024"}, "above 512"),
+        ({"cold_start": "snapstart", "lambda_storage_mib": "1024"}, "makes it 1024"),
+        ({"cold_start": "snapstart", "packaging": "s3-packages"}, "makes it 3072"),
         (
             {"cold_start": "provisioned", "reserved_concurrency": "2", "warm_hours": "9-18=8"},
             "8 environments",

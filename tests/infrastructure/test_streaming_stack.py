@@ -215,3 +215,8 @@ def test_the_outputs_are_those_of_the_contract(defaults: Any) -> None:
     ):
         assert outputs[key]
     assert outputs[Output.STREAM_PORT] == "7443"
+
+
+def test_flow_logs_are_a_setting(defaults: Any, gpu: Any) -> None:
+    assert defaults.resources(STACK, "AWS::EC2::FlowLog") == []
+    assert gpu.only(STACK, "AWS::EC2::FlowLog")["TrafficType"] == "ALL"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,22 @@ from cfnlint.config import ManualArgs
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["defaults", "gpu", "arm", "comparison"])
-def test_cfn_lint_and_cdk_nag_find_nothing(name: str, synthesized: Any) -> None:
-    # Synthesis runs cdk-nag and raises on its findings. W3005: CDK names dependencies twice.
-    # W3010: zones that the setting availability_zones names are written down on purpose.
+@pytest.fixture(scope="module")
+def lint_once() -> Callable[[str], list[str]]:
+    """cfn-lint's findings on a template; combinations share some, and each takes seconds."""
+    # W3005: CDK names dependencies twice. W3010: zones that the setting availability_zones names
+    # are written down on purpose.
     config = ManualArgs(ignore_checks=["W3005", "W3010"], regions=["us-east-1"])
-    found = [
-        f"{path.name}: {match}"
-        for path in synthesized(name).files
-        for match in lint(path.read_text(), config=config)
-    ]
-    assert found == []
+    return functools.cache(lambda text: [str(match) for match in lint(text, config=config)])
+
+
+@pytest.mark.parametrize("name", ["defaults", "gpu", "arm", "comparison"])
+def test_cfn_lint_and_cdk_nag_find_nothing(
+    name: str, synthesized: Any, lint_once: Callable[[str], list[str]]
+) -> None:
+    # Synthesis runs cdk-nag and raises on its findings.
+    found = {path.name: lint_once(path.read_text()) for path in synthesized(name).files}
+    assert found == {path.name: [] for path in synthesized(name).files}
 
 
 def test_cdk_nag_stops_a_stack_that_is_not_safe(folders: Any, tmp_path: Path) -> None:
