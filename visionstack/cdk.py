@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, Literal
 
 from visionstack import paths
 from visionstack.clouds import Cloud, cloud_environment, resolve_cloud
@@ -56,9 +56,9 @@ def cdk(
 
     On the embedded cloud the settings of `localcloud.defaults` (which AMI exists there, which
     Python its functions run) come first, then `context`. The output goes to `log`, by default a
-    file under `out/logs`, and its progress to stderr. Returns the log. VisionstackError when there
-    is no node, no CDK, no bootstrap, no credentials, or when CDK fails for another reason, with
-    its last lines.
+    file under `out/logs` or among the embedded cloud's logs, and its progress to stderr. Returns
+    the log. VisionstackError when there is no node, no CDK, no bootstrap, no credentials, or when
+    CDK fails for another reason, with what failed.
     """
     resolved = resolve_cloud(cloud)
     given: dict[str, object] = dict(context or {})
@@ -70,7 +70,7 @@ def cdk(
     command = [*command_line(environment), *arguments]
     for name, value in given.items():
         command += ["-c", f"{name}={value}"]
-    log = log or paths.OUT / "logs" / f"cdk-{arguments[0]}.log"
+    log = log or _log_folder(resolved) / f"cdk-{arguments[0]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code, lines = _run(command, environment=environment, log=log, folder=paths.CHECKOUT)
     if code != 0:
@@ -86,7 +86,7 @@ def bootstrap_embedded_cloud() -> bool:
     environment = _with_python(cloud_environment("local"))
     if _stack_exists(BOOTSTRAP_STACK):
         return False
-    log = paths.OUT / "logs" / "cdk-bootstrap.log"
+    log = _log_folder("local") / "cdk-bootstrap.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [*command_line(environment), "bootstrap", f"aws://{ACCOUNT}/{REGION}"]
     with tempfile.TemporaryDirectory() as empty:
@@ -155,6 +155,10 @@ def _follow(output: Iterable[str], *, file: IO[str], lines: list[str], name: str
             if line.lstrip().startswith(("✅", "❌")):
                 err.print(line.strip(), markup=False)
             status.update(f"{name}: {line.strip()[:100]}".replace("[", r"\["))
+
+
+def _log_folder(cloud: Literal["local", "aws"]) -> Path:
+    return CloudFolder.from_environment().logs if cloud == "local" else paths.OUT / "logs"
 
 
 def _with_python(environment: Mapping[str, str]) -> dict[str, str]:
