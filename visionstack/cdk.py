@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Final, Literal
 
 from visionstack import paths
 from visionstack.clouds import Cloud, cloud_environment, resolve_cloud
