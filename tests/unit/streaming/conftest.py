@@ -155,7 +155,7 @@ def running(tmp_path: Path) -> ServerFactory:
                 http_port=0,
                 tls=tls,
                 token=TOKEN,
-                limits=limits or replace(Limits(), drain_seconds=2.0),
+                limits=limits or replace(Limits(), drain_seconds=20.0),
                 **{"reload_seconds": 0.0, **settings},
             ),
             source=source,

@@ -207,7 +207,7 @@ async def test_a_frame_of_a_byte_a_moment_is_ended_though_bytes_keep_coming(
 
 
 async def test_a_silent_client_is_ended_and_one_that_pings_is_not(running: ServerFactory) -> None:
-    async with running(limits=quick(idle_seconds=0.5)) as one:
+    async with running(limits=quick(idle_seconds=1.5)) as one:
         silent, alive = await RawClient.connect(one.address), await RawClient.connect(one.address)
         await silent.hello()
         await alive.hello()

@@ -250,7 +250,7 @@ async def test_a_server_killed_in_mid_stream_is_replaced_by_the_other_and_no_fra
         first.send_signal(signal.SIGKILL)
         answers = await collecting
     assert_each_answered_once_in_order(answers, 300)
-    assert client.counts.connections == 2
+    assert client.counts.connections >= 2
 
 
 async def test_delays_between_tries_grow_and_are_spread() -> None:

@@ -80,14 +80,14 @@ async def test_a_lossless_video_stream_is_answered_frame_by_frame(running: Serve
 async def test_a_live_video_stream_drops_before_encoding_so_that_none_fails(
     running: ServerFactory,
 ) -> None:
-    source = FakeSource(FakeDetector(seconds=0.03))
+    source = FakeSource(FakeDetector(seconds=0.15))
     async with (
         running(source=source) as one,
         AsyncStreamClient(one.address, encoding="h264") as client,
     ):
 
         async def camera() -> object:
-            for level in range(60):
+            for level in range(40):
                 yield grey(level * 3)
                 await asyncio.sleep(0.005)
 
