@@ -189,6 +189,8 @@ def _empty_row(row: Row, book: PriceBook) -> TableRow:
 def shortened(reason: str) -> str:
     """A reason's first line, cut where a table cell ends; the record holds all of it."""
     first = reason.strip().splitlines()[0].rstrip(":")
+    if first.startswith("not run: no such hardware"):
+        return "not run: no such hardware"
     return first if len(first) <= _LONGEST_REASON else f"{first[: _LONGEST_REASON - 1]}…"
 
 

@@ -65,6 +65,14 @@ class Figure:
         return f"{self.number} {self.unit}".rstrip()
 
     @property
+    def interval(self) -> str:
+        """A confidence interval in a few characters; empty where the spread is another."""
+        if self.spread is None or not self.spread_is.endswith("interval"):
+            return ""
+        low, high = (format_number(end) for end in self.spread)
+        return "" if low == high else f"{low} to {high}"
+
+    @property
     def background(self) -> str:
         """Samples, spread, marks and source in one line; empty when there is nothing to say."""
         parts = []

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WIDE: Final = 120
+_FIRST_COLUMN: Final = 12
 _STYLE: Final = {Kind.MEASURED: "bold", Kind.PAPER: "italic yellow", Kind.COMPUTED: "cyan"}
 
 
@@ -84,7 +85,12 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
         numeric = any(
             isinstance(row.cells[place], Figure) for row in table.rows if place < len(row.cells)
         )
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=_FIRST_COLUMN if place == 0 else None,
+        )
     for row in table.rows:
         cells = [_terminal_cell(value) for value in row.cells]
         if row.winner and cells:
@@ -113,7 +119,8 @@ def _terminal_cell(value: Cell) -> RichText:
         return Text(value.reason, style="dim italic")
     mark = "!" if value.marks else ""
     symbol = "" if value.kind is Kind.MEASURED else f"{value.kind.symbol} "
-    return Text(f"{symbol}{value.text}{mark}", style=_STYLE[value.kind])
+    interval = f" ({value.interval})" if value.interval else ""
+    return Text(f"{symbol}{value.text}{mark}{interval}", style=_STYLE[value.kind])
 
 
 def _terminal(section: Section, *, width: int) -> list[RenderableType]:
@@ -229,6 +236,7 @@ def markdown_cell(value: Cell) -> str:
             Kind.PAPER: f"_{value.text}_",
             Kind.COMPUTED: f"ƒ {value.text}{mark}",
         }[value.kind]
+        text += f" ({value.interval})" if value.interval else ""
     else:
         text = value
     return text.replace("|", "\\|").replace("\n", " ")

@@ -76,3 +76,5 @@ def test_a_ratio_shows_its_interval() -> None:
     figure = ratio_figure(Ratio(value=2.0, low=1.8, high=2.2, confidence=0.95))
     assert figure.text == "2x"
     assert "95% interval 1.8 to 2.2" in figure.background
+    assert figure.interval == "1.8 to 2.2"
+    assert measured(2.0, "ms", spread=(1.0, 3.0)).interval == ""
