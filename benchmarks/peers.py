@@ -2,10 +2,10 @@
 
 All serve the same ONNX file with OpenVINO and this project's own decoding, letterboxing and
 suppression, on loopback without TLS, and are loaded by the same separate process with the same
-640x480 JPEG pictures, by 1, 4 and 16 clients. The engine has two threads in all, in one worker or
-in two. A peer stands with each of the ways its documentation recommends, and is compared by the one
-that does best at the figure in question. Rounds are interleaved: each starts, measures and ends
-every server.
+640x480 JPEG pictures, by 1, 4 and 16 clients. The engine has as many threads as the machine has
+processors, in one worker or shared by two. A peer stands with each of the ways its documentation
+recommends, and is compared by the one that does best at the figure in question. Rounds are
+interleaved: each starts, measures and ends every server.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from benchmarks._peers.servers import Contender, serving
 from benchmarks._peers.visionstack_app import TOKEN
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detector
+from runtime.inference.engines.processor import usable_processors
 from runtime.measurement.statistics import summarize
 from visionstack.paths import CHECKOUT
 
 CLIENTS = (1, 4, 16)
+_HALF = max(1, usable_processors() // 2)
 OURS = "visionstack"
 
 LITSERVE = Peer("litserve", "litserve==0.2.19")
@@ -88,13 +90,13 @@ CONTENDERS = (
     _OWN,
     replace(_OWN, setup="four frames in flight", in_flight=4),
     _LITSERVE,
-    replace(_LITSERVE, setup="two workers", workers=2, threads=1),
+    replace(_LITSERVE, setup="two workers", workers=2, threads=_HALF),
     replace(_LITSERVE, setup="batches of up to 8", batch=8),
     _RAY,
-    replace(_RAY, setup="two replicas", workers=2, threads=1),
+    replace(_RAY, setup="two replicas", workers=2, threads=_HALF),
     replace(_RAY, setup="batches of up to 8", batch=8),
     _BENTOML,
-    replace(_BENTOML, setup="two workers", workers=2, threads=1),
+    replace(_BENTOML, setup="two workers", workers=2, threads=_HALF),
     replace(
         _BENTOML,
         setup="adaptive batching, up to 8",
@@ -103,7 +105,7 @@ CONTENDERS = (
         body="form",
     ),
     _TRITON,
-    replace(_TRITON, setup="two instances", workers=2, threads=1),
+    replace(_TRITON, setup="two instances", workers=2, threads=_HALF),
 )
 QUICK = (_OWN, replace(_LITSERVE, batch=8, setup="batches of up to 8"), _RAY, _BENTOML, _TRITON)
 
@@ -230,7 +232,7 @@ def _run(load: Load, *, expected: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _expected(folder: Path, picture: Path) -> list[dict[str, Any]]:
-    detector = Detector.load(folder, engine="openvino", threads=2)
+    detector = Detector.load(folder, engine="openvino")
     image = np.asarray(cv2.imread(str(picture)), np.uint8)
     return [
         {"class_id": d.class_id, "box": d.box, "confidence": d.confidence}

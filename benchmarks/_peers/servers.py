@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ import psutil
 from benchmarks._load import Body
 from benchmarks._peers.environments import Peer, PeerUnavailableError
 from benchmarks._peers.pipeline import CONFIGURATION, Configuration
+from runtime.inference.engines.processor import usable_processors
 from visionstack.paths import CHECKOUT
 
 _START_SECONDS = 120
@@ -35,7 +36,7 @@ class Contender:
     command: tuple[str, ...]
     """After the interpreter; `{port}` is replaced."""
     workers: int = 1
-    threads: int = 2
+    threads: int = field(default_factory=usable_processors)
     batch: int = 1
     path: str = "/"
     body: Body = "picture"
