@@ -133,7 +133,8 @@ def table(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") -
         "Machines and functions side by side",
         list(_COLUMNS),
         rows,
-        intro=f"{Scope.PICTURE.meaning}, unless a row says otherwise; prices of {book.name}.",
+        intro=f"{Scope.PICTURE.meaning.capitalize()}, unless a row says otherwise; "
+        f"prices of {book.name}.",
         note=(
             f"Instances: on demand, us-east-1. Lambda: duration, request, REST API and S3 of one "
             f"picture; price sources of {oldest} to {newest}. A cost of a million is of a machine "

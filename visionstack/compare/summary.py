@@ -186,11 +186,11 @@ def winner(shown: Sequence[Figures], strategy: Strategy) -> Winner | None:
     fastest = min(judged, key=lambda f: f.latency.p50)
     if strategy == "speed":
         why = f"its median of {fastest.latency.p50 * 1000:.4g} ms a picture is the shortest"
-        return Winner(strategy, fastest.row.name, f"{why} of {len(judged)} rows")
+        return Winner(strategy, fastest.row.name, f"{why} of {len(judged)} row{_s(judged)}")
     cheapest = min(judged, key=lambda f: f.usd_per_million or 0.0)
     if strategy == "cost":
         why = f"a million pictures cost ${cheapest.usd_per_million:.4g}, the least"
-        return Winner(strategy, cheapest.row.name, f"{why} of {len(judged)} priced rows")
+        return Winner(strategy, cheapest.row.name, f"{why} of {len(judged)} priced row{_s(judged)}")
 
     def badness(figure: Figures) -> float:
         cost = (figure.usd_per_million or 0.0) / (cheapest.usd_per_million or 1.0)
@@ -205,6 +205,10 @@ def winner(shown: Sequence[Figures], strategy: Strategy) -> Winner | None:
         f"{best.latency.p50 / fastest.latency.p50:.3g} times the fastest row's time: "
         "the smallest product of the two",
     )
+
+
+def _s(rows: Sequence[object]) -> str:
+    return "" if len(rows) == 1 else "s"
 
 
 def is_function(row: Row) -> bool:

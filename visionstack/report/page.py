@@ -60,7 +60,8 @@ def _block(section: Section, number: int) -> _Block:
     name = type(section).__name__
     key = f"part{number}"
     if isinstance(section, Table):
-        return _Block(key, name, section, numeric=_numeric_columns(section))
+        numeric = _numeric_columns(section)
+        return _Block(key, name, section, numeric=numeric, lines=_mark_meanings(section))
     if isinstance(section, Latency):
         return _Block(
             key, name, section, drawings=draw(section, key=key), lines=latency_lines(section)
@@ -68,6 +69,12 @@ def _block(section: Section, number: int) -> _Block:
     if isinstance(section, Frontier | Lines | Bars):
         return _Block(key, name, section, drawings=draw(section, key=key))
     return _Block(key, name, section)
+
+
+def _mark_meanings(table: Table) -> list[str]:
+    """What the exclamation marks in the table stand for, each once."""
+    figures = [cell for row in table.rows for cell in row.cells if isinstance(cell, Figure)]
+    return list(dict.fromkeys(mark.meaning for figure in figures for mark in figure.marks))
 
 
 def _numeric_columns(table: Table) -> list[bool]:

@@ -193,6 +193,7 @@ def test_the_kinds_of_figure_look_different_and_say_which_they_are(html: str) ->
         assert f".k.{kind.value}::before" in html
     assert "not run: no such hardware" in html
     assert 'class="mark"' in html
+    assert "fewer than 20 samples." in html
 
 
 def test_plots_follow_the_pages_colours(html: str) -> None:
