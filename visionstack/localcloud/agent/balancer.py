@@ -149,7 +149,7 @@ class _FarSide(asyncio.Protocol):
             self._client.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # A reset is passed on as a reset: the client is to notice at once that its server is gone.
+        # After a reset nothing that is still buffered matters: the client is to notice at once.
         if exc is not None:
             self._client.abort()
         else:
