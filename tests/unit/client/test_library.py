@@ -1,0 +1,31 @@
+"""What the client package offers, and that asking for a command does not load it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import visionstack.client
+
+
+@pytest.mark.parametrize("name", visionstack.client.__all__)
+def test_every_name_the_package_lists_is_there(name: str) -> None:
+    assert getattr(visionstack.client, name).__name__ == name
+
+
+def test_a_name_it_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = visionstack.client.Nothing
+
+
+def test_the_command_line_starts_without_the_streaming_library() -> None:
+    program = (
+        "import sys, visionstack.cli; "
+        "print([m for m in ('cv2', 'numpy', 'visionstack.client.stream') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
