@@ -52,7 +52,7 @@ class FunctionSetting:
 
 
 def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:
-    """From `1769:x86_64:package:warmer`; what is left out has its default.
+    """From `1769:x86_64:package:warmer`; what is left out or empty has its default.
 
     Raises:
         RowUsageError: a part is unknown, or the memory is no size that Lambda has.
@@ -74,6 +74,8 @@ def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:
     for place, (given, allowed) in enumerate(
         zip(parts[1:], (_ARCHES, _PACKAGINGS, _COLD_STARTS), strict=False)
     ):
+        if not given:
+            continue
         if given not in allowed:
             raise RowUsageError(
                 f"{given!r} in --lambda {text} is unknown.",

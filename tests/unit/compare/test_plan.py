@@ -19,6 +19,7 @@ def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
         3008, "arm64", "s3-packages", "warmer"
     )
     assert parse_function("1769", arch="arm64").arch == "arm64"
+    assert parse_function("3008:::snapstart") == FunctionSetting(3008, cold_start="snapstart")
 
 
 @pytest.mark.parametrize(
