@@ -67,7 +67,7 @@ def resnet(context: BuildContext, *, name: str) -> ClassifierNetwork:
     """With torchvision's weights when given or reachable, else random ones that say so."""
     import torch
 
-    models = _torchvision_models()
+    models = torchvision_models()
     published: Any = models.get_model_weights(name).DEFAULT
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -152,7 +152,7 @@ def _load(network: nn.Module, path: Path) -> None:
         ) from error
 
 
-def _torchvision_models() -> Any:
+def torchvision_models() -> Any:
     """`torchvision.models`, also beside a torch for CPUs.
 
     torchvision's package is built for CUDA only; beside a CPU torch its own operators are missing

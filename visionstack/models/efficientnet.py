@@ -83,14 +83,13 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Logits (batch, classes) of normalised pictures (batch, 3, 224, 224), red first."""
+    """Logits (batch, classes) of normalised pictures (batch, 3, size, size), red first."""
 
-    def __init__(self, *, classes: int = 1000) -> None:
+    def __init__(self, *, classes: int = 1000, size: int = INPUT_SIZE) -> None:
         super().__init__()
-        size = INPUT_SIZE
         self._conv_stem = _SameConv(3, 32, 3, stride=2, size=size)
         self._bn0 = _norm(32)
-        size //= 2
+        size = -(-size // 2)
         blocks: list[nn.Module] = []
         for repeats, kernel, stride, expansion, inputs, outputs in _STAGES:
             for repeat in range(repeats):
