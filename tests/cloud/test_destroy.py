@@ -10,8 +10,10 @@ import pytest
 from visionstack.localcloud.deploy import destroy
 from visionstack.localcloud.fleet import Fleet
 
+from .conftest import SMALL_SETTINGS
+
 if TYPE_CHECKING:
-    from tests.cloud.conftest import EmbeddedCloud
+    from .conftest import EmbeddedCloud
 
 pytestmark = pytest.mark.cloud
 PATIENCE_S = 60
@@ -21,7 +23,7 @@ def test_destroy_leaves_no_stack_no_data_and_no_server(embedded_cloud: EmbeddedC
     client = embedded_cloud.deployment.client
     buckets_of_cdk = 1
 
-    destroy()
+    destroy(context=SMALL_SETTINGS)
 
     stacks = client("cloudformation").describe_stacks()["Stacks"]
     left = [one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"]

@@ -9,6 +9,10 @@ import typer
 from visionstack import console
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Context = Annotated[
+    list[str] | None,
+    typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
+]
 STATE_STYLES = {"healthy": "green", "failed": "red", "unhealthy": "red", "not-run": "yellow"}
 
 
@@ -20,6 +24,8 @@ def register(app: typer.Typer) -> None:
     local.command("up")(up)
     local.command("down")(down)
     local.command("status")(status)
+    local.command("deploy")(deploy)
+    local.command("destroy")(destroy)
     app.add_typer(local)
 
 
@@ -58,6 +64,40 @@ def down(
         console.print_json({"stopped": stopped, "wiped": wipe})
         return
     console.out.print("Stopped." if stopped else "The embedded cloud was not up.")
+
+
+def deploy(
+    context: Context = None,
+    as_json: Json = False,
+) -> None:
+    """Up, bootstrap, cdk deploy, models published: all that is missing until both lanes answer."""
+    from visionstack.localcloud.deploy import deploy as deploy_all
+    from visionstack.packaging.commands import pairs
+
+    deployed = deploy_all(context=pairs(context or []))
+    if as_json:
+        console.print_json(
+            {
+                "endpoint": deployed.deployment.endpoint_url,
+                "stream": {"host": deployed.stream.host, "port": deployed.stream.port},
+                "published": list(deployed.published),
+            }
+        )
+        return
+    console.out.print(
+        "Both lanes are served. Try:\n"
+        "  visionstack stream samples/dog.jpg\n"
+        "  visionstack classify samples/dog.jpg"
+    )
+
+
+def destroy(context: Context = None) -> None:
+    """cdk destroy on the embedded cloud, with the settings it was deployed with."""
+    from visionstack.localcloud.deploy import destroy as destroy_all
+    from visionstack.packaging.commands import pairs
+
+    destroy_all(context=pairs(context or []))
+    console.out.print("Destroyed.")
 
 
 def status(as_json: Json = False) -> None:

@@ -72,9 +72,9 @@ def _publish(deployment: Deployment, settings: DeploymentSettings) -> tuple[str,
     return published
 
 
-def destroy() -> None:
+def destroy(*, context: Mapping[str, object] | None = None) -> None:
     """`cdk destroy --all` on the embedded cloud; the cloud itself stays up."""
-    cdk(["destroy", "--all", "--force"], cloud="local")
+    cdk(["destroy", "--all", "--force"], cloud="local", context=context)
 
 
 def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:

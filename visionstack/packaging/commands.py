@@ -34,7 +34,7 @@ def build(
     from visionstack.localcloud import defaults
     from visionstack.packaging.build import bring_up_to_date, settings_from
 
-    given = {**(defaults.context() if local else {}), **_pairs(context or [])}
+    given = {**(defaults.context() if local else {}), **pairs(context or [])}
     settings = settings_from(given)
     packages = bring_up_to_date(settings)
     if publish:
@@ -66,11 +66,12 @@ def _publish(folders: list[Path], *, cloud: str, prefix: str) -> None:
             console.err.print(f"uploaded the libraries of {folder.name}")
 
 
-def _pairs(values: list[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(values: list[str]) -> dict[str, str]:
+    """`name=value` options as a mapping; wrong usage for anything else."""
+    found = {}
     for value in values:
         name, equals, content = value.partition("=")
         if not equals:
             raise typer.BadParameter(f"{value!r} is not name=value", param_hint="-c")
-        pairs[name] = content
-    return pairs
+        found[name] = content
+    return found
