@@ -1,0 +1,79 @@
+"""The compare command as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from visionstack.cli import app
+from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
+from visionstack.compare.runner import take
+from visionstack.errors import UsageError
+
+from .conftest import Plan, result
+
+RUN = CliRunner()
+
+
+def test_a_recorded_comparison_is_reported_again(plan: Plan, tmp_path: Path) -> None:
+    record = plan(local=True)
+    take(record, record.rows[0], result(record))
+    record.save(tmp_path)
+    done = RUN.invoke(app, ["compare", "report", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"][0]["status"] == "measured"
+    for name in ("report.html", "report.md", "report.csv", "report.json"):
+        assert (tmp_path / name).stat().st_size
+
+
+def test_two_comparisons_of_different_versions_are_refused(plan: Plan, tmp_path: Path) -> None:
+    first, second = plan(local=True), plan(local=True)
+    second.version = "ffff"
+    first.save(tmp_path / "a")
+    second.save(tmp_path / "b")
+    done = RUN.invoke(app, ["compare", "report", str(tmp_path / "a"), str(tmp_path / "b")])
+    assert isinstance(done.exception, MixedResultsError)
+    assert not (tmp_path / "a" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["run", "-i", "nope.large"], RowUsageError),
+        (["run", "--lambda", "big"], RowUsageError),
+        (["report", "--strategy", "luck"], UsageError),
+        (["report", "absent"], RecordError),
+        (["resume", "--out", "absent"], RecordError),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_started(
+    arguments: list[str], kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = RUN.invoke(app, ["compare", *arguments])
+    assert isinstance(done.exception, kind)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_starts_nothing_and_writes_nothing(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from visionstack.compare import session
+
+    from .conftest import artifact
+
+    monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
+    out = tmp_path / "out"
+    done = RUN.invoke(
+        app,
+        [
+            *("compare", "run", "--local", "--dry-run", "--json", "--out", str(out)),
+            *("--picture", str(tmp_path / "dog.jpg")),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"][0]["status"] == "planned"
+    assert not out.exists()
