@@ -17,7 +17,7 @@ from visionstack.localcloud.processes import ProcessId
 from visionstack.localcloud.state import CloudFolder
 
 READY_TIMEOUT_S: Final = 60
-STOP_GRACE_S: Final = 20
+STOP_GRACE_S: Final = 60
 """It writes its state down while it stops."""
 KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
