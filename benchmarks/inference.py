@@ -24,7 +24,7 @@ from benchmarks._results import Results, table
 from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from runtime.inference.detector import Detector
-from runtime.inference.engines import Engine, create_engine
+from runtime.inference.engines import Engine, choose_engine, create_engine
 from runtime.inference.pictures import decode_bgr
 from runtime.measurement.limit import peak_flop_per_second
 from visionstack.models.building import build
@@ -90,7 +90,8 @@ def main(out: Path, quick: bool) -> None:
 def _model(name: str, *, rounds: int, out: Path, quick: bool) -> dict[str, Any]:
     artifact = Artifact.load(model_folder(name))
     work = _Work(artifact)
-    engines = [create_engine(kind, artifact, precision=wanted) for kind, wanted in ENGINES]
+    wanted = (("torch", "auto"), *ENGINES) if choose_engine() == "torch" else ENGINES
+    engines = [create_engine(kind, artifact, precision=precision) for kind, precision in wanted]
     names = [f"{engine.name} {engine.precision}" for engine in engines]
     samples: dict[str, dict[str, list[list[float]]]] = {
         label: {"network": [], "picture_to_answer": []} for label in names

@@ -47,6 +47,7 @@ class TorchEngine:
         if self._gpu:
             self.precision = "fp32" if exact else "fp16"
             self.device = torch.cuda.get_device_name()
+            torch.backends.cudnn.benchmark = True  # shapes are few, each is used for long
             if exact:
                 torch.backends.cuda.matmul.allow_tf32 = False
                 torch.backends.cudnn.allow_tf32 = False
