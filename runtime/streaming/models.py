@@ -129,7 +129,7 @@ class ArtifactSource:
             served = _served(detector, version=version, max_batch=self._max_batch)
             processors = usable_processors()
             if detector.engine.name in _ON_CPU and processors > 1:
-                streams = min(processors, _MOST_STREAMS)
+                streams = max(2, min(processors // 2, _MOST_STREAMS))
                 several = Detector.load(source, engine=self._engine, streams=streams)
                 served = replace(served, abreast=several, streams=streams)
             warm(served)

@@ -172,7 +172,7 @@ class Scheduler:
 
     def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
         served = lane.ready.first(lane.ready.sessions()[0]).served
-        if served.abreast is not None and self._company(lane):
+        if served.abreast is not None and self._enough(lane, served.streams):
             if lane.abreast >= served.streams:
                 return None, None
             lane.abreast += 1
@@ -194,9 +194,10 @@ class Scheduler:
         lane.whole = True
         return Infer(served, tuple(batch)), None
 
-    def _company(self, lane: _Lane) -> bool:
-        """Whether the frame that is ready is not the only one about."""
-        return lane.ready.count + lane.coming + lane.abreast > 1 or self._waiting.count > 0
+    def _enough(self, lane: _Lane, streams: int) -> bool:
+        """Whether so many frames are about that no processor would be left without one."""
+        about = lane.ready.count + lane.coming + self._waiting.count
+        return lane.abreast > 0 or about >= streams
 
     def _decode(self) -> Decode | None:
         for session in self._waiting.sessions():

@@ -157,6 +157,17 @@ def test_several_frames_are_inferred_side_by_side_up_to_the_number_of_streams() 
     scheduler.inferred(three)
 
 
+def test_fewer_frames_than_streams_have_all_processors_one_after_the_other() -> None:
+    scheduler = Scheduler()
+    session = make_session(host=side_by_side(streams=4))
+    for sequence in range(3):
+        arrive(scheduler, session, sequence)
+    decode_next(scheduler)
+    infer, _ = scheduler.next(0)
+    assert isinstance(infer, Infer)
+    assert not infer.abreast
+
+
 def test_a_frame_that_has_the_processors_to_itself_is_not_disturbed() -> None:
     scheduler = Scheduler()
     session = make_session(host=side_by_side())
