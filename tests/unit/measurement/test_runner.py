@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.contract import Env
 from runtime.inference.artifact import Artifact
 from runtime.measurement import machine
 from runtime.measurement.__main__ import earlier, main
@@ -308,3 +310,61 @@ def test_a_damaged_earlier_result_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match="cannot be read"):
         earlier(path, "x")
     assert earlier(tmp_path / "absent.json", "x") is None
+
+
+class Bucket(FakeS3):
+    """Objects by key, as an instance reads and writes them."""
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.objects[request["Key"]])}
+
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        return {"Contents": [{"Key": k} for k in self.objects if k.startswith(request["Prefix"])]}
+
+    def download_file(self, bucket: str, key: str, path: str) -> None:
+        Path(path).write_bytes(self.objects[key])
+
+
+def test_an_instance_takes_all_it_needs_from_its_environment_and_the_bucket(
+    tiny_classifier: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = Bucket()
+    version = tiny_classifier.manifest.version
+    for path in tiny_classifier.folder.iterdir():
+        s3.objects[f"models/means/{version}/{path.name}"] = path.read_bytes()
+    s3.objects["models/means/current"] = version.encode()
+    s3.objects["results/latest/picture/dog.jpg"] = DOG.read_bytes()
+    monkeypatch.setattr("runtime.measurement.__main__._s3", lambda: s3)
+    for name, value in {
+        Env.MODEL: "means,other",
+        Env.ARTIFACTS_BUCKET: "bucket",
+        Env.ENGINE: "onnxruntime",
+        Env.INSTANCE_TYPE: "c7i.xlarge",
+        Env.IMAGE_ID: "ami-1",
+        Env.MEASURE_SCENARIOS: "single-stream,camera:100",
+        Env.MEASURE_SECONDS: "0.05",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--out", str(tmp_path / "out"), "--no-limit"]) == 0
+    written = json.loads(s3.objects["results/latest/c7i.xlarge/result.json"])
+    assert (written["instance_type"], written["image"]) == ("c7i.xlarge", "ami-1")
+    assert {m["scenario"] for m in written["measurements"]} == {"single-stream", "camera:100"}
+    assert written["finished"]
+    logs = [key for key in s3.objects if key.endswith("mlperf_log_summary.txt")]
+    assert sorted(logs) == [
+        "results/latest/c7i.xlarge/loadgen/network-single-stream/mlperf_log_summary.txt",
+        "results/latest/c7i.xlarge/loadgen/picture-single-stream/mlperf_log_summary.txt",
+    ]
+
+
+def test_a_run_without_its_picture_in_the_bucket_says_where_it_looked(
+    tiny_classifier: Artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("runtime.measurement.__main__._s3", Bucket)
+    monkeypatch.setenv(Env.ARTIFACTS_BUCKET, "bucket")
+    monkeypatch.setenv(Env.MODEL, str(tiny_classifier.folder))
+    assert main(["--out", str(tmp_path / "out"), "--no-limit"]) == 1
+    assert "s3://bucket/results/latest/picture/ holds 0 pictures" in capsys.readouterr().err
