@@ -31,7 +31,8 @@ def test_a_picture_streamed_to_the_deployed_server_comes_back_with_its_objects(
 def test_the_stream_server_runs_from_its_own_folder_and_not_from_the_checkout(
     embedded_cloud: EmbeddedCloud,
 ) -> None:
-    (instance,) = embedded_cloud.json("local", "status")["instances"]
+    instances = embedded_cloud.json("local", "status")["instances"]
+    (instance,) = [one for one in instances if one["group"].endswith("-stream")]
     home = embedded_cloud.folder.instances / instance["id"]
 
     log = Path(instance["log"]).read_text()
