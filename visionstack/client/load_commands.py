@@ -41,6 +41,15 @@ def load(
         list[int] | None,
         typer.Option(min=128, max=10240, help="Memory size in MB to try (AWS only); repeatable."),
     ] = None,
+    environments: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Most environments during the test, by reserved concurrency; "
+            "5 on the embedded cloud, as deployed on AWS.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = paths.OUT / "load",
     cloud: Annotated[
         Literal["auto", "local", "aws"], typer.Option(help="Where the stacks are deployed.")
@@ -65,16 +74,22 @@ def load(
         "paper": paper_reference(reference),
     }
     if deployment.cloud == "local":
+        # Without a bound each caller would be given a process of its own on this machine.
+        environments = environments or LOCAL_ENVIRONMENTS
         report["memory_sweep"] = MISSING_LOCALLY
         if memory:
             raise UsageError(MISSING_LOCALLY, remedy="Run it with --cloud aws.")
+    report["environments"] = environments
     report_path = out / "report.json"
     out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[int | None, LoadStep]] = []
     sizes: list[int | None] = [*memory] if memory else [None]
     with console.progress() as bar:
         task = bar.add_task("calling", total=len(steps) * len(sizes))
-        for size, step in _measure(deployment, picture, steps, repeats=repeats, sizes=sizes):
+        measured = _measure(
+            deployment, picture, steps, repeats=repeats, sizes=sizes, environments=environments
+        )
+        for size, step in measured:
             found.append((size, step))
             report["steps"].append({"kind": "measured", "memory_mib": size, **step.to_json()})
             report_path.write_text(json.dumps(report, indent=1) + "\n")
@@ -88,6 +103,8 @@ def load(
         raise typer.Exit(1)
 
 
+LOCAL_ENVIRONMENTS: Final = 5
+"""The paper's number."""
 MISSING_LOCALLY: Final = (
     "The embedded cloud gives every memory size the whole processor, so a sweep over memory sizes "
     "would measure nothing here."
@@ -122,20 +139,23 @@ def _measure(
     *,
     repeats: int,
     sizes: list[int | None],
+    environments: int | None,
 ) -> Iterator[tuple[int | None, LoadStep]]:
     from visionstack.client.load import run_steps
     from visionstack.client.warm_pool import DeployedEnvironments
 
     api = deployment.classifier_api()
-    environments = DeployedEnvironments(deployment)
+    deployed = DeployedEnvironments(deployment)
     try:
+        if environments is not None:
+            deployed.limit(environments)
         for size in sizes:
             if size is not None:
-                environments.retire(memory_mib=size)
+                deployed.retire(memory_mib=size)
             for step in run_steps(api, picture, concurrencies=steps, repeats=repeats):
                 yield size, step
     finally:
-        environments.restore()
+        deployed.restore()
 
 
 def _table(found: list[tuple[int | None, LoadStep]]) -> Table:

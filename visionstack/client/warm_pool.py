@@ -80,6 +80,7 @@ class DeployedEnvironments:
         self._alias = outputs[Output.CLASSIFIER_ALIAS]
         self._deployment = deployment
         self._before: tuple[str, str, int] | None = None
+        self._reserved: list[int | None] = []
         self._published: list[str] = []
 
     def retire(self, *, memory_mib: int | None = None) -> None:
@@ -109,10 +110,23 @@ class DeployedEnvironments:
             )
             self._point_at(version)
 
-    def restore(self) -> None:
-        """Raises `VisionstackError`; nothing is done when nothing was retired."""
+    def limit(self, environments: int) -> None:
+        """Reserve this concurrency: no more environments are started. Raises `VisionstackError`."""
         from visionstack.deployment import translated
 
+        with translated("limit the classifier's environments"):
+            if not self._reserved:
+                found = self._lambda.get_function_concurrency(FunctionName=self._function)
+                self._reserved.append(found.get("ReservedConcurrentExecutions"))
+            self._reserve(environments)
+
+    def restore(self) -> None:
+        """Raises `VisionstackError`; nothing is done when nothing was retired or limited."""
+        from visionstack.deployment import translated
+
+        if self._reserved:
+            with translated("restore the classifier's concurrency"):
+                self._reserve(self._reserved.pop())
         if self._before is None:
             return
         version, description, memory_mib = self._before
@@ -148,6 +162,14 @@ class DeployedEnvironments:
         self._lambda.get_waiter("function_updated_v2").wait(
             FunctionName=self._function, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
+
+    def _reserve(self, environments: int | None) -> None:
+        if environments is None:
+            self._lambda.delete_function_concurrency(FunctionName=self._function)
+        else:
+            self._lambda.put_function_concurrency(
+                FunctionName=self._function, ReservedConcurrentExecutions=environments
+            )
 
     def _point_at(self, version: str) -> None:
         self._lambda.update_alias(

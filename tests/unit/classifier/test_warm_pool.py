@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from runtime.contract import Output
+from visionstack.client.classifier import ClassifierClient
+from visionstack.client.warm_pool import DeployedEnvironments, prove_warm_pool
+from visionstack.errors import VisionstackError
+
+
+class FakeLambda:
+    """A function with an alias: its configuration, versions and reserved concurrency."""
+
+    def __init__(self) -> None:
+        self.configuration = {"Description": "classifies", "MemorySize": 3008}
+        self.versions = {"1": dict(self.configuration)}
+        self.alias = "1"
+        self.reserved: int | None = None
+        self.report: dict[str, Any] = {"target": 5, "reached": 5, "environments": ["a"],
+                                       "rounds": 1, "sleep_ms": 400}  # fmt: skip
+        self.events: list[dict[str, Any]] = []
+
+    def get_alias(self, **_: Any) -> dict[str, str]:
+        return {"FunctionVersion": self.alias}
+
+    def get_function_configuration(self, **_: Any) -> dict[str, Any]:
+        return dict(self.configuration)
+
+    def update_function_configuration(self, **call: Any) -> None:
+        self.configuration = {name: call[name] for name in ("Description", "MemorySize")}
+
+    def publish_version(self, **_: Any) -> dict[str, str]:
+        if self.configuration not in self.versions.values():
+            self.versions[str(len(self.versions) + 1)] = dict(self.configuration)
+        return {"Version": max(self.versions)}
+
+    def update_alias(self, **call: Any) -> None:
+        self.alias = call["FunctionVersion"]
+
+    def delete_function(self, **call: Any) -> None:
+        assert call["Qualifier"] != self.alias
+        del self.versions[call["Qualifier"]]
+
+    def get_waiter(self, _: str) -> Any:
+        return SimpleNamespace(wait=lambda **call: None)
+
+    def get_function_concurrency(self, **_: Any) -> dict[str, int]:
+        return {} if self.reserved is None else {"ReservedConcurrentExecutions": self.reserved}
+
+    def put_function_concurrency(self, **call: Any) -> None:
+        self.reserved = call["ReservedConcurrentExecutions"]
+
+    def delete_function_concurrency(self, **_: Any) -> None:
+        self.reserved = None
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.events.append(json.loads(call["Payload"]))
+        return {"Payload": io.BytesIO(json.dumps(self.report).encode())}
+
+
+@pytest.fixture
+def fake() -> FakeLambda:
+    return FakeLambda()
+
+
+@pytest.fixture
+def environments(fake: FakeLambda) -> DeployedEnvironments:
+    outputs = {Output.CLASSIFIER_FUNCTION: "f", Output.CLASSIFIER_ALIAS: "live"}
+    deployment = SimpleNamespace(
+        client=lambda name: fake, outputs=lambda stack: outputs, output=lambda stack, key: "warmer"
+    )
+    return DeployedEnvironments(deployment)  # type: ignore[arg-type]
+
+
+def test_retiring_points_the_alias_at_new_environments_and_restoring_undoes_all(
+    fake: FakeLambda, environments: DeployedEnvironments
+) -> None:
+    environments.retire()
+    assert fake.alias == "2"
+    environments.retire(memory_mib=768)
+    assert fake.alias == "3"
+    assert fake.versions["3"]["MemorySize"] == 768
+    environments.restore()
+    assert (fake.alias, list(fake.versions)) == ("1", ["1"])
+    assert fake.configuration == {"Description": "classifies", "MemorySize": 3008}
+
+
+@pytest.mark.parametrize("before", [None, 7])
+def test_a_limit_is_taken_back_to_what_was_before(
+    fake: FakeLambda, environments: DeployedEnvironments, before: int | None
+) -> None:
+    fake.reserved = before
+    environments.limit(5)
+    environments.limit(6)
+    assert fake.reserved == 6
+    environments.restore()
+    assert fake.reserved == before
+
+
+def test_restoring_what_was_never_changed_changes_nothing(
+    fake: FakeLambda, environments: DeployedEnvironments
+) -> None:
+    environments.restore()
+    assert (fake.alias, fake.reserved) == ("1", None)
+
+
+def test_a_warmer_that_failed_is_told_with_its_message(
+    fake: FakeLambda, environments: DeployedEnvironments
+) -> None:
+    fake.report = {"errorMessage": "no such function"}
+    with pytest.raises(VisionstackError, match="no such function"):
+        environments.warm(5)
+
+
+def test_the_proof_counts_cold_calls_without_and_with_the_warmer_and_restores(
+    fake: FakeLambda, environments: DeployedEnvironments, picture_file: Path,
+    service: Callable[[httpx.Request], httpx.Response],
+) -> None:  # fmt: skip
+    with ClassifierClient("http://api.test", "k", transport=httpx.MockTransport(service)) as client:
+        proof = prove_warm_pool(client, 5, environments=environments, picture=picture_file)
+    assert (proof.cold_calls_without, proof.cold_calls_with) == (5, 0)
+    assert (proof.target, proof.reached) == (5, 5)
+    assert fake.events == [{"target": 5}]
+    assert fake.alias == "1"
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"jpeg")
+    return path
+
+
+@pytest.fixture
+def service(fake: FakeLambda) -> Callable[[httpx.Request], httpx.Response]:
+    """Cold until the warmer was invoked."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        top = {f"TOP{n}_{key}": 0.1 if key == "softmax" else "x" for n in range(1, 6)
+               for key in ("ID", "label", "softmax")}  # fmt: skip
+        body = {**top, "cold": not fake.events, "environment": "e", "file_path": "p"}
+        return httpx.Response(200, json=body)
+
+    return answer
