@@ -234,12 +234,14 @@ async def _many_streams(
         "frames_by_stream": shares,
         "frames_a_second": sum(shares) / seconds,
         "fairness_least_to_most": min(shares) / max(shares),
+        "fairness_resolution": 1 / max(shares),
         "memory_growth_mib": median(settled[-5:]) - median(settled[:5]),
     }
     results.save()
     print(
         f"{_IDLE} idle and {_ACTIVE} active streams, {seconds:.0f} s: "
         f"{document['frames_a_second']:.1f} frames/s, least to most "
-        f"{document['fairness_least_to_most']:.3f} (target 0.9), memory "
+        f"{document['fairness_least_to_most']:.3f} (target 0.9, one frame is "
+        f"{document['fairness_resolution']:.3f}), memory "
         f"{memory[-1]:.0f} MiB, {document['memory_growth_mib']:+.1f} MiB since the first quarter"
     )

@@ -268,15 +268,12 @@ class AsyncStreamClient:
         return 16 * self._session.hello.window if self._session.hello else 64
 
     async def _wait(self) -> None:
-        """Until anything happens. Raises what ended the stream."""
+        """Until anything happens. Raises what ended the stream; answers are still there to read."""
         self._raise_if_over()
         self._changed.clear()
         await self._changed.wait()
-        self._raise_if_over()
 
     def _raise_if_over(self) -> None:
-        if self._answers:
-            return
         if self._error is not None:
             raise self._error
         if self._closing:

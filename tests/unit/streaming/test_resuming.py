@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
 from visionstack.client.stream_async import AsyncStreamClient, Patience
+from visionstack.client.stream_errors import StreamUnreachableError
 from visionstack.client.stream_types import Answer, DroppedFrame, StreamAddress, StreamResult
 
 HASTY = Patience(first_delay=0.02, longest_delay=0.2, ping=0.1, silence=0.6, connect=1.0)
@@ -268,3 +269,27 @@ async def test_delays_between_tries_grow_and_are_spread() -> None:
         await client.connect()
     server.close()
     assert 5 <= len(accepted) <= 60
+
+
+async def test_when_the_last_server_is_gone_what_was_answered_can_still_be_read(
+    running: ServerFactory,
+) -> None:
+    patience = Patience(give_up=0.2, first_delay=0.02, longest_delay=0.05)
+    async with running() as one:
+        client = AsyncStreamClient(one.address, policy="lossless", patience=patience)
+        await client.connect()
+        for level in range(3):
+            await client.send(picture(level))
+        while client.counts.results < 3:
+            await asyncio.sleep(0.01)
+
+    async def send_until_it_ends() -> None:
+        for level in range(100):
+            await client.send(picture(level))
+
+    with pytest.raises(StreamUnreachableError):
+        await send_until_it_ends()
+    assert [(await client.answer()).sequence for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(StreamUnreachableError):
+        await client.answer()
+    await client.close()
