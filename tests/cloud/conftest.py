@@ -27,7 +27,9 @@ SMALL_SETTINGS = {
     "warm_interval": "1",
     "drain_seconds": "30",
 }
-LAST_MODULE = "test_destroy"
+FIRST_MODULE, LAST_MODULE = "test_lanes", "test_destroy"
+DEPLOYMENT_TIMEOUT_S = 900
+"""The first test's time includes the deployment, on a machine that may be busy."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,12 @@ def free_port() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever destroys the deployment runs after everything that needs it."""
-    items.sort(key=lambda item: item.nodeid.partition("::")[0].endswith(f"{LAST_MODULE}.py"))
+    """Both lanes first, and whatever destroys the deployment after everything that needs it."""
+    ranks = {FIRST_MODULE: -1, LAST_MODULE: 1}
+    items.sort(key=lambda item: ranks.get(item.path.stem, 0))
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(DEPLOYMENT_TIMEOUT_S))
 
 
 def _show_logs(folder: Path) -> None:
