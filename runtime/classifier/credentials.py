@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 _RENEW_BEFORE_SECONDS: Final = 300
-_ALLOWED_HOSTS: Final = ("http://127.0.0.1", "http://localhost", "http://169.254.")
+_LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "169.254.170.2", "169.254.170.23")
 
 
 class CredentialsError(Exception):
@@ -82,7 +83,8 @@ class EnvironmentCredentials:
             raise CredentialsError(f"no AWS credentials: {error.args[0]} is not set") from None
 
     def _from_endpoint(self, endpoint: str) -> tuple[Credentials, float]:
-        if not endpoint.startswith(_ALLOWED_HOSTS):
+        parts = urlsplit(endpoint)
+        if parts.scheme != "http" or parts.hostname not in _LOCAL_HOSTS:
             raise CredentialsError(f"credentials are not fetched from {endpoint}: not link-local")
         token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
         request = urllib.request.Request(endpoint, headers={"Authorization": token})  # noqa: S310
