@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._results import Results, table
+from benchmarks._serverless_answers import cold_start_answers
 from benchmarks._serverless_cloud import deploy_classifier, embedded_cloud
 from benchmarks._serverless_cold import PICTURE, ColdStarts
 from runtime.measurement.statistics import ratio, summarize
@@ -45,6 +46,7 @@ def main(out: Path, quick: bool) -> None:
     with embedded_cloud():
         snapshots = deploy_classifier(model=MODEL, context=SNAPSTART)
         run_part(results, "snapstart", lambda: snapstart(snapshots, rounds=2 if quick else 10))
+    run_part(results, "cold_start_answers", lambda: cold_start_answers(results.values))
 
 
 def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) -> None:
