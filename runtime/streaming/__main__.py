@@ -57,7 +57,7 @@ def main() -> int:
     """Exit code: 0 after a drain, 1 when it could not start."""
     try:
         settings = Settings.from_env(os.environ)
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, group=settings.log_group)
         asyncio.run(run(settings))
     except StreamingError as error:
         print(f"visionstack stream server: {error}", file=sys.stderr)

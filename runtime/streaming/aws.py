@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import uuid
 from collections.abc import Callable, Mapping
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from runtime.contract import STREAM_DRAIN_HOOK, StreamMetric
 from runtime.streaming.errors import SettingsError
+from runtime.streaming.log_shipping import LogShipper
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,13 @@ def publish_fingerprint(parameter: str, fingerprint: str) -> None:
         raise SettingsError(
             f"The fingerprint cannot be published to {parameter}: {error}"
         ) from error
+
+
+def shipper(group: str) -> LogShipper:
+    """A log handler with a stream of its own in `group`."""
+    config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+    stream = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    return LogShipper(boto3.client("logs", config=config), group=group, stream=stream)
 
 
 def complete_drain(group: str, instance: str) -> None:

@@ -42,6 +42,8 @@ class Settings:
     prefix: str = "visionstack"
     group: str | None = None
     """Name of the Auto Scaling group this server belongs to, for metrics and the drain hook."""
+    log_group: str | None = None
+    """CloudWatch Logs group that the log lines go to, beside stderr."""
     metadata_endpoint: str = DEFAULT_ENDPOINT
     log_level: str = "INFO"
     limits: Limits = field(default_factory=Limits)
@@ -81,6 +83,7 @@ class Settings:
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,
             prefix=environ.get(Env.PREFIX) or "visionstack",
             group=environ.get(Env.STREAM_GROUP) or None,
+            log_group=environ.get(Env.STREAM_LOG_GROUP) or None,
             metadata_endpoint=environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT,
             limits=_limits(environ),
             log_level=(environ.get(Env.LOG_LEVEL) or "INFO").upper(),
