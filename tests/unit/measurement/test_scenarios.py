@@ -131,19 +131,22 @@ def test_loadgen_drives_every_scenario_and_leaves_its_own_logs(name: str, tmp_pa
         assert outcome.pictures == len(outcome.latencies_s)
 
 
-def test_loadgens_percentile_agrees_with_the_raw_samples(tmp_path: Path) -> None:
-    from runtime.measurement.statistics import percentile
+def test_loadgen_and_the_raw_samples_time_the_same_thing(tmp_path: Path) -> None:
+    """The shortest of many samples is the one that no other process got in the way of."""
 
     class Waiting(Toil):
         def run(self, pictures: int) -> None:
-            SystemClock().sleep_until(SystemClock().monotonic() + 0.002)
+            SystemClock().sleep_until(SystemClock().monotonic() + 0.004)
             super().run(pictures)
 
+    limits = loadgen.Limits(seconds=0.2, queries=30, most_seconds=20)
     outcome = loadgen.run(
-        Waiting(), Scenario.parse("single-stream"), limits=QUICK, logs=tmp_path, calibrated_s=0.002
+        Waiting(), Scenario.parse("single-stream"), limits=limits, logs=tmp_path, calibrated_s=0.004
     )
-    theirs = int(outcome.summary["50.00 percentile latency (ns)"]) / 1e9
-    assert percentile(outcome.latencies_s, 50) == pytest.approx(theirs, rel=0.2)
+    theirs = int(outcome.summary["Min latency (ns)"]) / 1e9
+    ours = min(outcome.latencies_s)
+    assert 0.004 <= ours <= theirs
+    assert theirs < 2 * ours
 
 
 @pytest.mark.parametrize("name", ["single-stream", "offline"])
