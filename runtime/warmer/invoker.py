@@ -54,7 +54,7 @@ class LambdaWaker:
 
 
 def metrics_line(report: WarmReport, *, function: str, now: float) -> str:
-    """Target, reached and short as one line of the embedded metric format; `now` in seconds since 1970."""
+    """Target, reached and short as one line of the embedded metric format; `now`: Unix seconds."""
     names = (WarmerMetric.TARGET, WarmerMetric.REACHED, WarmerMetric.SHORT)
     return json.dumps(
         {
