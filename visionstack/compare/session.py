@@ -160,12 +160,15 @@ def _plan(wish: Wish, artifact: Artifact, deployment: Deployment | None) -> Reco
     from visionstack.doctor import Check
     from visionstack.doctor_aws import check_instance_type
     from visionstack.localcloud.defaults import architecture
+    from visionstack.packaging.build import settings_from
+
+    settings = settings_from({})
 
     def check(name: str) -> list[Check]:
         if deployment is None:
             return []
         with console.err.status(f"checking {name} …"):
-            return check_instance_type(deployment, name)
+            return check_instance_type(deployment, name, ami_id=settings.ami_id)
 
     return make(
         wish,
