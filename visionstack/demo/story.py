@@ -252,7 +252,9 @@ def _paper_speed(record: Mapping[str, Any]) -> Table:
 
 
 def _printed(seconds: float, source: str) -> Figure:
-    return paper(seconds, "s", source=f"{STREAMING_PAPER}, {source}", printed=f"{seconds:g}")
+    # The tables print six decimals, the running text of section 4.2 two.
+    printed = f"{seconds:.2f}" if seconds > 1 else f"{seconds:.6f}"
+    return paper(seconds, "s", source=f"{STREAMING_PAPER}, {source}", printed=printed)
 
 
 def _deploy(deploy: Mapping[str, Any]) -> Table:
