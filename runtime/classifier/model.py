@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
-import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -76,10 +76,6 @@ class ModelSource(Protocol):
         """Fetch, check and load it."""
         ...
 
-    def discard(self, version: str) -> None:
-        """It is served no more; free its space."""
-        ...
-
 
 class S3ModelSource:
     """Published models, pulled to a scratch folder; libraries are imported during the download."""
@@ -89,7 +85,7 @@ class S3ModelSource:
     ) -> None:
         self._store = store
         self._name = name
-        self._folder = scratch / "models"
+        self._scratch = scratch
         self._engine = engine
         self._threads = threads
 
@@ -98,23 +94,25 @@ class S3ModelSource:
         return self._store.current_version(self._name)
 
     def load(self, version: str) -> ServedModel:
-        """Pull and load. The hashes are checked on the way in."""
+        """Pull and load; the hashes are checked on the way in.
+
+        The files go to a folder of their own that is removed when the engine has them: what it
+        mapped stays readable, /tmp stays empty, and no two environments share a download.
+        """
         started = time.perf_counter()
-        with ThreadPoolExecutor(1, thread_name_prefix="model-pull") as pool:
-            pulling = pool.submit(self._store.pull, self._name, self._folder, version=version)
+        with (
+            tempfile.TemporaryDirectory(prefix="model-", dir=self._scratch) as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="model-pull") as pool,
+        ):
+            pulling = pool.submit(self._store.pull, self._name, Path(folder), version=version)
             _import_engine(self._engine)
             artifact = pulling.result()
-        pulled = time.perf_counter()
-        return _served(
-            artifact,
-            engine=self._engine,
-            threads=self._threads,
-            download_ms=(pulled - started) * 1000,
-        )
-
-    def discard(self, version: str) -> None:
-        """Remove the folder; what an engine has mapped stays readable."""
-        shutil.rmtree(self._folder / self._name / version, ignore_errors=True)
+            return _served(
+                artifact,
+                engine=self._engine,
+                threads=self._threads,
+                download_ms=(time.perf_counter() - started) * 1000,
+            )
 
 
 class PackagedModelSource:
@@ -138,9 +136,6 @@ class PackagedModelSource:
         """Check and load."""
         artifact = Artifact.load(self._folder / version)
         return _served(artifact, engine=self._engine, threads=self._threads, download_ms=0.0)
-
-    def discard(self, version: str) -> None:
-        """The package is read-only."""
 
 
 class ModelHost:
@@ -195,7 +190,6 @@ class ModelHost:
                 return
             self._served = self._source.load(version)
             self.last_failure = None
-            self._source.discard(served.version)
         except InferenceError as error:
             self.last_failure = error.message
         finally:

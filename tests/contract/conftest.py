@@ -126,9 +126,6 @@ class FlatModels:
             engine="none", precision="fp32", download_ms=0.0, load_ms=0.0,
         )  # fmt: skip
 
-    def discard(self, version: str) -> None:
-        raise AssertionError("nothing is replaced")
-
 
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:

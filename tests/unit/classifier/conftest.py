@@ -94,7 +94,6 @@ class MemoryModels:
     def __init__(self, load: Callable[[str], ServedModel]) -> None:
         self.current = "v1"
         self.damaged: set[str] = set()
-        self.discarded: list[str] = []
         self.loads = 0
         self._load = load
 
@@ -108,9 +107,6 @@ class MemoryModels:
         if version in self.damaged:
             raise InferenceError(f"{version} is damaged")
         return self._load(version)
-
-    def discard(self, version: str) -> None:
-        self.discarded.append(version)
 
 
 @pytest.fixture

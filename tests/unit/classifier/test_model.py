@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from runtime.classifier.errors import ModelUnavailableError
-from runtime.classifier.model import ModelHost
+from runtime.classifier.model import ModelHost, S3ModelSource
+from runtime.inference.artifact import Artifact, file_entry
 
 
 def test_a_model_is_loaded_once(host: ModelHost, models: Any) -> None:
@@ -23,14 +28,11 @@ def test_calls_that_come_at_once_load_one_model(host: ModelHost, models: Any) ->
     assert models.loads == 1
 
 
-def test_a_replaced_model_is_served_after_a_refresh_and_the_old_one_discarded(
-    host: ModelHost, models: Any
-) -> None:
+def test_a_replaced_model_is_served_after_a_refresh(host: ModelHost, models: Any) -> None:
     host.current()
     models.current = "v2"
     host.refresh(at_once=True)
     assert host.current().version == "v2"
-    assert models.discarded == ["v1"]
 
 
 def test_a_damaged_replacement_is_refused_and_the_old_model_kept(
@@ -41,7 +43,6 @@ def test_a_damaged_replacement_is_refused_and_the_old_model_kept(
     host.refresh(at_once=True)
     assert host.current() is old
     assert host.last_failure == "v2 is damaged"
-    assert models.discarded == []
     models.damaged = set()
     host.refresh(at_once=True)
     assert host.current().version == "v2"
@@ -92,3 +93,52 @@ def test_a_missing_model_is_asked_for_again(host: ModelHost, models: Any) -> Non
         host.current()
     models.current = "v1"
     assert host.current().version == "v1"
+
+
+class CopyingStore:
+    """Pulls from a folder, as ModelStore does from S3."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+
+    def pull(self, name: str, into: Path, *, version: str) -> Artifact:
+        return Artifact.load(Path(shutil.copytree(self._artifact.folder, into / name / version)))
+
+
+def mean_colour_model() -> bytes:
+    """Logits that are the picture's mean red, green and blue."""
+    nodes = [
+        onnx.helper.make_node("Cast", ["pictures"], ["floats"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("ReduceMean", ["floats", "axes"], ["logits"], keepdims=0),
+    ]
+    pictures = onnx.helper.make_tensor_value_info(
+        "pictures", onnx.TensorProto.UINT8, [None, 8, 8, 3]
+    )
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [None, 3])
+    axes = onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [2], [1, 2])
+    graph = onnx.helper.make_graph(nodes, "mean-colour", [pictures], [logits], [axes])
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
+    artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
+    entry = file_entry(artifact.folder / "model.onnx")
+    files = {**artifact.manifest.files, "model.onnx": entry}
+    manifest = dataclasses.replace(artifact.manifest, files=files)
+    (artifact.folder / "model.json").write_text(manifest.to_json())
+    scratch = tmp_path_factory.mktemp("scratch")
+    source = S3ModelSource(
+        CopyingStore(artifact),  # type: ignore[arg-type]
+        name="toy",
+        scratch=scratch,
+        engine="onnxruntime",
+        threads=1,
+    )
+    served = source.load(manifest.version)
+    assert list(scratch.iterdir()) == []
+    assert (served.version, served.engine) == (manifest.version, "onnxruntime")
+    served.exercise()
