@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -32,7 +33,8 @@ MEMORY_MIB = 1769
 class ColdStarts:
     """Starts execution environments of one deployment's function, by packaging."""
 
-    def __init__(self, deployment: Deployment, *, model: str) -> None:
+    def __init__(self, deployment: Deployment, *, model: str, workplace: Path) -> None:
+        self._workplace = workplace
         outputs = deployment.outputs(Stack.STORAGE)
         self._artifacts = outputs[Output.ARTIFACTS_BUCKET]
         self._pictures = outputs[Output.PICTURES_BUCKET]
@@ -42,7 +44,10 @@ class ColdStarts:
         self._s3.upload_file(str(PICTURE), self._pictures, f"{PICTURES_PREFIX}{PICTURE_PATH}")
 
     def build(self, packaging: str) -> Path:
-        """The package of one way, its libraries in S3 where that is the way."""
+        """The package of one way, its libraries in S3 where that is the way.
+
+        What is measured is a copy (of links): a build beside this one may replace the original.
+        """
         arch: Literal["arm64", "x86_64"] = (
             "arm64" if defaults.architecture() == "arm64" else "x86_64"
         )
@@ -52,7 +57,7 @@ class ColdStarts:
         if libraries is not None:
             key, archive = libraries
             self._s3.upload_file(str(archive), self._artifacts, key)
-        return folder
+        return Path(shutil.copytree(folder, self._workplace / packaging, copy_function=os.link))
 
     def start(
         self, package: Path, packaging: str, *, warm_calls: int, extra: Mapping[str, str] = {}
