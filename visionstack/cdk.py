@@ -64,8 +64,9 @@ def cdk(
     given: dict[str, object] = dict(context or {})
     if resolved == "local":
         given = {**defaults.context(), **given}
-        # Beside a run for AWS or for another embedded cloud, which would lock the common folder.
-        arguments = [*arguments, "--output", str(CloudFolder.from_environment().root / "cdk.out")]
+        # Beside a run for AWS or for another embedded cloud, which would lock the common folder;
+        # and without copies of the packages, which are under build/ anyway.
+        arguments = [*arguments, "--output", str(_local_assembly()), "--no-staging"]
     environment = _with_python(cloud_environment(resolved))
     command = [*command_line(environment), *arguments]
     for name, value in given.items():
@@ -75,6 +76,9 @@ def cdk(
     code, lines = _run(command, environment=environment, log=log, folder=paths.CHECKOUT)
     if code != 0:
         raise _failure(arguments, code, lines, log)
+    if resolved == "local":
+        # Zips of what is in the embedded cloud's bucket now: 300 MB for each change of code.
+        shutil.rmtree(_local_assembly() / ".cache", ignore_errors=True)
     return log
 
 
@@ -155,6 +159,10 @@ def _follow(output: Iterable[str], *, file: IO[str], lines: list[str], name: str
             if line.lstrip().startswith(("✅", "❌")):
                 err.print(line.strip(), markup=False)
             status.update(f"{name}: {line.strip()[:100]}".replace("[", r"\["))
+
+
+def _local_assembly() -> Path:
+    return CloudFolder.from_environment().root / "cdk.out"
 
 
 def _log_folder(cloud: Literal["local", "aws"]) -> Path:

@@ -91,7 +91,7 @@ def down(*, wipe: bool = False, folder: CloudFolder | None = None) -> bool:
     with _lock(folder):
         stopped = _stop_everything(folder)
         if wipe:
-            for place in (folder.emulator, folder.instances, folder.logs):
+            for place in (folder.emulator, folder.instances, folder.logs, folder.root / "cdk.out"):
                 shutil.rmtree(place, ignore_errors=True)
     return stopped
 
