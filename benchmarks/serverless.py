@@ -35,7 +35,7 @@ def main(out: Path, quick: bool) -> None:
     """Measure all parts; a part that fails is named in the report and the others go on."""
     results = Results(out / "serverless.json", title="The serverless lane", quick=quick)
     with embedded_cloud():
-        deployment = deploy_classifier(model=MODEL, context={"reserved_concurrency": ENVIRONMENTS})
+        deployment = deploy_classifier(model=MODEL, context={})
         parts: list[tuple[str, Callable[[], dict[str, Any]]]] = [
             ("cold_start", lambda: cold_starts(deployment, quick=quick)),
             ("warm_pool", lambda: warm_pool(deployment, cycles=3 if quick else 20)),
@@ -139,11 +139,15 @@ def warm_pool(deployment: Deployment, *, cycles: int) -> dict[str, Any]:
 
 def many_at_once(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
     """Callers at the same time on five environments: lost, wrong, throughput by step."""
-    DeployedEnvironments(deployment).warm(ENVIRONMENTS)
     concurrencies = (20, 100) if quick else range(100, 1501, 200)
-    steps = list(
-        run_steps(deployment.classifier_api(), PICTURE, concurrencies=concurrencies, repeats=1)
-    )
+    environments = DeployedEnvironments(deployment)
+    try:
+        environments.limit(ENVIRONMENTS)
+        environments.warm(ENVIRONMENTS)
+        api = deployment.classifier_api()
+        steps = list(run_steps(api, PICTURE, concurrencies=concurrencies, repeats=1))
+    finally:
+        environments.restore()
     return {
         "steps": [step.to_json() for step in steps],
         "last_over_first_throughput": steps[-1].throughput / steps[0].throughput,

@@ -91,18 +91,9 @@ class DeployedEnvironments:
         from visionstack.deployment import translated
 
         with translated("publish another version of the classifier"):
-            if self._before is None:
-                alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
-                function = self._lambda.get_function_configuration(FunctionName=self._function)
-                self._before = (
-                    alias["FunctionVersion"],
-                    function.get("Description", ""),
-                    function["MemorySize"],
-                )
+            before = self._remember()
             number = len(self._published) + 1
-            self._configure(
-                f"{self._before[1]} (visionstack trial {number})", memory_mib or self._before[2]
-            )
+            self._configure(f"{before[1]} (visionstack trial {number})", memory_mib or before[2])
             version = self._lambda.publish_version(FunctionName=self._function)["Version"]
             self._published.append(version)
             self._lambda.get_waiter("published_version_active").wait(
@@ -119,6 +110,10 @@ class DeployedEnvironments:
                 found = self._lambda.get_function_concurrency(FunctionName=self._function)
                 self._reserved.append(found.get("ReservedConcurrentExecutions"))
             self._reserve(environments)
+            if self._deployment.cloud == "local":
+                # MiniStack counts calls of a published version against no reservation.
+                self._remember()
+                self._point_at("$LATEST")
 
     def restore(self) -> None:
         """Raises `VisionstackError`; nothing is done when nothing was retired or limited."""
@@ -154,6 +149,18 @@ class DeployedEnvironments:
                 remedy="Its log group has the details.",
             )
         return report
+
+    def _remember(self) -> tuple[str, str, int]:
+        """The alias's version, and the function's description and memory size, at first."""
+        if self._before is None:
+            alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
+            function = self._lambda.get_function_configuration(FunctionName=self._function)
+            self._before = (
+                alias["FunctionVersion"],
+                function.get("Description", ""),
+                function["MemorySize"],
+            )
+        return self._before
 
     def _configure(self, description: str, memory_mib: int) -> None:
         self._lambda.update_function_configuration(

@@ -75,7 +75,10 @@ def fake() -> FakeLambda:
 def environments(fake: FakeLambda) -> DeployedEnvironments:
     outputs = {Output.CLASSIFIER_FUNCTION: "f", Output.CLASSIFIER_ALIAS: "live"}
     deployment = SimpleNamespace(
-        client=lambda name: fake, outputs=lambda stack: outputs, output=lambda stack, key: "warmer"
+        cloud="local",
+        client=lambda name: fake,
+        outputs=lambda stack: outputs,
+        output=lambda stack, key: "warmer",
     )
     return DeployedEnvironments(deployment)  # type: ignore[arg-type]
 
@@ -100,9 +103,9 @@ def test_a_limit_is_taken_back_to_what_was_before(
     fake.reserved = before
     environments.limit(5)
     environments.limit(6)
-    assert fake.reserved == 6
+    assert (fake.reserved, fake.alias) == (6, "$LATEST")
     environments.restore()
-    assert fake.reserved == before
+    assert (fake.reserved, fake.alias) == (before, "1")
 
 
 def test_restoring_what_was_never_changed_changes_nothing(
