@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -32,6 +32,8 @@ from visionstack.localcloud import fleet, state
 
 if TYPE_CHECKING:
     import boto3
+
+    from visionstack.client.signing import SignedRequests
 
 __all__ = [
     "ClassifierApi",
@@ -64,10 +66,15 @@ class StreamEndpoint:
 
 @dataclass(frozen=True)
 class ClassifierApi:
-    """The classifier's REST API: `url` has no slash at its end; `key` goes into `x-api-key`."""
+    """The classifier's REST API: `url` has no slash at its end; `key` goes into `x-api-key`.
+
+    Of a stack with auth=iam, `key` is empty and `signing` signs; `cloud` says whose credentials.
+    """
 
     url: str
     key: str
+    signing: SignedRequests | None = field(default=None, repr=False)
+    cloud: Literal["local", "aws"] = "aws"
 
 
 @dataclass(frozen=True)
@@ -173,16 +180,34 @@ class Deployment:
         )
 
     def classifier_api(self) -> ClassifierApi:
-        """The classifier's address and API key."""
+        """The classifier's address with its API key or, where the stack has none, a signature."""
         outputs = self.outputs(contract.Stack.CLASSIFIER)
         url = outputs[contract.Output.API_URL].rstrip("/")
         if self.endpoint_url is not None:
             url = local_api_url(url, endpoint=self.endpoint_url)
+        if contract.Output.API_KEY_ID not in outputs:
+            return ClassifierApi(url=url, key="", signing=self.signing(), cloud=self.cloud)
         with translated("read the API key"):
             key = self.client("apigateway").get_api_key(
                 apiKey=outputs[contract.Output.API_KEY_ID], includeValue=True
             )
-        return ClassifierApi(url=url, key=key["value"])
+        return ClassifierApi(url=url, key=key["value"], cloud=self.cloud)
+
+    def signing(self) -> SignedRequests:
+        """What signs calls to an API with auth=iam.
+
+        Raises:
+            VisionstackError: there are no credentials, or no region is set.
+        """
+        from botocore.exceptions import NoCredentialsError
+
+        from visionstack.client.signing import SignedRequests
+
+        with translated("sign calls to the API"):
+            credentials = self.session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
+        return SignedRequests(credentials, region=self.region)
 
     def _fingerprint(self, parameter: str | None) -> str | None:
         from botocore.exceptions import ClientError

@@ -21,7 +21,8 @@ from runtime.contract import MAX_PICTURE_BYTES, Route
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
-    from visionstack.deployment import Deployment
+    from visionstack.client.signing import SignedRequests
+    from visionstack.deployment import ClassifierApi, Deployment
 
 MAX_DIRECT_BYTES: Final = 4 * 1024 * 1024
 CONTENT_TYPES: Final = {
@@ -135,6 +136,7 @@ class ClassifierClient:
         url: str,
         key: str,
         *,
+        signing: SignedRequests | None = None,
         back_off: BackOff | None = None,
         timeout: float = 60.0,
         connections: int = 100,
@@ -142,10 +144,12 @@ class ClassifierClient:
         sleep: Callable[[float], None] = time.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """`url` without a slash at its end; `key` goes into `x-api-key`; `timeout` in seconds."""
+        """`url` without a slash at its end; `key` goes into `x-api-key`, not at all when it is
+        empty; `signing` signs, for a stack with auth=iam; `timeout` in seconds."""
         self._url = url
-        # Sent with each call to the API, and not with uploads, which go to S3.
+        # Key and signature go with each call to the API, and not with uploads, which go to S3.
         self._key = {"x-api-key": key} if key else {}
+        self._signing = signing
         self._back_off = back_off or BackOff()
         self._sleep = sleep
         self._draw = draw
@@ -159,8 +163,12 @@ class ClassifierClient:
     @classmethod
     def of(cls, deployment: Deployment, *, connections: int = 100) -> ClassifierClient:
         """The client of a deployment. Raises `VisionstackError` when it is not deployed."""
-        api = deployment.classifier_api()
-        return cls(api.url, api.key, connections=connections)
+        return cls.at(deployment.classifier_api(), connections=connections)
+
+    @classmethod
+    def at(cls, api: ClassifierApi, *, connections: int = 100) -> ClassifierClient:
+        """The client of an API, with its key or its signature."""
+        return cls(api.url, api.key, signing=api.signing, connections=connections)
 
     def close(self) -> None:
         """Close the connections."""
@@ -242,7 +250,12 @@ class ClassifierClient:
     ) -> _Answered:
         headers = {**self._key, "content-type": content_type}
         url = self._url + route
-        return self._send(lambda: self._http.post(url, headers=headers, **request), name=name)
+        return self._send(
+            lambda: self._http.post(
+                url, headers=headers, auth=self._signing or httpx.USE_CLIENT_DEFAULT, **request
+            ),
+            name=name,
+        )
 
     def _send(self, call: Callable[[], httpx.Response], *, name: str) -> _Answered:
         started = time.monotonic()
@@ -263,12 +276,37 @@ class ClassifierClient:
                 if response.is_success:
                     seconds = time.perf_counter() - sent
                     return _Answered(_json(response, name), seconds, attempt)
-                failure = _refusal(response, name)
+                failure = self._refusal(response, name)
             delay = self._back_off.delay(attempt, _retry_after(response), self._draw)
             late = time.monotonic() - started + delay > self._back_off.deadline
             if late or not self._worth_another(failure.status, attempt):
                 raise failure
             self._sleep(delay)
+
+    def _refusal(self, response: httpx.Response, name: str) -> ClassifierError:
+        status = response.status_code
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        body = body if isinstance(body, dict) else {}
+        message = str(body.get("message") or response.reason_phrase or "no reason given")
+        code = str(body.get("code") or f"http_{status}")
+        return ClassifierError(
+            f"{name}: {message.rstrip('.')} (HTTP {status}).",
+            status=status,
+            code=code,
+            remedy=self._remedy(response, code),
+        )
+
+    def _remedy(self, response: httpx.Response, code: str) -> str | None:
+        if response.status_code != 403:
+            return None
+        if self._signing is None:
+            return (
+                "The API key is missing or wrong; `visionstack classify` takes it from the stack."
+            )
+        return self._signing.remedy(self._url, code=code)
 
     def _worth_another(self, status: int, attempt: int) -> bool:
         if status in {429, 503}:
@@ -312,25 +350,6 @@ def _json(response: httpx.Response, name: str) -> dict[str, Any]:
             remedy="Is this the address of a visionstack classifier?",
         )
     return body
-
-
-def _refusal(response: httpx.Response, name: str) -> ClassifierError:
-    status = response.status_code
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
-    body = body if isinstance(body, dict) else {}
-    message = str(body.get("message") or response.reason_phrase or "no reason given")
-    remedy = None
-    if status == 403:
-        remedy = "The API key is missing or wrong; `visionstack classify` takes it from the stack."
-    return ClassifierError(
-        f"{name}: {message.rstrip('.')} (HTTP {status}).",
-        status=status,
-        code=str(body.get("code") or f"http_{status}"),
-        remedy=remedy,
-    )
 
 
 def _retry_after(response: httpx.Response | None) -> float:

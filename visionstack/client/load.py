@@ -78,7 +78,7 @@ def run_steps(
     Raises:
         VisionstackError: the service did not take the picture, or locust failed.
     """
-    with ClassifierClient(api.url, api.key) as client:
+    with ClassifierClient.at(api) as client:
         first = client.classify(picture)
     for concurrency in concurrencies:
         samples = _callers(
@@ -144,6 +144,7 @@ def _callers(
         configuration = {
             "host": api.url,
             "key": api.key,
+            "signed_by": api.cloud if api.signing is not None else None,
             "file_path": file_path,
             "callers": callers,
             "repeats": repeats,

@@ -7,6 +7,8 @@ back-off with full jitter, until it is answered. The configuration comes in the 
 `VISIONSTACK_LOAD` and the samples go to the file that it names.
 """
 
+from __future__ import annotations
+
 # time.sleep yields to the other callers: locust has gevent patch the standard library.
 from locust import FastHttpUser, constant, task  # isort: skip
 from locust.env import Environment  # isort: skip
@@ -16,11 +18,30 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from visionstack.errors import VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.client.signing import SignedRequests
 
 CONFIG: dict[str, Any] = json.loads(os.environ["VISIONSTACK_LOAD"])
 SAMPLES: list[dict[str, Any]] = []
 _FAILED_ATTEMPTS = 8
+_BODY = json.dumps({"method": "classification", "file_path": CONFIG["file_path"]}).encode()
+_JSON = "application/json"
+
+
+def _signing() -> SignedRequests | None:
+    """Finds and renews the credentials as the parent does: they do not go between processes."""
+    if CONFIG["signed_by"] is None:
+        return None
+    from visionstack.deployment import connect
+
+    return connect(cloud=CONFIG["signed_by"]).signing()
+
+
+SIGNING = _signing()
 
 
 class Caller(FastHttpUser):  # type: ignore[misc]
@@ -42,11 +63,16 @@ class Caller(FastHttpUser):  # type: ignore[misc]
         throttled = failed = attempt = 0
         while True:
             attempt += 1
+            try:
+                headers = _headers()
+            except VisionstackError:
+                # A caller that ended without its samples would be waited for without end.
+                return _unsigned(asked, throttled=throttled, failed=failed)
             sent = time.monotonic()
             with self.client.post(
                 "/classification",
-                json={"method": "classification", "file_path": CONFIG["file_path"]},
-                headers={"x-api-key": CONFIG["key"]},
+                data=_BODY,
+                headers=headers,
                 catch_response=True,
             ) as response:
                 response.success()
@@ -74,6 +100,26 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             ceiling = min(CONFIG["cap"], CONFIG["base"] * 2.0 ** min(attempt, 16))
             after = response.headers.get("retry-after", "0") if response.headers else "0"
             time.sleep(float(after) + random.uniform(0, ceiling))  # noqa: S311  jitter
+
+
+def _headers() -> dict[str, str]:
+    if SIGNING is None:
+        return {"content-type": _JSON, "x-api-key": CONFIG["key"]}
+    url = CONFIG["host"] + "/classification"
+    return {"content-type": _JSON, **SIGNING.headers("POST", url, body=_BODY, content_type=_JSON)}
+
+
+def _unsigned(asked: float, *, throttled: int, failed: int) -> dict[str, Any]:
+    """The sample of a call that is lost because the credentials could not be renewed."""
+    return {
+        "asked": asked,
+        "seconds": time.monotonic() - asked,
+        "answer_seconds": 0.0,
+        "throttled": throttled,
+        "failed": failed,
+        "status": 0,
+        "code": "no_credentials",
+    }
 
 
 def _object(text: str | None) -> dict[str, Any]:

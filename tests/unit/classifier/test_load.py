@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from visionstack.client.classifier import BackOff
 from visionstack.client.load import run_steps, summarise_step
 from visionstack.client.load_commands import parse_concurrency
-from visionstack.deployment import ClassifierApi
+from visionstack.deployment import ClassifierApi, Deployment
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.paths import SAMPLES
 
@@ -28,6 +34,7 @@ class Throttling(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls = 0
+        self.seen: list[tuple[str, Message, bytes]] = []
         self.lock = threading.Lock()
 
 
@@ -37,8 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 65536
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        sent = self.rfile.read(int(self.headers["content-length"]))
         with self.server.lock:
+            self.server.seen.append((self.path, self.headers, sent))
             self.server.calls += 1
             refused = self.server.calls % 2 == 0
         answer = {**TOP, "file_path": "a.jpg", "cold": False}
@@ -73,6 +81,71 @@ def test_every_call_of_a_throttled_service_is_answered_in_the_end(service: Throt
     assert step.throttled > 20
     assert len(step.samples) == 60
     assert json.loads(json.dumps(step.to_json()))["concurrency"] == 20
+
+
+def signature(path: str, headers: Message, body: bytes) -> str:
+    """What botocore signs such a request with, as the gateway would check it."""
+    signed = {"host": headers["host"], "content-type": headers["content-type"]}
+    request = AWSRequest("POST", f"http://{headers['host']}{path}", signed, data=body)
+    request.context["timestamp"] = request.headers["X-Amz-Date"] = headers["x-amz-date"]
+    signer = SigV4Auth(Credentials("AKIDEXAMPLE", "a secret"), "execute-api", "eu-central-1")
+    return signer.signature(
+        signer.string_to_sign(request, signer.canonical_request(request)), request
+    )
+
+
+def test_every_call_to_an_api_with_auth_iam_is_signed_and_none_has_a_key(
+    service: Throttling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    signing = Deployment(cloud="aws", prefix="p", endpoint_url=None).signing()
+    api = ClassifierApi(f"http://127.0.0.1:{service.server_address[1]}", "", signing, "aws")
+    (step,) = run_steps(
+        api, SAMPLES / "dog.jpg", concurrencies=[3], repeats=1,
+        back_off=BackOff(base=0.01, cap=0.1, deadline=60.0),
+    )  # fmt: skip
+    assert (step.answered, step.lost) == (3, 0)
+    assert {path for path, _, _ in service.seen} == {"/recognitions", "/classification"}
+    for path, headers, body in service.seen:
+        assert "x-api-key" not in headers
+        assert headers["authorization"].endswith(f"Signature={signature(path, headers, body)}")
+
+
+def test_callers_whose_credentials_end_lose_their_calls_and_the_run_still_ends(
+    service: Throttling, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The process that issues credentials does so twice, the second time for a minute."""
+    issuer = tmp_path / "issue.py"
+    issuer.write_text(
+        "import datetime, json, pathlib, sys\n"
+        "asked = pathlib.Path(__file__).with_suffix('.asked')\n"
+        "times = len(asked.read_text()) if asked.exists() else 0\n"
+        "asked.write_text('x' * (times + 1))\n"
+        "if times > 1:\n"
+        "    sys.exit('the session has ended')\n"
+        "ends = datetime.datetime.now(datetime.UTC)\n"
+        "ends += datetime.timedelta(minutes=1 if times else 600)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'A', 'SecretAccessKey': 's',\n"
+        "                  'SessionToken': 't', 'Expiration': ends.isoformat()}))\n"
+    )
+    config = tmp_path / "config"
+    config.write_text(
+        f"[profile p]\nregion = eu-central-1\ncredential_process = {sys.executable} {issuer}\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "p")
+    signing = Deployment(cloud="aws", prefix="p", endpoint_url=None).signing()
+    api = ClassifierApi(f"http://127.0.0.1:{service.server_address[1]}", "", signing, "aws")
+    with pytest.raises(VisionstackError, match=r"None of 3 calls was answered \(no_credentials\)"):
+        list(run_steps(api, SAMPLES / "dog.jpg", concurrencies=[3], repeats=1))
+    assert {path for path, _, _ in service.seen} == {"/recognitions"}
 
 
 def sample(**changed: Any) -> dict[str, Any]:
