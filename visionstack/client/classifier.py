@@ -272,6 +272,10 @@ class ClassifierClient:
                     code="unreachable",
                     remedy="Look at `visionstack local status`, or at your network.",
                 )
+            except VisionstackError as error:
+                raise ClassifierError(
+                    f"{name}: {error.message}", code="no_credentials", remedy=error.remedy
+                ) from error
             else:
                 if response.is_success:
                     seconds = time.perf_counter() - sent

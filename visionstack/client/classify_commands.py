@@ -84,6 +84,8 @@ def classify(
     failures = [result for result in results if isinstance(result, Failure)]
     if failures:
         console.err.print(f"[bold red]{len(failures)} of {len(results)} pictures failed[/]")
+        for remedy in dict.fromkeys(failure.remedy for failure in failures if failure.remedy):
+            console.err.print(remedy, markup=False)
         raise typer.Exit(1)
 
 

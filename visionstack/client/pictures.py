@@ -24,6 +24,7 @@ class Failure:
     file: str
     code: str
     message: str
+    remedy: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` lists it."""
@@ -70,7 +71,10 @@ def classify_all(
                 results[picture] = call.result()
             except ClassifierError as error:
                 results[picture] = Failure(
-                    file=str(picture), code=error.code or "failed", message=error.message
+                    file=str(picture),
+                    code=error.code or "failed",
+                    message=error.message,
+                    remedy=error.remedy,
                 )
             done()
     return [results[picture] for picture in pictures]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ from botocore.stub import Stubber
 
 from runtime.contract import Output
 from visionstack.client.classifier import ClassifierClient, ClassifierError
+from visionstack.client.pictures import Failure, classify_all
 from visionstack.client.signing import SERVICE, SignedRequests
 from visionstack.deployment import Deployment
 from visionstack.errors import VisionstackError
@@ -142,8 +144,9 @@ def test_credentials_that_cannot_be_had_are_an_error_with_a_reason() -> None:
             raise CredentialRetrievalError(provider="sso", error_msg="the token has expired")
 
     api = Api()
-    with pytest.raises(VisionstackError, match=r"sign a call to the API.*token has expired"):
+    with pytest.raises(ClassifierError, match=r"sign a call.*token has expired") as caught:
         client_of(api, signing=signing_with(Gone("a", "b"))).wakeup(0)
+    assert caught.value.code == "no_credentials"
     assert api.requests == []
 
 
@@ -159,6 +162,16 @@ def test_a_refused_caller_is_told_which_right_is_missing_on_which_api() -> None:
     assert error.remedy is not None
     assert "`execute-api:Invoke`" in error.remedy
     assert "arn:aws:execute-api:eu-central-1:*:abc123/*" in error.remedy
+
+
+def test_a_refused_picture_keeps_what_to_do_about_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"jpeg")
+    api = Api(403, code="forbidden", message="User is not authorized")
+    with client_of(api, signing=signing_with()) as client:
+        (failure,) = classify_all(client, [tmp_path / "a.jpg"], concurrency=1)
+    assert isinstance(failure, Failure)
+    assert failure.code == "forbidden"
+    assert "execute-api:Invoke" in str(failure.remedy)
 
 
 def test_a_signature_that_was_not_taken_points_at_clock_and_credentials() -> None:
