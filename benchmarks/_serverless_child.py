@@ -44,8 +44,8 @@ for _ in range(WARM_CALLS):
     fetch.append(answer["timings"]["download"] / 1000)
 
 # ru_maxrss would begin with what the parent held when it started this process.
-with open("/proc/self/status") as file:  # noqa: PTH123
-    peak_kib = int(file.read().partition("VmHWM:")[2].split()[0])
+with open("/proc/self/status") as status:  # noqa: PTH123
+    peak_kib = int(status.read().partition("VmHWM:")[2].split()[0])
 print(
     "RESULT"
     + json.dumps(

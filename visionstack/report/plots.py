@@ -56,6 +56,9 @@ _STYLE: Final = {
     "legend.fontsize": 9.0,
 }
 _SIZE: Final = (5.2, 3.1)
+_LONG_NAME: Final = 18
+"""Characters of a series' name from which on two do not fit side by side."""
+_LEGEND_ROW_INCHES: Final = 0.2
 _MOST_POINTS: Final = 1500
 _LABELS_THAT_FIT: Final = 8
 
@@ -180,7 +183,7 @@ def _distribution(plot: Latency, key: str) -> Drawing:
         axes.set_ylim(0, 1.03)
         _widen_for_tail(axes, [value for s in drawn for value in s.values])
         _plain_ticks(axes, y=False)
-        _legend_above(axes, len(drawn) + len(plot.bounds))
+        _legend_above(axes)
     return Drawing(_finish(done[0], key, f"Distribution. {caption}"), "Distribution")
 
 
@@ -214,16 +217,23 @@ def _timeline(plot: Latency, key: str) -> Drawing:
         else:
             axes.set_ylim(bottom=0)
         _plain_ticks(axes)
-        _legend_above(axes, len(drawn) + len(plot.bounds))
+        _legend_above(axes)
     names = ", ".join(s.name for s in plot.series)
     return Drawing(_finish(done[0], key, f"Samples over time: {names}"), "Over time")
 
 
-def _legend_above(axes: Any, entries: int) -> None:
+def _legend_above(axes: Any) -> None:
     """Above the axes, where it covers no sample; a single series needs none."""
-    if entries > 1:
-        columns = 3 if entries <= 3 else 2
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) < 2:
+        return
+    # A row wider than the axes would make the layout shrink them, so the figure grows instead.
+    columns = 1 if max(map(len, names)) > _LONG_NAME else 3 if len(names) <= 3 else 2
+    rows = math.ceil(len(names) / columns)
+    figure = axes.figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + rows * _LEGEND_ROW_INCHES)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
 
 
 def _bound_lines(axes: Any, plot: Latency, *, vertical: bool) -> None:
@@ -262,9 +272,9 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
                 fontsize=9,
                 color=_PAPER if is_paper else _INK,
             )
-        if plot.points and all(p.x > 0 for p in plot.points):
+        if _spans_decades([p.x for p in plot.points]):
             axes.set_xscale("log")
-        if plot.points and all(p.y > 0 for p in plot.points):
+        if _spans_decades([p.y for p in plot.points]):
             axes.set_yscale("log")
         axes.margins(0.18)
         _plain_ticks(axes)
@@ -275,6 +285,11 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
         _finish(done[0], key, f"{plot.title}. Not beaten on both axes: {names}"),
         f"Filled: not beaten on both axes ({names}). Squares: the papers.",
     )
+
+
+def _spans_decades(values: Sequence[float]) -> bool:
+    """Whether a logarithmic axis shows them better; over less, it has hardly a labelled tick."""
+    return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
 
 
 def _lines(plot: Lines, key: str) -> Drawing:
