@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _darknet
 from benchmarks._inputs import model_folder
 from benchmarks._results import Results, table
 from runtime.inference.artifact import Artifact
@@ -29,13 +28,13 @@ from runtime.inference.pictures import decode_bgr
 from runtime.measurement.limit import peak_flop_per_second
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
+from visionstack.models.darknet_program import DarknetProgram, DarknetProgramError
 from visionstack.models.draft import BuildOptions
 from visionstack.models.packages import FOOLBOX, fetch_members
 from visionstack.paths import MODELS, SAMPLES
 
 PICTURE = SAMPLES / "dog.jpg"
 ENGINES = (("openvino", "auto"), ("onnxruntime", "auto"), ("torch", "fp32"))
-DARKNET = ("yolov3-tiny", "yolov3")
 QUICK_MODELS = ("yolov3-tiny",)
 MODELS_MEASURED = ("yolov3-tiny", "yolov3", "yolov3-tinyu", "yolov3u", "resnet50")
 _START = """
@@ -87,6 +86,15 @@ def main(out: Path, quick: bool) -> None:
     print(text)
 
 
+def _darknet(name: str, out: Path) -> DarknetProgram | None:
+    """None where darknet is not installed or has no such network."""
+    try:
+        return DarknetProgram(name, folder=out / "darknet", cache=MODELS / "cache")
+    except DarknetProgramError as error:
+        print(f"without darknet: {error}")
+        return None
+
+
 def _model(name: str, *, rounds: int, out: Path, quick: bool) -> dict[str, Any]:
     artifact = Artifact.load(model_folder(name))
     work = _Work(artifact)
@@ -98,7 +106,7 @@ def _model(name: str, *, rounds: int, out: Path, quick: bool) -> dict[str, Any]:
     }
     darknet: list[float] = []
     peaks: dict[str, list[float]] = {label: [] for label in names}
-    with_darknet = name in DARKNET and _darknet.installed()
+    program = _darknet(name, out)
     for _ in range(rounds):
         for label, engine in zip(names, engines, strict=True):
             for part, call in (
@@ -109,8 +117,8 @@ def _model(name: str, *, rounds: int, out: Path, quick: bool) -> dict[str, Any]:
             if peak := peak_flop_per_second(engine.name, engine.precision):
                 peaks[label].append(peak)
         # Two or three minutes of darknet are enough to know a ratio of hundreds.
-        if with_darknet and (name == "yolov3-tiny" or len(darknet) < 3):
-            darknet.append(_darknet.seconds(name, PICTURE, folder=out / "darknet"))
+        if program and (name == "yolov3-tiny" or len(darknet) < 3):
+            darknet.append(program.seconds(PICTURE))
     fastest = names[0]
     return {
         "trained": artifact.manifest.weights.trained,

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
+from runtime.inference.artifact import Artifact
 from runtime.measurement import machine
 from runtime.measurement.results import FILE, Measurement, RunResult
 from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import summarize
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
+from visionstack.errors import VisionstackError
+from visionstack.models.darknet_program import DarknetProgram
 from visionstack.paths import CHECKOUT, MODELS
 
-_PREDICTED: Final = re.compile(r"Predicted in ([0-9.]+) seconds")
-_DARKNET_TIMEOUT_S: Final = 180
 Tell = Callable[[RunResult], None]
 
 
@@ -92,17 +92,23 @@ class ThisMachine:
         return result
 
     def darknet(self, record: Record) -> RunResult:
-        """Raises CompareError: it is not installed, fits not this model, or said no time."""
-        program = shutil.which("darknet")
-        if program is None:
-            raise CompareError(
-                "not run: darknet is not installed (Debian: apt-get install darknet)"
+        """Raises CompareError: it is not installed, knows not this model, or said no time.
+
+        At the model's own input size. Weights that were downloaded are used; darknet's time is the
+        same with random ones.
+        """
+        downloaded = MODELS / "cache" / f"{record.model}.weights"
+        try:
+            program = DarknetProgram(
+                record.model,
+                folder=self._out / "darknet",
+                cache=MODELS / "cache",
+                size=Artifact.load(self._model).manifest.input.width,
+                weights=downloaded if downloaded.exists() else None,
             )
-        config = CHECKOUT / "visionstack" / "models" / "darknet_cfg" / f"{record.model}.cfg"
-        weights = MODELS / "cache" / f"{record.model}.weights"
-        if not config.exists() or not weights.exists():
-            raise CompareError(f"not run: there are no darknet weights for {record.model} here")
-        times = [run_darknet(program, config, weights, self._picture) for _ in range(self._runs)]
+            times = [program.seconds(self._picture) for _ in range(self._runs)]
+        except VisionstackError as error:
+            raise CompareError(f"not run: {error}") from error
         return RunResult(
             run=record.run,
             instance_type=None,
@@ -130,37 +136,6 @@ class ThisMachine:
             ],
             finished=True,
         )
-
-
-def run_darknet(program: str, config: Path, weights: Path, picture: Path) -> float:
-    """Seconds that darknet itself prints for its network; it is ended when it has printed them.
-
-    Raises:
-        CompareError: it printed none.
-    """
-    # Without a line buffer the time stays inside darknet, which then waits for a key in a window.
-    buffered = ["stdbuf", "-oL"] if shutil.which("stdbuf") else []
-    command = [*buffered, program, "detect", str(config), str(weights), str(picture)]
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    started = time.monotonic()
-    with subprocess.Popen(
-        command,
-        cwd=Path(config).parent,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                if match := _PREDICTED.search(line):
-                    return float(match[1])
-                if time.monotonic() - started > _DARKNET_TIMEOUT_S:
-                    break
-        finally:
-            process.kill()
-    raise CompareError("failed: darknet printed no time")
 
 
 def _debian_version(package: str) -> str:
