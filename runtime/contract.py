@@ -96,6 +96,7 @@ class StreamMetric:
     FRAMES_DROPPED: Final = "FramesDropped"  # since the last report
     BATCH_SIZE: Final = "BatchSize"  # mean since the last report
     ENGINE_BUSY_SHARE: Final = "EngineBusyShare"  # 0 to 1
+    GPU_BUSY_SHARE: Final = "GpuBusyShare"  # 0 to 1, mean of all GPUs; absent without a GPU
     FRAMES_WAITING: Final = "FramesWaiting"  # in one server's queue
 
 

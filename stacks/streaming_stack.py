@@ -167,7 +167,11 @@ class StreamingStack(Stack):
                 drain=Duration.seconds(settings.drain_seconds),
             )
         monitoring = StreamMonitoring(
-            self, "Monitoring", metrics=metrics, dashboard_name=f"{settings.prefix}-streaming"
+            self,
+            "Monitoring",
+            metrics=metrics,
+            dashboard_name=f"{settings.prefix}-streaming",
+            gpu=instance_type.compute == "gpu",
         )
         if settings.alarm_email:
             AlarmTopic(self, "Alarms", email=settings.alarm_email, alarms=monitoring.alarms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -72,6 +73,12 @@ class Metrics:
             "Streams now, those waiting to resume included.",
             registry=self.registry,
         )
+        self.gpu_busy = Gauge(
+            f"{name}_gpu_busy_share",
+            "Share of the last second in which the GPU computed; absent without a GPU.",
+            ["gpu"],
+            registry=self.registry,
+        )
         self.window = Window()
 
     def batch_inferred(self, *, model: str, frames: int, microseconds: int) -> None:
@@ -86,6 +93,16 @@ class Metrics:
             return
         self.latency.labels(model).observe(microseconds / 1e6)
         self.window.latencies.append(microseconds)
+
+    def gpus_busy(self, shares: Sequence[float]) -> None:
+        """How busy each GPU is now, 0 to 1."""
+        for number, share in enumerate(shares):
+            self.gpu_busy.labels(str(number)).set(share)
+        self.window.gpus(sum(shares) / len(shares))
+
+    def gpus_unknown(self) -> None:
+        """From now on nobody can tell: an old value must not stand for the present."""
+        self.gpu_busy.clear()
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""
@@ -102,6 +119,8 @@ class Window:
         self._since = time.monotonic()
         self.dropped = 0
         self.latencies: deque[int] = deque(maxlen=self._KEPT)
+        self._gpu_samples = 0
+        self._gpu_sum = 0.0
         self._batches = 0
         self._frames = 0
         self._busy = 0
@@ -111,6 +130,11 @@ class Window:
             self._batches += 1
             self._frames += frames
             self._busy += microseconds
+
+    def gpus(self, share: float) -> None:
+        with self._lock:
+            self._gpu_samples += 1
+            self._gpu_sum += share
 
     def take(self, *, frames_waiting: int) -> dict[str, float]:
         """Figures by CloudWatch metric name, and begin anew."""
@@ -129,7 +153,10 @@ class Window:
                 figures[StreamMetric.LATENCY_P99_MILLISECONDS] = latencies[index] / 1000
             if self._batches:
                 figures[StreamMetric.BATCH_SIZE] = self._frames / self._batches
+            if self._gpu_samples:
+                figures[StreamMetric.GPU_BUSY_SHARE] = self._gpu_sum / self._gpu_samples
             self._since, self.dropped = now, 0
+            self._gpu_samples, self._gpu_sum = 0, 0.0
             self._batches = self._frames = self._busy = 0
             self.latencies.clear()
         return figures

@@ -10,7 +10,7 @@ import logging
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 
@@ -21,6 +21,7 @@ from websockets.asyncio.server import serve as serve_websockets
 from runtime.streaming import aws
 from runtime.streaming.certificate import Certificate
 from runtime.streaming.errors import SettingsError
+from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.hub import Hub, Settled, Submitter
 from runtime.streaming.metrics import Metrics
 from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource
@@ -41,7 +42,13 @@ _THREAD_SWITCH_SECONDS = 0.0005
 class Server:
     """One streaming server. `await start()`, later `await drain(reason)`, `await stop()`."""
 
-    def __init__(self, settings: Settings, *, source: ModelSource | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: ModelSource | None = None,
+        gpus: Callable[[], Gpus | None] = find_gpus,
+    ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.fingerprint: str | None = None
@@ -53,6 +60,7 @@ class Server:
             bucket=settings.bucket,
             max_batch=settings.max_batch,
         )
+        self._find_gpus = gpus
         self.hosts: dict[str, ModelHost] = {}
         self.hub: Hub | None = None
         self._pipeline: Pipeline | None = None
@@ -86,6 +94,9 @@ class Server:
                 )
             ),
         ]
+        gpus = await asyncio.to_thread(self._find_gpus)
+        if gpus is not None:
+            self._tasks.append(asyncio.create_task(watch_gpus(gpus, self.metrics)))
         if settings.group is not None:
             self._tasks.append(
                 asyncio.create_task(aws.publish_metrics(self.figures, group=settings.group))

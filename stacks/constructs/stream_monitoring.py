@@ -31,10 +31,20 @@ class StreamMetrics:
 
 
 class StreamMonitoring(Construct):
-    """A dashboard of throughput, latency, drops, batches and load; alarms on the last three."""
+    """A dashboard of throughput, latency, drops, batches and load; alarms where users suffer.
+
+    `gpu`: whether the servers have one, whose use is shown then. A live stream drops frames by
+    design, so that drops raise no alarm.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, metrics: StreamMetrics, dashboard_name: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        metrics: StreamMetrics,
+        dashboard_name: str,
+        gpu: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         latency = metrics.metric(StreamMetric.LATENCY_P99_MILLISECONDS, statistic="Maximum")
@@ -43,6 +53,7 @@ class StreamMonitoring(Construct):
         waiting = metrics.metric(StreamMetric.FRAMES_WAITING, statistic="Maximum")
         frames = metrics.metric(StreamMetric.FRAMES_PER_SECOND, statistic="Sum")
         batch = metrics.metric(StreamMetric.BATCH_SIZE)
+        gpus = metrics.metric(StreamMetric.GPU_BUSY_SHARE)
         self.alarms = [
             self._alarm("LatencyAlarm", latency, 1000, "p99 above a second for five minutes"),
             self._alarm("WaitingAlarm", waiting, 500, "frames pile up for five minutes"),
@@ -63,6 +74,7 @@ class StreamMonitoring(Construct):
                     _graph("Engine busy share", busy),
                     _graph("Frames waiting, fullest server", waiting),
                 ],
+                *([[_graph("GPU busy share", gpus)]] if gpu else []),
             ],
         )
 

@@ -170,6 +170,19 @@ def test_the_group_scales_on_what_the_servers_publish(defaults: Any) -> None:
     assert tracking["TargetValue"] == pytest.approx(0.7)
 
 
+def test_the_dashboard_shows_every_metric_and_gpu_use_only_where_there_is_a_gpu(
+    gpu: Any, arm: Any
+) -> None:
+    def shown(templates: Any, stack: str) -> set[str]:
+        body = json.dumps(templates.only(stack, "AWS::CloudWatch::Dashboard")["DashboardBody"])
+        names = [value for key, value in vars(StreamMetric).items() if key.isupper()]
+        return {name for name in names if f'\\"{name}\\"' in body}
+
+    every = {value for key, value in vars(StreamMetric).items() if key.isupper()}
+    assert shown(gpu, STACK) == every
+    assert shown(arm, "second-streaming") == every - {StreamMetric.GPU_BUSY_SHARE}
+
+
 def test_an_ending_instance_is_held_until_it_has_drained(defaults: Any) -> None:
     hook = defaults.only(STACK, "AWS::AutoScaling::LifecycleHook")
     assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"

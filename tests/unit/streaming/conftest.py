@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.streaming.documents import HelloOptions, ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
+from runtime.streaming.gpus import Gpus
 from runtime.streaming.limits import Limits
 from runtime.streaming.models import ModelHost, Served
 from runtime.streaming.server import Server
@@ -144,6 +145,7 @@ def running(tmp_path: Path) -> ServerFactory:
         limits: Limits | None = None,
         tls: Tls = Tls.OFF,
         port: int = 0,
+        gpus: Callable[[], Gpus | None] = lambda: None,
         **settings: Any,
     ) -> AsyncIterator[Running]:
         source = source or FakeSource()
@@ -159,6 +161,7 @@ def running(tmp_path: Path) -> ServerFactory:
                 **{"reload_seconds": 0.0, **settings},
             ),
             source=source,
+            gpus=gpus,
         )
         await server.start()
         try:
