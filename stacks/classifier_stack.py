@@ -54,7 +54,6 @@ class ClassifierStack(Stack):
             settings=settings,
             alias=classifier.alias,
             artifacts=storage.artifacts,
-            pictures=storage.pictures,
         )
         CfnOutput(self, Output.FOLDER_STATE_MACHINE, value=folders_run.machine.state_machine_arn)
         CfnOutput(self, Output.API_URL, value=front.api.url)

@@ -56,10 +56,15 @@ class ClassifierService:
 
     def classify(self, request: ClassificationRequest, *, cold: bool) -> Answer:
         """Fetch the picture and answer with its top 5, in the paper's keys and more."""
+        return self._classified(
+            request.file_path, lambda: self._pictures.fetch(request.file_path), cold=cold
+        )
+
+    def _classified(self, file_path: str, fetch: Callable[[], bytes], *, cold: bool) -> Answer:
         started = time.perf_counter()
         model = self._models.current()
         ready = time.perf_counter()
-        data = self._pictures.fetch(request.file_path)
+        data = fetch()
         fetched = time.perf_counter()
         predictions, timings = _recognise(model, data)
         timings = {"download": _ms(ready, fetched), **timings}
@@ -68,7 +73,7 @@ class ClassifierService:
             "method": "classification",
             **_ranked(predictions),
             "time": time.perf_counter() - started,
-            "file_path": request.file_path,
+            "file_path": file_path,
             **self._about(model, timings, cold=cold),
         }
 
@@ -134,12 +139,20 @@ class ClassifierService:
     def folder(self, request: FolderRequest, *, cold: bool) -> Answer:
         """Classify a batch and write a JSON line a picture; the same batch writes the same key.
 
-        A picture that cannot be classified becomes a line with its `code`. A failing storage
-        raises, so that the batch is tried again as a whole.
+        The next picture is fetched while one is classified: `download` is what was waited for it. A
+        picture that cannot be classified becomes a line with its `code`. A failing storage raises,
+        so that the batch is tried again as a whole.
         """
-        rows = [
-            self._row(key, cold=cold and number == 0) for number, key in enumerate(request.keys)
-        ]
+        paths = [key.removeprefix(PICTURES_PREFIX) for key in request.keys]
+        rows = []
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch-ahead") as pool:
+            # One ahead and no more: pictures may be large and the memory small.
+            ahead = pool.submit(self._fetch_checked, paths[0])
+            for number, path in enumerate(paths):
+                fetched = ahead
+                if number + 1 < len(paths):
+                    ahead = pool.submit(self._fetch_checked, paths[number + 1])
+                rows.append(self._row(path, fetched.result, cold=cold and number == 0))
         batch = hashlib.sha256("\n".join(request.keys).encode()).hexdigest()[:32]
         key = f"{FOLDER_RESULTS_PREFIX}{request.run}/{batch}.jsonl"
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -152,11 +165,12 @@ class ClassifierService:
             "results": key,
         }
 
-    def _row(self, key: str, *, cold: bool) -> Answer:
-        file_path = key.removeprefix(PICTURES_PREFIX)
+    def _fetch_checked(self, file_path: str) -> bytes:
+        return self._pictures.fetch(check_file_path(file_path))
+
+    def _row(self, file_path: str, fetch: Callable[[], bytes], *, cold: bool) -> Answer:
         try:
-            request = ClassificationRequest(check_file_path(file_path))
-            return self.classify(request, cold=cold)
+            return self._classified(file_path, fetch, cold=cold)
         except (UnavailableError, InternalError):
             raise
         except ApiError as error:

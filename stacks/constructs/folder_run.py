@@ -1,4 +1,4 @@
-"""Whole folders: a distributed map that sends the pictures below a prefix to the classifier."""
+"""Whole folders: a distributed map that sends batches of pictures to the classifier."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from stacks.constructs.acknowledgment import acknowledge, objects_finding
 from stacks.constructs.log_group import ExpiringLogGroup
 from stacks.settings import DeploymentSettings
 
-_BATCH: Final = 20
-"""Pictures in one call: a call's overhead shrinks to a twentieth, and a retry repeats no more."""
 _WRITTEN: Final = f"{RESULTS_PREFIX}folders/"
 
 
 class FolderRun(Construct):
-    """A state machine with input `{"run": id, "prefix": "pictures/…/"}`.
+    """A state machine with input `{"run": id}`.
 
-    The classifier writes its answers as JSON lines below `results/folders/{run}/`. A batch that is
-    refused is sent again with growing, jittered pauses; one that stays refused fails alone, is
-    listed by the map run, and its pictures are those without a line.
+    `results/folders/{run}/batches.json` in the artifacts bucket, written by its starter, is a list
+    of the function's events, each with some pictures. The classifier writes its answers as JSON
+    lines beside it. A batch that is refused is sent again with growing, jittered pauses; one that
+    stays refused fails alone, is listed by the map run, and its pictures are those without a line.
     """
 
     def __init__(
@@ -38,7 +37,6 @@ class FolderRun(Construct):
         settings: DeploymentSettings,
         alias: lambda_.IAlias,
         artifacts: s3.IBucket,
-        pictures: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id)
         name = f"{settings.prefix}-folder"
@@ -46,7 +44,6 @@ class FolderRun(Construct):
         machine = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         for actions, resource in (
             (["lambda:InvokeFunction"], alias.function_arn),
-            (["s3:ListBucket"], pictures.bucket_arn),
             (
                 [
                     "s3:PutObject",
@@ -64,13 +61,12 @@ class FolderRun(Construct):
             self,
             "Machine",
             state_machine_name=name,
-            comment="visionstack: classify every picture below a prefix",
+            comment="visionstack: classify every picture of a folder",
             role=role,
             definition_body=sfn.DefinitionBody.from_string(
                 json.dumps(
                     _definition(
                         function=alias.function_arn,
-                        pictures=pictures.bucket_name,
                         artifacts=artifacts.bucket_name,
                         concurrency=settings.folder_concurrency,
                     )
@@ -106,27 +102,27 @@ class FolderRun(Construct):
             )
 
 
-def _definition(
-    *, function: str, pictures: str, artifacts: str, concurrency: int
-) -> dict[str, Any]:
+def _definition(*, function: str, artifacts: str, concurrency: int) -> dict[str, Any]:
     return {
-        "StartAt": "EveryPicture",
+        "StartAt": "EveryBatch",
         "States": {
-            "EveryPicture": {
+            "EveryBatch": {
                 "Type": "Map",
-                "Label": "EveryPicture",
+                "Label": "EveryBatch",
                 "MaxConcurrency": concurrency,
                 "ToleratedFailurePercentage": 100,
                 "ItemReader": {
-                    "Resource": "arn:aws:states:::s3:listObjectsV2",
-                    "Parameters": {"Bucket": pictures, "Prefix.$": "$.prefix"},
+                    "Resource": "arn:aws:states:::s3:getObject",
+                    "ReaderConfig": {"InputType": "JSON"},
+                    "Parameters": {
+                        "Bucket": artifacts,
+                        "Key.$": f"States.Format('{_WRITTEN}{{}}/batches.json', $.run)",
+                    },
                 },
-                "ItemSelector": {"Key.$": "$$.Map.Item.Value.Key", "run.$": "$.run"},
-                "ItemBatcher": {"MaxItemsPerBatch": _BATCH},
                 "ItemProcessor": {
                     "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
-                    "StartAt": "IsBatch",
-                    "States": _batch_states(function),
+                    "StartAt": "Classify",
+                    "States": {"Classify": _classify(function)},
                 },
                 "ResultWriter": {
                     "Resource": "arn:aws:states:::s3:putObject",
@@ -143,41 +139,21 @@ def _definition(
     }
 
 
-def _batch_states(function: str) -> dict[str, Any]:
+def _classify(function: str) -> dict[str, Any]:
     return {
-        # An engine that knows no ItemBatcher hands over single items.
-        "IsBatch": {
-            "Type": "Choice",
-            "Choices": [{"Variable": "$.Items", "IsPresent": True, "Next": "Classify"}],
-            "Default": "BatchOfOne",
-        },
-        "BatchOfOne": {
-            "Type": "Pass",
-            "Parameters": {"Items.$": "States.Array($)"},
-            "Next": "Classify",
-        },
-        "Classify": {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::lambda:invoke",
-            "Parameters": {
-                "FunctionName": function,
-                "Payload": {
-                    "method": "folder",
-                    "run.$": "$.Items[0].run",
-                    "items.$": "$.Items",
-                },
-            },
-            "OutputPath": "$.Payload",
-            "Retry": [
-                {
-                    "ErrorEquals": ["States.ALL"],
-                    "IntervalSeconds": 1,
-                    "BackoffRate": 2,
-                    "MaxAttempts": 6,
-                    "MaxDelaySeconds": 30,
-                    "JitterStrategy": "FULL",
-                }
-            ],
-            "End": True,
-        },
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": function, "Payload.$": "$"},
+        "OutputPath": "$.Payload",
+        "Retry": [
+            {
+                "ErrorEquals": ["States.ALL"],
+                "IntervalSeconds": 1,
+                "BackoffRate": 2,
+                "MaxAttempts": 6,
+                "MaxDelaySeconds": 30,
+                "JitterStrategy": "FULL",
+            }
+        ],
+        "End": True,
     }

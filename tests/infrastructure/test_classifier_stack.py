@@ -159,12 +159,14 @@ def test_a_folders_run_is_bounded_retried_and_outlives_failures(defaults: Any) -
         part if isinstance(part, str) else "token"
         for part in machine["DefinitionString"]["Fn::Join"][1]
     )
-    pictures = json.loads(text)["States"]["EveryPicture"]
-    assert pictures["MaxConcurrency"] == 5
-    assert pictures["ToleratedFailurePercentage"] == 100
-    classify = pictures["ItemProcessor"]["States"]["Classify"]
+    batches = json.loads(text)["States"]["EveryBatch"]
+    assert batches["MaxConcurrency"] == 5
+    assert batches["ToleratedFailurePercentage"] == 100
+    reader = batches["ItemReader"]["Parameters"]
+    assert reader["Key.$"] == "States.Format('results/folders/{}/batches.json', $.run)"
+    classify = batches["ItemProcessor"]["States"]["Classify"]
     assert classify["Retry"][0]["MaxAttempts"] == 6
-    assert classify["Parameters"]["Payload"]["method"] == "folder"
+    assert classify["Parameters"]["Payload.$"] == "$"
 
 
 @pytest.mark.parametrize("stack", [STACK, "visionstack-warmer"])

@@ -1,8 +1,8 @@
 """Whole folders as one job: a Step Functions distributed map over the classifier.
 
-The map lists what lies below a prefix of the pictures bucket and sends it to the function in
-batches; the function writes a JSON line a picture below `results/folders/{run}/`. What has no line
-when the job is over is listed as failed: nothing is dropped.
+What lies below a prefix of the pictures bucket is listed once and written down in batches; the map
+sends each to the function, which writes a JSON line a picture below `results/folders/{run}/`. What
+has no line when the job is over is listed as failed: nothing is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 UPLOADED_PREFIX: Final = PICTURES_PREFIX + "folders/"
 _POLL_SECONDS: Final = 0.5
-_UPLOADS_AT_ONCE: Final = 16
+_AT_ONCE: Final = 16
+"""Uploads and downloads under way."""
+_LARGEST_BATCH: Final = 20
+"""Pictures in one call: a call's overhead shrinks to a twentieth, and a retry repeats no more."""
+_FEWEST_BATCHES: Final = 40
+"""So that a few environments all have work to the end; smaller folders have smaller batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +141,7 @@ class FolderJobs:
             )
             done()
 
-        with ThreadPoolExecutor(_UPLOADS_AT_ONCE, thread_name_prefix="upload") as pool:
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:
             list(pool.map(put, keys, pictures))
         names = {
             key.removeprefix(PICTURES_PREFIX): str(path)
@@ -165,11 +170,17 @@ class FolderJobs:
                 f"There is no picture below s3://{self._pictures}/{prefix}.",
                 remedy="List it with `aws s3 ls`, or name a local folder with --job.",
             )
+        self._s3.put_object(
+            Bucket=self._artifacts,
+            Key=f"{_results_prefix(run)}batches.json",
+            Body=json.dumps(_batches(run, keys)).encode(),
+            ContentType="application/json",
+        )
         started = time.monotonic()
         execution = self._states.start_execution(
             stateMachineArn=self._machine,
             name=run,
-            input=json.dumps({"run": run, "prefix": prefix, "bucket": self._pictures}),
+            input=json.dumps({"run": run}),
         )["executionArn"]
         lines: dict[str, list[dict[str, Any]]] = {}
         while True:
@@ -216,10 +227,15 @@ class FolderJobs:
         )
 
     def _collect(self, run: str, lines: dict[str, list[dict[str, Any]]]) -> None:
-        for key in self._keys(self._artifacts, _results_prefix(run)):
-            if key not in lines and key.endswith(".jsonl"):
-                body = self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
-                lines[key] = [json.loads(line) for line in body.splitlines()]
+        keys = self._keys(self._artifacts, _results_prefix(run))
+        new = [key for key in keys if key not in lines and key.endswith(".jsonl")]
+
+        def read(key: str) -> list[dict[str, Any]]:
+            body = self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
+            return [json.loads(line) for line in body.splitlines()]
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="results") as pool:
+            lines.update(zip(new, pool.map(read, new), strict=True))
 
     def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -231,6 +247,15 @@ class FolderJobs:
 def new_run() -> str:
     """An id for a job: sortable by time, and its state machine's execution name."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _batches(run: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The function's events: all pictures, in order."""
+    size = max(1, min(_LARGEST_BATCH, len(keys) // _FEWEST_BATCHES))
+    return [
+        {"method": "folder", "run": run, "items": [{"Key": key} for key in batch]}
+        for batch in (keys[start : start + size] for start in range(0, len(keys), size))
+    ]
 
 
 def _results_prefix(run: str) -> str:

@@ -38,17 +38,17 @@ class FakeS3:
 class FakeStates:
     """A map that answers one batch each time that it is looked at, and loses some."""
 
-    def __init__(self, s3: FakeS3, *, batch: int = 2, lose: int = -1, status: str = "SUCCEEDED"):
-        self.s3, self.batch, self.lose, self.status = s3, batch, lose, status
+    def __init__(self, s3: FakeS3, *, lose: int = -1, status: str = "SUCCEEDED"):
+        self.s3, self.lose, self.status = s3, lose, status
         self.left: list[list[str]] = []
         self.run = ""
         self.number = 0
 
     def start_execution(self, **call: Any) -> dict[str, str]:
-        event = json.loads(call["input"])
-        self.run = event["run"]
-        keys = sorted(k for b, k in self.s3.objects if b == "pic" and k.startswith(event["prefix"]))
-        self.left = [keys[i : i + self.batch] for i in range(0, len(keys), self.batch)]
+        self.run = json.loads(call["input"])["run"]
+        events = json.loads(self.s3.objects["art", f"results/folders/{self.run}/batches.json"])
+        assert all((e["method"], e["run"]) == ("folder", self.run) for e in events)
+        self.left = [[item["Key"] for item in event["items"]] for event in events]
         return {"executionArn": f"{call['stateMachineArn']}:{call['name']}"}
 
     def describe_execution(self, **call: Any) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_every_picture_below_the_prefix_is_answered_with_progress() -> None:
     )
     assert [answer["file_path"] for answer in report.answers] == [f"x/{n}.jpg" for n in range(5)]
     assert (report.pictures, report.failures) == (5, ())
-    assert seen == [(2, 5), (4, 5), (5, 5), (5, 5)]
+    assert seen == [*((n, 5) for n in range(1, 6)), (5, 5)]
     assert json.loads(json.dumps(report.to_json()))["results"] == "s3://art/results/folders/r1/"
 
 
@@ -97,13 +97,27 @@ def test_pictures_of_a_lost_batch_and_bad_ones_are_listed_not_dropped() -> None:
     s3 = FakeS3()
     for name in ("a.jpg", "bad.jpg", "c.jpg", "d.jpg"):
         s3.objects["pic", f"pictures/x/{name}"] = b""
-    report = jobs(s3, FakeStates(s3, lose=1)).run("pictures/x/", run="r1")
-    assert [answer["file_path"] for answer in report.answers] == ["x/a.jpg"]
+    report = jobs(s3, FakeStates(s3, lose=2)).run("pictures/x/", run="r1")
+    assert [answer["file_path"] for answer in report.answers] == ["x/a.jpg", "x/d.jpg"]
     assert {failure.file: failure.code for failure in report.failures} == {
         "x/bad.jpg": "not_a_picture",
         "x/c.jpg": "no_answer",
-        "x/d.jpg": "no_answer",
     }
+
+
+@pytest.mark.parametrize(("pictures", "largest"), [(1, 1), (79, 1), (100, 2), (1005, 20)])
+def test_batches_hold_every_picture_once_and_are_small_where_there_are_few(
+    pictures: int, largest: int
+) -> None:
+    s3 = FakeS3()
+    keys = [f"pictures/x/{number:04d}.jpg" for number in range(pictures)]
+    s3.objects = {("pic", key): b"" for key in keys}
+    states = FakeStates(s3)
+    report = jobs(s3, states).run("pictures/x/", run="r1")
+    batches = json.loads(s3.objects["art", "results/folders/r1/batches.json"])
+    assert [item["Key"] for batch in batches for item in batch["items"]] == keys
+    assert max(len(batch["items"]) for batch in batches) == largest
+    assert len(report.answers) == pictures
 
 
 def test_a_job_that_failed_says_why_for_each_picture_without_an_answer() -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -282,6 +283,29 @@ def test_a_folder_batch_lists_answers_and_failures_and_drops_none(
     assert [row.get("code") for row in rows] == [None, "not_a_picture", "not_found", "bad_request"]
     again = function.handle(event, CONTEXT)
     assert again["results"] == answer["results"]
+
+
+def test_the_next_picture_of_a_batch_and_no_other_arrives_while_one_is_classified(
+    function: Function, pictures: Any, engine: Any, picture: Make
+) -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    pictures.pictures = dict.fromkeys(names, picture(110))
+    began = {name: threading.Event() for name in names}
+    fetch, run, seen = pictures.fetch, engine.run, []
+
+    def fetch_and_tell(file_path: str) -> bytes:
+        began[file_path].set()
+        return bytes(fetch(file_path))
+
+    def run_and_look(batch: Any) -> Any:
+        following = names[min(len(seen) + 1, 2)]
+        seen.append((began[following].wait(20), sum(event.is_set() for event in began.values())))
+        return run(batch)
+
+    pictures.fetch, engine.run = fetch_and_tell, run_and_look
+    items = [{"Key": f"pictures/{name}"} for name in names]
+    assert function.handle({"method": "folder", "run": "r", "items": items}, CONTEXT)["failed"] == 0
+    assert seen == [(True, 2), (True, 3), (True, 3)]
 
 
 def test_a_folder_batch_is_tried_again_as_a_whole_when_storage_fails(
