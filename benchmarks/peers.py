@@ -119,7 +119,7 @@ MEASURES: dict[str, tuple[Measure, bool]] = {
 
 
 def main(out: Path, quick: bool) -> None:
-    rounds, seconds = (1, 1.5) if quick else (4, 5.0)
+    rounds, seconds = (1, 1.5) if quick else (3, 4.0)
     contenders = QUICK if quick else CONTENDERS
     folder = model_folder()
     pictures = camera_pictures(out / "peers")

@@ -68,7 +68,7 @@ def main(out: Path, quick: bool) -> None:
 
 
 def _measure(link: Link, out: Path, quick: bool) -> None:
-    rounds, seconds = (1, 3.0) if quick else (4, 12.0)
+    rounds, seconds = (1, 3.0) if quick else (3, 8.0)
     round_trips = (1, 50) if quick else ROUND_TRIPS_MS
     folder = model_folder()
     pictures = _pictures(out / "sending")
