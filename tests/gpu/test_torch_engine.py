@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.detector import Detector
 from runtime.inference.engines import choose_engine, create_engine
 from runtime.inference.pictures import decode_bgr
+from runtime.streaming.gpus import find_gpus
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
 from visionstack.paths import MODELS, SAMPLES
@@ -54,3 +57,45 @@ def test_threads_share_a_captured_graph_without_mixing_answers(artifact: Artifac
         found = list(pool.map(lambda n: detector.detect([images[n % 3]])[0], range(60)))
     for number, detections in enumerate(found):
         assert [d.label for d in detections] == [d.label for d in expected[number % 3]]
+
+
+def test_a_new_version_is_captured_while_the_old_one_serves(artifact: Artifact) -> None:
+    """As in a hot reload: CUDA ends a capture when another thread allocates or waits meanwhile."""
+    serving = create_engine("torch", artifact)
+    pictures = np.random.default_rng(1).integers(0, 255, (1, 416, 416, 3), np.uint8)
+    expected = serving.run(pictures)
+    over = Event()
+
+    def serve() -> int:
+        answered = 0
+        while not over.is_set():
+            for ours, first in zip(serving.run(pictures), expected, strict=True):
+                assert np.abs(ours - first).max() < 0.3
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(2) as pool:
+        served = [pool.submit(serve) for _ in range(2)]
+        try:
+            for _ in range(3):
+                beside = create_engine("torch", artifact)
+                for count in (1, 2, 4, 8):
+                    found = beside.run(np.repeat(pictures, count, axis=0))
+                    for ours, first in zip(found, expected, strict=True):
+                        assert np.abs(ours - first).max() < 0.3
+        finally:
+            over.set()
+        assert all(future.result() > 0 for future in served)
+
+
+def test_the_gpus_use_is_read_and_rises_with_work(artifact: Artifact) -> None:
+    gpus = find_gpus()
+    assert gpus is not None
+    engine = create_engine("torch", artifact)
+    pictures = np.zeros((8, 416, 416, 3), np.uint8)
+    busiest = 0.0
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        engine.run(pictures)
+        busiest = max(busiest, *gpus.busy_shares())
+    assert 0 < busiest <= 1

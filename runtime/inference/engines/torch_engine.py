@@ -1,8 +1,10 @@
 """torch: on a GPU in half precision, channels last, replayed as CUDA graphs; on a CPU as it comes.
 
 A CUDA graph has a fixed batch, so batches are filled up to the next power of two; each size is
-captured at its first use. One lock covers a run, since a graph's buffers are shared; the copies in
-and out are small beside the network.
+captured at its first use. One lock covers each run of any engine in this process: a graph's
+buffers are shared, and while a graph is captured (a new version of a model is loaded beside the
+old one, say) CUDA forbids other threads to allocate or to wait for the device. The GPU computes
+one batch after another anyway, and the copies in and out are small beside the network.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from runtime.inference.engines.processor import (
 from runtime.inference.errors import EngineError
 
 _WARM_UP_RUNS = 3
+_GPU = threading.Lock()
 
 
 class TorchEngine:
@@ -42,7 +45,6 @@ class TorchEngine:
             raise
         except Exception as error:  # protobuf and torch each raise their own
             raise EngineError(f"torch cannot load {artifact.manifest.name}: {error}.") from error
-        self._lock = threading.Lock()
         self._gpu = torch.cuda.is_available()
         if self._gpu:
             self.precision = "fp32" if exact else "fp16"
@@ -57,18 +59,22 @@ class TorchEngine:
             self.device = processor_name()
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         network.lower(dtype[self.precision])
-        network = network.to("cuda" if self._gpu else "cpu")
-        # The Python signature of `to` with a layout is one that its stubs leave out.
-        self._network: OnnxNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._graphs: dict[int, _Captured] = {}
-
-    def settle(self) -> None:
-        """Nothing was put off."""
+        try:
+            with _GPU:
+                network = network.to("cuda" if self._gpu else "cpu")
+                # The Python signature of `to` with a layout is one that its stubs leave out.
+                network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except RuntimeError as error:
+            raise EngineError(
+                f"{artifact.manifest.name} does not fit on {self.device}: {error}."
+            ) from error
+        self._network: OnnxNetwork = network
+        self._graphs: dict[tuple[int, ...], _Captured] = {}
 
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
             if self._gpu:
-                with self._lock:
+                with _GPU:
                     return self._replay(batch)
             with torch.inference_mode():
                 outputs = self._network(torch.from_numpy(np.ascontiguousarray(batch)))
@@ -77,18 +83,11 @@ class TorchEngine:
             raise EngineError(f"torch failed on {batch.shape}: {error}.") from error
 
     def _replay(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        count = len(batch)
-        filled = 1 << (count - 1).bit_length()
-        if filled not in self._graphs:
-            self._graphs[filled] = _capture(self._network, (filled, *batch.shape[1:]))
-        graph = self._graphs[filled]
-        graph.staged.numpy()[:count] = batch
-        graph.pictures.copy_(graph.staged, non_blocking=True)
-        graph.graph.replay()
-        for fetched, output in zip(graph.fetched, graph.outputs, strict=True):
-            fetched.copy_(output, non_blocking=True)
-        torch.cuda.synchronize()
-        return [fetched.numpy()[:count].copy() for fetched in graph.fetched]
+        filled = 1 << (len(batch) - 1).bit_length()
+        shape = (filled, *batch.shape[1:])
+        if shape not in self._graphs:
+            self._graphs[shape] = _capture(self._network, shape)
+        return self._graphs[shape].run(batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +99,17 @@ class _Captured:
     pictures: torch.Tensor
     outputs: list[torch.Tensor]
     fetched: list[torch.Tensor]
+
+    def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Outputs for as many pictures as the graph takes, or fewer."""
+        count = len(batch)
+        self.staged.numpy()[:count] = batch
+        self.pictures.copy_(self.staged, non_blocking=True)
+        self.graph.replay()
+        for fetched, output in zip(self.fetched, self.outputs, strict=True):
+            fetched.copy_(output, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+        return [fetched.numpy()[:count].copy() for fetched in self.fetched]
 
 
 def _capture(network: OnnxNetwork, shape: tuple[int, ...]) -> _Captured:

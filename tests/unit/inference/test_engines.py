@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 
 from runtime.inference.artifact import Artifact
-from runtime.inference.engines import ENGINES, choose_engine, create_engine
+from runtime.inference.engines import ENGINES, choose_engine, create_engine, torch_engine
 from runtime.inference.engines.processor import computes_bfloat16
+from runtime.inference.engines.torch_engine import TorchEngine
 from runtime.inference.errors import EngineError, EngineUnavailableError
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
@@ -86,6 +89,72 @@ def test_several_threads_may_run_one_engine(make_artifact: MakeArtifact, name: s
     # Looked at only now: an engine that handed out its own memory would have overwritten it.
     for number, (logits,) in enumerate(results):
         assert np.allclose(logits, number, atol=1e-3)
+
+
+class FakeGraphs:
+    """Stands in for CUDA graphs: counts captures by shape and who is on the GPU at once."""
+
+    def __init__(self) -> None:
+        self.captured: list[tuple[int, ...]] = []
+        self.crowds = 0
+        self._busy = threading.Lock()
+
+    def capture(self, network: object, shape: tuple[int, ...]) -> FakeGraphs:
+        self._alone()
+        self.captured.append(shape)
+        return self
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        self._alone()
+        return [batch.mean((1, 2, 3), dtype=np.float32)]
+
+    def _alone(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            self.crowds += 1
+            return
+        time.sleep(0.002)
+        self._busy.release()
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
+    fake = FakeGraphs()
+    monkeypatch.setattr(torch_engine, "_capture", fake.capture)
+    return fake
+
+
+def gpu_engine(artifact: Artifact) -> TorchEngine:
+    engine = TorchEngine(artifact)
+    engine._gpu = True
+    return engine
+
+
+def test_graphs_are_captured_once_for_each_power_of_two_and_size(
+    make_artifact: MakeArtifact, graphs: FakeGraphs
+) -> None:
+    engine = gpu_engine(make_artifact())
+    for count in (1, 2, 3, 4, 5, 3, 1):
+        (means,) = engine.run(np.full((count, 8, 8, 3), count, np.uint8))
+        assert means.tolist() == [count] * count
+    engine.run(np.zeros((1, 16, 16, 3), np.uint8))
+    assert graphs.captured == [
+        (1, 8, 8, 3),
+        (2, 8, 8, 3),
+        (4, 8, 8, 3),
+        (8, 8, 8, 3),
+        (1, 16, 16, 3),
+    ]
+
+
+def test_no_engine_touches_the_gpu_while_another_captures_or_runs(
+    make_artifact: MakeArtifact, graphs: FakeGraphs
+) -> None:
+    engines = [gpu_engine(make_artifact()) for _ in range(2)]
+    pictures = [np.zeros((count, 8, 8, 3), np.uint8) for count in (1, 2, 4, 8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: engines[n % 2].run(pictures[n % 4]), range(64)))
+    assert graphs.crowds == 0
+    assert len(graphs.captured) == 4
 
 
 @pytest.mark.parametrize("name", ENGINES)
