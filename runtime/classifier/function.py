@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 import traceback
@@ -98,24 +99,28 @@ class Function:
             reconnect=client.forget_connections,
         )
 
-    def initialise(self, *, exercise: bool = False) -> None:
+    def initialise(self, *, ahead: bool = False) -> None:
         """Load the model in the INIT phase. A failure is left for the first call to meet again.
 
         Args:
-            exercise: run one inference too: for environments that are made ahead of any call.
+            ahead: nobody waits, since environments are made ahead of any call: load the model for
+                fast calls and not for a fast start, and run one inference too.
         """
         try:
-            self._ensure_model()
-            if exercise:
+            self._ensure_model(settled=ahead)
+            if ahead:
                 self._models.current().exercise()
         except ApiError as error:
             print(f'{{"level":"ERROR","message":"init: {error.error_code}"}}', file=sys.stderr)
         self._environment.initialised()
 
     def restored(self) -> None:
-        """A SnapStart snapshot came to life: new id, new connections, new credentials."""
+        """A SnapStart snapshot came to life: new id, connections, credentials, random numbers."""
         self._environment.restored()
         self._reconnect()
+        self._models.restored()
+        # All environments of one snapshot would draw the same jitter.
+        random.seed()
 
     def handle(self, event: object, context: object) -> dict[str, Any]:
         """Answer one invocation.
@@ -183,14 +188,14 @@ class Function:
             case _:
                 return self._service.recognise(call.picture or b"", call.content_type, cold=cold)
 
-    def _ensure_model(self) -> None:
+    def _ensure_model(self, *, settled: bool = False) -> None:
         if not self._prepared:
             try:
                 self._before_model()
             except packages.PackagesError as error:
                 raise ModelUnavailableError(str(error)) from error
             self._prepared = True
-        self._models.current()
+        self._models.current(settled=settled)
 
 
 def _source(settings: Settings, client: S3Client) -> ModelSource:

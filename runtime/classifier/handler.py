@@ -21,7 +21,7 @@ from runtime.contract import Env  # noqa: E402
 
 return_freed_blocks()
 _FUNCTION = Function.from_env(os.environ, started=_STARTED)
-_FUNCTION.initialise(exercise=os.environ.get(Env.COLD_START) in {"snapstart", "provisioned"})
+_FUNCTION.initialise(ahead=os.environ.get(Env.COLD_START) in {"snapstart", "provisioned"})
 
 # Only AWS's own runtime has it (Python 3.12 and later).
 if importlib.util.find_spec("snapshot_restore_py"):

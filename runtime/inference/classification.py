@@ -55,12 +55,11 @@ class Classifier:
         *,
         engine: str = AUTO,
         threads: int | None = None,
-        settled: bool = False,
+        settled: bool = True,
     ) -> Self:
         """Load a folder (checked) or an artifact that was checked already.
 
-        Unless `settled`, ONNX Runtime is started as fast as it goes; `engine.settle()` later gains
-        a fifth of the time a call takes.
+        Unless `settled`, ONNX Runtime is started as fast as it goes, at the expense of every call.
 
         Raises `ArtifactError` and `EngineError` kinds.
         """

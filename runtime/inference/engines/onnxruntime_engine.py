@@ -2,8 +2,9 @@
 
 An artifact may hold its network a second time in ONNX Runtime's own operators (`Manifest.ready`).
 That graph is loaded without being optimised again, and its weights are mapped from their file: a
-session is there in 20 ms instead of 600, in 60 MB instead of 300 (ResNet50). `settle` then makes
-the session with weights laid out for this processor, which is a fifth faster.
+session is there in 20 ms instead of 600, in 60 MB instead of 300 (ResNet50). A settled session has
+its weights laid out for this processor, which makes calls faster: ResNet50's by a fifth,
+EfficientNet-Lite0's to a third.
 """
 
 from __future__ import annotations
@@ -32,11 +33,10 @@ class OnnxRuntimeEngine:
     def __init__(
         self, artifact: Artifact, *, threads: int | None = None, settled: bool = True
     ) -> None:
-        self._artifact = artifact
+        self._name = artifact.manifest.name
         self._threads = threads or usable_processors()
         ready = artifact.ready_path
-        self._settled = settled or ready is None
-        if self._settled or ready is None:
+        if settled or ready is None:
             self._session = self._open(artifact.model_path, _LEVELS.ORT_ENABLE_ALL)
         else:
             narrow = artifact.manifest.precision != "fp32"
@@ -45,12 +45,6 @@ class OnnxRuntimeEngine:
             self._session = self._open(ready, level)
         self.device = processor_name()
         self._input = self._session.get_inputs()[0].name
-
-    def settle(self) -> None:
-        """Replace the quickly started session; calls under way end on the old one."""
-        if not self._settled:
-            self._session = self._open(self._artifact.model_path, _LEVELS.ORT_ENABLE_ALL)
-            self._settled = True
 
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
@@ -71,5 +65,4 @@ class OnnxRuntimeEngine:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            name = self._artifact.manifest.name
-            raise EngineError(f"ONNX Runtime cannot load {name}: {error}.") from error
+            raise EngineError(f"ONNX Runtime cannot load {self._name}: {error}.") from error

@@ -45,9 +45,6 @@ class OpenVinoEngine:
         self._outputs = len(self._compiled.outputs)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def settle(self) -> None:
-        """Nothing was put off."""
-
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
             request = self._idle.get_nowait()

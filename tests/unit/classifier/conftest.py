@@ -91,7 +91,7 @@ class MemoryPictures:
 class MemoryModels:
     """Versions that can be published, damaged and counted."""
 
-    def __init__(self, load: Callable[[str], ServedModel]) -> None:
+    def __init__(self, load: Callable[[str, bool], ServedModel]) -> None:
         self.current = "v1"
         self.damaged: set[str] = set()
         self.loads = 0
@@ -102,11 +102,11 @@ class MemoryModels:
             raise InferenceError("there is no model")
         return self.current
 
-    def load(self, version: str) -> ServedModel:
+    def load(self, version: str, *, settled: bool) -> ServedModel:
         self.loads += 1
         if version in self.damaged:
             raise InferenceError(f"{version} is damaged")
-        return self._load(version)
+        return self._load(version, settled)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
-    def load(version: str) -> ServedModel:
+    def load(version: str, settled: bool) -> ServedModel:
         return ServedModel(
             classifier=Classifier(artifact, engine),
             name="toy",
@@ -148,6 +148,7 @@ def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
             precision="fp32",
             download_ms=1.0,
             load_ms=2.0,
+            settled=settled,
         )
 
     return MemoryModels(load)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import struct
 import threading
 import zlib
@@ -226,9 +227,35 @@ def test_a_wakeup_answers_with_its_environment(function: Function) -> None:
 
 
 def test_a_cold_wakeup_leaves_nothing_for_the_first_picture_to_set_up(
-    function: Function, engine: Any
+    function: Function, engine: Any, host: Any
 ) -> None:
+    wakeup = b'{"method": "wakeup", "sleep_time": "0"}'
+    http(function, "/wakeup", wakeup)
+    assert host.current().settled
+    assert engine.runs == 1
+    http(function, "/wakeup", wakeup)
+    assert engine.runs == 1
+
+
+def test_a_wakeup_settles_what_a_real_call_started_and_runs_it_once(
+    function: Function, engine: Any, host: Any, picture: Make
+) -> None:
+    recognise(function, picture())
+    assert not host.current().settled
     http(function, "/wakeup", b'{"method": "wakeup", "sleep_time": "0"}')
+    assert host.current().settled
+    assert engine.runs == 2
+
+
+def test_environments_made_ahead_of_calls_are_settled_and_have_run_once(
+    service: Any, host: Any, environment: Any, engine: Any
+) -> None:
+    function = Function(
+        service=service, models=host, environment=environment,
+        log=SimpleNamespace(write=lambda record: None),  # type: ignore[arg-type]
+    )  # fmt: skip
+    function.initialise(ahead=True)
+    assert host.current().settled
     assert engine.runs == 1
 
 
@@ -346,7 +373,7 @@ def test_a_failing_init_is_left_for_the_first_call(
 
 
 def test_a_restored_environment_is_another_one_with_new_connections(
-    service: Any, host: Any, environment: Any
+    service: Any, host: Any, environment: Any, models: Any
 ) -> None:
     reconnected: list[bool] = []
     function = Function(
@@ -355,7 +382,14 @@ def test_a_restored_environment_is_another_one_with_new_connections(
         reconnect=lambda: reconnected.append(True),
     )  # fmt: skip
     before = environment.id
+    host.current()
+    models.current = "v2"
+    random.seed(1)
+    before_restore = random.getstate()
     function.restored()
+    assert random.getstate() != before_restore
+    host.refresh()
+    assert host.current().version == "v2"
     assert environment.id != before
     assert reconnected == [True]
     assert function.handle({"method": "wakeup", "sleep_time": "0"}, CONTEXT)["cold"] is False

@@ -49,6 +49,50 @@ def test_a_damaged_replacement_is_refused_and_the_old_model_kept(
     assert host.last_failure is None
 
 
+def test_a_model_that_started_fast_is_loaded_again_for_fast_calls_once(
+    host: ModelHost, models: Any
+) -> None:
+    quick = host.current()
+    host.refresh(at_once=True)
+    settled = host.current()
+    host.refresh(at_once=True)
+    assert (quick.settled, settled.settled) == (False, True)
+    assert host.current() is settled
+    assert models.loads == 2
+
+
+def test_calls_do_not_pay_for_settling(models: Any) -> None:
+    now = [0.0]
+    host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60)
+    quick = host.current()
+    now[0] = 61.0
+    host.refresh()
+    assert host.current() is quick
+
+
+def test_a_model_that_cannot_be_settled_is_served_as_it_is(host: ModelHost, models: Any) -> None:
+    quick = host.current()
+    models.damaged = {"v1"}
+    host.refresh(at_once=True)
+    assert host.current() is quick
+    assert host.last_failure == "v1 is damaged"
+
+
+def test_a_model_loaded_when_nobody_waits_is_settled_from_the_beginning(host: ModelHost) -> None:
+    assert host.current(settled=True).settled
+
+
+def test_a_restored_snapshot_asks_for_a_newer_model_with_its_next_call(models: Any) -> None:
+    host = ModelHost(models, clock=lambda: 0.0)
+    host.current()
+    models.current = "v2"
+    host.refresh()
+    assert host.current().version == "v1"
+    host.restored()
+    host.refresh()
+    assert host.current().version == "v2"
+
+
 def test_the_pointer_is_not_asked_for_on_every_call(models: Any) -> None:
     now = [0.0]
     host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60)
@@ -138,7 +182,7 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
         engine="onnxruntime",
         threads=1,
     )
-    served = source.load(manifest.version)
+    served = source.load(manifest.version, settled=False)
     assert list(scratch.iterdir()) == []
     assert (served.version, served.engine) == (manifest.version, "onnxruntime")
     served.exercise()
