@@ -193,6 +193,10 @@ class AsyncStreamClient:
             )
         while not self._session.room:
             await self._wait()
+        if self._video is not None and encoded.planes is not None:
+            while encoded.video != self._video.video:
+                # Another server took over while this picture was encoded or waited.
+                encoded = await asyncio.to_thread(self._video.renew, encoded)
         self._raise_if_over()
         sequence, replaced = self._session.submit(encoded, captured=captured, context=context)
         self._give(replaced)
@@ -305,7 +309,7 @@ class AsyncStreamClient:
         match decoded:
             case Welcome(offer=offer):
                 if self._video is not None and not offer.resumed:
-                    self._video.restart()
+                    self._session.encode_again(self._video.restart)
                 self._welcomed.set()
                 self.notify()
             case Close(code, reason):

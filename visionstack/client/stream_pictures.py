@@ -26,6 +26,10 @@ class EncodedPicture:
     height: int = 0
     depends: bool = False
     """Whether later frames need this one (H.264)."""
+    planes: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    """What it was encoded from, where another server may need it encoded anew (H.264)."""
+    video: int = 0
+    """Which of the videos that a stream's encoder began it belongs to."""
 
 
 Picture = bytes | Path | NDArray[np.uint8] | EncodedPicture

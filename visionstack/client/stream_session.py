@@ -8,6 +8,7 @@ under way are counted as dropped by the connection.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +48,7 @@ _LEAST_LIVE = 3
 class _Outgoing:
     frame: Frame
     context: Any
+    picture: EncodedPicture
 
 
 class ClientSession:
@@ -124,8 +126,18 @@ class ClientSession:
             self.counts.dropped_client += 1
             self._starved = True
             replaced.append(DroppedFrame(old.frame.sequence, "client", old.context))
-        self._waiting.append(_Outgoing(frame, context))
+        self._waiting.append(_Outgoing(frame, context, picture))
         return sequence, replaced
+
+    def encode_again(
+        self, encode: Callable[[Sequence[EncodedPicture]], Sequence[EncodedPicture]]
+    ) -> None:
+        """Replace the frames that wait: this server knows nothing of the video so far."""
+        again = encode([outgoing.picture for outgoing in self._waiting])
+        self._waiting = deque(
+            replace(outgoing, picture=picture, frame=replace(outgoing.frame, payload=picture.data))
+            for outgoing, picture in zip(self._waiting, again, strict=True)
+        )
 
     def connected(self, token: str) -> bytes:
         """A connection was made; the hello to send on it."""

@@ -10,10 +10,12 @@ import pytest
 from runtime.streaming.errors import FrameError, FrameErrorCode
 from runtime.streaming.video import VideoDecoder
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, ServerFactory
-from visionstack.client.stream_async import AsyncStreamClient
+from visionstack.client.stream_async import AsyncStreamClient, Patience
 from visionstack.client.stream_pictures import encode_picture
 from visionstack.client.stream_types import DroppedFrame, FailedFrame, StreamResult
 from visionstack.client.stream_video import H264Encoder
+
+HASTY = Patience(first_delay=0.02, longest_delay=0.2)
 
 
 def grey(level: int, *, width: int = 128, height: int = 96) -> np.ndarray:
@@ -97,6 +99,55 @@ async def test_a_live_video_stream_drops_before_encoding_so_that_none_fails(
     for answer in answers:
         if isinstance(answer, StreamResult):
             assert abs(answer.detections[0].class_id - answer.sequence * 3) <= 3
+
+
+def test_a_video_begun_anew_starts_with_the_pictures_that_nobody_has_seen() -> None:
+    encoder = H264Encoder(quality=90)
+    units = [encoder.encode(grey(level)) for level in (10, 60, 110, 160)]
+    jpeg = encode_picture(grey(5))
+    *again, untouched = encoder.restart([*units[2:], jpeg])
+    decoder = VideoDecoder(pixels=10**6)
+    seen = [float(decoder.decode(unit.data).mean()) for unit in [*again, encoder.encode(grey(210))]]
+    assert max(abs(a - b) for a, b in zip(seen, (110, 160, 210), strict=True)) < 3
+    assert untouched is jpeg
+    assert encoder.renew(again[0]) is again[0]
+    assert abs(float(decoder.decode(encoder.renew(units[0]).data).mean()) - 10) < 3
+
+
+async def test_a_lossless_video_stream_loses_nothing_when_its_server_is_gone(
+    running: ServerFactory,
+) -> None:
+    slow = FakeSource(FakeDetector(seconds=0.01))
+    levels = [(n * 7) % 200 + 20 for n in range(120)]
+    async with running(source=slow) as one, running() as other:
+        client = AsyncStreamClient(
+            [one.address, other.address], policy="lossless", encoding="h264", patience=HASTY
+        )
+        async with client:
+            answers = []
+            async for answer in client.stream(grey(level) for level in levels):
+                answers.append(answer)
+                if len(answers) == 40:
+                    # Eight units are under way and one waits; all of them build on earlier ones.
+                    assert client.counts.submitted - len(answers) > 4
+                    one.server.hub.close_all()
+                    one.server.hub.draining = "the test wants it"
+    assert [a.sequence for a in answers] == list(range(120))
+    assert not [a for a in answers if not isinstance(a, StreamResult)]
+    seen = [a.detections[0].class_id for a in answers]
+    assert max(abs(a - b) for a, b in zip(seen, levels, strict=True)) <= 3
+    assert len(other.source.detectors["fake"].batches) >= 80
+
+
+async def test_single_pictures_may_go_into_a_stream_of_video(running: ServerFactory) -> None:
+    async with (
+        running() as one,
+        AsyncStreamClient(one.address, policy="lossless", encoding="h264") as client,
+    ):
+        pictures = [grey(40), encode_picture(grey(90)), grey(140)]
+        answers = [a async for a in client.stream(pictures)]
+    seen = [a.detections[0].class_id for a in answers]
+    assert max(abs(a - b) for a, b in zip(seen, (40, 90, 140), strict=True)) <= 3
 
 
 async def test_after_the_server_is_gone_the_next_one_gets_a_key_frame(
