@@ -25,6 +25,11 @@ _ERRORS: Final = {
     "ServerDefault": (apigateway.ResponseType.DEFAULT_5_XX, "unavailable"),
 }
 _RETRYABLE: Final = frozenset({"throttled", "timeout", "unavailable"})
+_STATUS: Final = {"Failure": "503"}
+"""Lambda refused the call, for want of a free environment above all: not 504, which is a call that
+took too long. Lambda's own 429 never gets through a REST API: it arrives here, or as
+`ServerDefault` with status 500
+(https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway-errors.html)."""
 
 
 class GatewayErrors(Construct):
@@ -42,6 +47,7 @@ class GatewayErrors(Construct):
                 name,
                 rest_api=api,
                 type=response_type,
+                status_code=_STATUS.get(name),
                 response_headers=({"Retry-After": "'1'"} if code in _RETRYABLE else None),
                 templates={_JSON: body},
             )

@@ -75,6 +75,21 @@ def test_throttled_callers_are_told_when_to_come_back(defaults: Any) -> None:
     assert "ResponseParameters" not in responses["BAD_REQUEST_BODY"]
 
 
+def test_a_function_without_a_free_environment_is_a_503_that_says_when_to_come_back(
+    defaults: Any,
+) -> None:
+    responses = {
+        one["ResponseType"]: one
+        for one in defaults.resources(STACK, "AWS::ApiGateway::GatewayResponse")
+    }
+    refused = responses["INTEGRATION_FAILURE"]
+    assert refused["StatusCode"] == "503"
+    # What Lambda refuses may also come as the gateway's own 500: the client knows it by its code.
+    for one in (refused, responses["DEFAULT_5XX"]):
+        assert one["ResponseParameters"] == {"gatewayresponse.header.Retry-After": "'1'"}
+        assert '"code": "unavailable"' in one["ResponseTemplates"]["application/json"]
+
+
 def test_pictures_go_through_as_bytes(defaults: Any) -> None:
     kinds = defaults.only(STACK, "AWS::ApiGateway::RestApi")["BinaryMediaTypes"]
     assert {"image/jpeg", "image/png", "application/octet-stream"} <= set(kinds)

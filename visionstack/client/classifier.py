@@ -54,8 +54,8 @@ class ClassifierError(VisionstackError):
 class BackOff:
     """How a refused call is made again: full jitter below a doubling ceiling, in seconds.
 
-    `Retry-After` is a lower bound. Throttling (429, 503) is waited out until `deadline`; other
-    server errors are tried `server_error_attempts` times.
+    `Retry-After` is a lower bound. What `is_busy` is waited out until `deadline`; other server
+    errors are tried `server_error_attempts` times.
     """
 
     base: float = 0.1
@@ -66,6 +66,15 @@ class BackOff:
     def delay(self, attempt: int, retry_after: float, draw: Callable[[], float]) -> float:
         """Seconds before attempt number `attempt` + 1 (from 1); `draw` gives [0, 1)."""
         return retry_after + draw() * min(self.cap, self.base * 2.0 ** min(attempt, 16))
+
+
+def is_busy(status: int, code: object) -> bool:
+    """Whether an answer says no more than that there is no room for the call now.
+
+    API Gateway turns Lambda's own 429 into a 500 of its own, with the code that the stack gives to
+    errors of the gateway; an error of the function itself has another.
+    """
+    return status in {429, 503} or (status == 500 and code == "unavailable")
 
 
 @dataclass(frozen=True)
@@ -214,7 +223,14 @@ class ClassifierClient:
                 code="too_large" if data else "empty",
                 remedy="Send it smaller or compress it more.",
             )
-        if len(data) > MAX_DIRECT_BYTES and content_type in CONTENT_TYPES.values():
+        if len(data) > MAX_DIRECT_BYTES:
+            if content_type not in CONTENT_TYPES.values():
+                raise ClassifierError(
+                    f"{name} has {len(data):,} bytes; above {MAX_DIRECT_BYTES:,} a picture is"
+                    " uploaded, and its file name does not say what kind it is.",
+                    code="too_large",
+                    remedy=f"Give it its suffix: {', '.join(CONTENT_TYPES)}.",
+                )
             return self.classify_stored(self.upload(data, content_type, name=name), name=name)
         answered = self._post(
             Route.RECOGNITIONS, name=name, content=data, content_type=content_type
@@ -283,7 +299,7 @@ class ClassifierClient:
                 failure = self._refusal(response, name)
             delay = self._back_off.delay(attempt, _retry_after(response), self._draw)
             late = time.monotonic() - started + delay > self._back_off.deadline
-            if late or not self._worth_another(failure.status, attempt):
+            if late or not self._worth_another(failure, attempt):
                 raise failure
             self._sleep(delay)
 
@@ -312,10 +328,10 @@ class ClassifierClient:
             )
         return self._signing.remedy(self._url, code=code)
 
-    def _worth_another(self, status: int, attempt: int) -> bool:
-        if status in {429, 503}:
+    def _worth_another(self, failure: ClassifierError, attempt: int) -> bool:
+        if is_busy(failure.status, failure.code):
             return True
-        again = status in _AGAIN or status == 0
+        again = failure.status in _AGAIN or failure.status == 0
         return again and attempt < self._back_off.server_error_attempts
 
 

@@ -37,7 +37,7 @@ class LoadStep:
         concurrency: callers at the same time.
         calls: calls made.
         answered, lost, wrong: what became of them; `wrong` are among the answered.
-        throttled: attempts that met 429 or 503 and were made again.
+        throttled: attempts that found no room (429, 503, or the gateway's 500) and were made again.
         failed_attempts: attempts that met another error and were made again.
         cold: answered calls that waited for an environment's initialisation.
         seconds: from the first call to the last answer.

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from visionstack.client.classifier import is_busy
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             }
             if status == 200:
                 return sample | {"top": body.get("TOP1_ID"), "cold": body.get("cold")}
-            if status in {429, 503}:
+            if is_busy(status, body.get("code")):
                 throttled += 1
             else:
                 failed += 1

@@ -80,8 +80,8 @@ def create_engine(
     divides them among so many calls side by side: each takes longer, all together less, since one
     call never keeps several processors fully busy. `precision` is `auto`
     (the fastest the engine has for these weights on this processor) or `fp32`. With `settled`
-    false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take a quarter
-    longer (ResNet50) to three times as long (EfficientNet-Lite0).
+    false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take from a
+    quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
     Raises `EngineUnavailableError` and `EngineError`.
     """
     if precision not in (AUTO, "fp32"):

@@ -28,8 +28,11 @@ ANSWER = {
 class Service:
     """Answers from a list of statuses, then always 200; keeps what it was asked."""
 
-    def __init__(self, *statuses: int, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *statuses: int, headers: dict[str, str] | None = None, code: str = "c"
+    ) -> None:
         self.statuses = list(statuses)
+        self.code = code
         self.headers = headers or {}
         self.requests: list[httpx.Request] = []
 
@@ -39,7 +42,8 @@ class Service:
         if status == 0:
             raise httpx.ConnectError("refused")
         if status != 200:
-            body = {"code": "throttled" if status == 429 else "c", "message": f"status {status}"}
+            code = "throttled" if status == 429 else self.code
+            body = {"code": code, "message": f"status {status}"}
             return httpx.Response(status, json=body, headers=self.headers)
         if request.url.path.endswith("/images"):
             form = {"url": "http://s3.test/", "fields": {"key": "k", "policy": "p"}}
@@ -81,12 +85,24 @@ def test_a_large_picture_is_uploaded_first_and_the_key_stays_with_the_api() -> N
     assert json.loads(service.requests[2].content)["file_path"] == "p/b.jpg"
 
 
+def test_a_large_file_of_an_unknown_kind_is_refused_unsent() -> None:
+    service = Service()
+    with pytest.raises(ClassifierError, match="suffix") as caught:
+        make(service).classify_bytes(bytes(5 * 1024 * 1024), name="b.raw")
+    assert (caught.value.code, service.requests) == ("too_large", [])
+
+
 def test_throttled_calls_are_made_again_with_jitter_after_what_was_asked_for() -> None:
     slept: list[float] = []
     service = Service(429, 429, 503, headers={"Retry-After": "2"})
     answer = make(service, slept).classify_stored("a.jpg")
     assert answer.attempts == 4
     assert slept == [2 + 0.5 * 0.2, 2 + 0.5 * 0.4, 2 + 0.5 * 0.8]
+
+
+def test_a_throttled_function_that_the_gateway_reports_as_500_is_waited_for() -> None:
+    service = Service(*[500] * 20, code="unavailable")
+    assert make(service).classify_stored("a.jpg").attempts == 21
 
 
 def test_the_back_off_is_capped() -> None:

@@ -26,7 +26,7 @@ TOP = {f"TOP{n}_{key}": "3" if key != "softmax" else 0.2 for n in range(1, 6)
 
 
 class Throttling(ThreadingHTTPServer):
-    """Refuses every other call, as a function without a free environment does."""
+    """Refuses every other call, as API Gateway does for a throttle of its own and for Lambda's."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -48,10 +48,11 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.seen.append((self.path, self.headers, sent))
             self.server.calls += 1
-            refused = self.server.calls % 2 == 0
+            refused, by_lambda = self.server.calls % 2 == 0, self.server.calls % 4 == 0
         answer = {**TOP, "file_path": "a.jpg", "cold": False}
-        body = json.dumps({"code": "throttled", "message": "m"} if refused else answer).encode()
-        self.send_response(429 if refused else 200)
+        refusal = {"code": "unavailable" if by_lambda else "throttled", "message": "m"}
+        body = json.dumps(refusal if refused else answer).encode()
+        self.send_response((500 if by_lambda else 429) if refused else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
