@@ -12,6 +12,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import TaskID
 
+from runtime.measurement.statistics import percentile
 from visionstack import console
 from visionstack.client.stream import StreamClient
 from visionstack.client.stream_async import Policy
@@ -103,7 +104,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
         _finish_progress(progress, task, summary)
     if not summary.results and not summary.failed:
         raise VisionstackError(f"{source.name} gave no frame that was answered.")
-    _conclude(summary, client.hello, request)
+    _conclude(summary, request)
     return summary
 
 
@@ -144,31 +145,40 @@ def _show(answer: Answer, *, name: str, as_json: bool) -> None:
 
 
 def _live_line(name: str, summary: StreamSummary) -> str:
-    parts = ", ".join(
-        f"{part} {summary.recent(part):.1f}"
-        for part in ("uplink", "decode", "queue", "inference", "post", "downlink")
-    )
-    return (
-        f"{escape(name)} {summary.fps:.1f}/s, {summary.recent('total'):.1f} ms ({parts}), "
-        f"{summary.dropped.total()} dropped"
-    )
+    told = [escape(name)]
+    if summary.fps is not None:
+        told.append(f"{summary.fps:.1f}/s")
+    if summary.results:
+        parts = ", ".join(
+            f"{part} {summary.recent(part):.1f}"
+            for part in ("uplink", "decode", "queue", "inference", "post", "downlink")
+        )
+        told.append(f"{summary.recent('total'):.1f} ms ({parts})")
+    if summary.failed:
+        told.append(f"{summary.failed} failed")
+    return ", ".join([*told, f"{summary.dropped.total()} dropped"])
 
 
 def _finish_progress(progress: Any, task: TaskID, summary: StreamSummary) -> None:
     progress.update(task, total=summary.results + summary.failed + summary.dropped.total())
 
 
-def _conclude(summary: StreamSummary, hello: ServerHello, request: StreamRequest) -> None:
-    labels = ", ".join(f"{label} {count}" for label, count in summary.labels.most_common(6))
-    console.err.print(
-        f"{summary.results} results, {summary.dropped.total()} dropped, {summary.failed} failed, "
-        f"{summary.fps:.1f} frames/s; capture to result p50 {summary.percentile(0.5):.1f} ms, "
-        f"p90 {summary.percentile(0.9):.1f} ms, p99 {summary.percentile(0.99):.1f} ms"
-    )
+def _conclude(summary: StreamSummary, request: StreamRequest) -> None:
+    told = f"{summary.results} results, {summary.dropped.total()} dropped, {summary.failed} failed"
+    if summary.fps is not None:
+        told += f", {summary.fps:.1f} frames/s"
+    if summary.results:
+        p50, p90, p99 = (percentile(summary.latencies, q) for q in (50, 90, 99))
+        told += f"; capture to result p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms"
+    console.err.print(told)
+    if not summary.results:
+        console.err.print("[yellow]No frame was answered with a result.[/]")
+        return
     if summary.unchanged or summary.predicted:
         console.err.print(
             f"inference skipped: {summary.unchanged} unchanged, {summary.predicted} predicted"
         )
+    labels = ", ".join(f"{label} {count}" for label, count in summary.labels.most_common(6))
     console.err.print(f"seen: {escape(labels) or 'nothing'}")
     if request.save is not None:
         console.err.print(f"saved: {escape(str(request.save))}")

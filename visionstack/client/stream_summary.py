@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import fields
+from statistics import median
 from typing import Any
 
 from visionstack.client.stream_types import Answer, DroppedFrame, FailedFrame, Latency, StreamResult
@@ -43,42 +44,15 @@ class StreamSummary:
                 self.failed += 1
 
     @property
-    def fps(self) -> float:
-        """Results a second between the first answer and the last; 0 before the second."""
-        if self._first is None or self._last <= self._first:
-            return 0.0
+    def fps(self) -> float | None:
+        """Results a second between the first answer and the last; None below two results."""
+        if self.results < 2 or self._first is None or self._last <= self._first:
+            return None
         return (self.results - 1) / (self._last - self._first)
 
-    def percentile(self, share: float) -> float:
-        """Latency that `share` (0 to 1) of the results did not exceed; nearest rank."""
-        ordered = sorted(self.latencies)
-        if not ordered:
-            return 0.0
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
     def recent(self, part: str) -> float:
-        """Median of a latency part over the last frames."""
-        values = sorted(self._parts[part])
-        return values[len(values) // 2] if values else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """The same keys as `streaming` in the demo's report."""
-        return {
-            "frames": self.results + self.failed + self.dropped.total(),
-            "results": self.results,
-            "failed": self.failed,
-            "dropped": self.dropped.total(),
-            "dropped_where": dict(self.dropped),
-            "unchanged": self.unchanged,
-            "predicted": self.predicted,
-            "fps": round(self.fps, 2),
-            "latency_ms": {
-                "p50": round(self.percentile(0.5), 3),
-                "p90": round(self.percentile(0.9), 3),
-                "p99": round(self.percentile(0.99), 3),
-            },
-            "labels": dict(self.labels.most_common()),
-        }
+        """Median of a latency part over the last results, of which there must be one."""
+        return median(self._parts[part])
 
 
 def answer_json(answer: Answer, *, name: str) -> dict[str, Any]:

@@ -119,15 +119,41 @@ def test_a_key_interval_without_tracking_is_wrong_usage() -> None:
     assert isinstance(done.exception, UsageError)
 
 
-def test_a_summary_counts_drops_by_place_and_takes_percentiles_of_results() -> None:
+def test_without_a_result_no_speed_and_no_latency_are_told(
+    connect: list[str], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "poison.png"), np.full((8, 8, 3), 77, np.uint8))
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), *connect])
+    assert done.exit_code == 1
+    assert "0 results, 0 dropped, 1 failed\n" in done.stderr
+    assert "No frame was answered with a result." in done.stderr
+    assert "p50" not in done.stderr
+    assert "frames/s" not in done.stderr
+
+
+def test_one_result_has_a_latency_and_no_rate(connect: list[str], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.full((8, 8, 3), 1, np.uint8))
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), *connect])
+    assert done.exit_code == 0, done.output
+    assert "1 results, 0 dropped, 0 failed; capture to result p50 " in done.stderr
+    assert "frames/s" not in done.stderr
+
+
+def test_a_summary_counts_drops_by_place_and_rates_results_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([10.0, 10.5, 11.0, 11.5, 12.0, 13.0, 14.0])
+    monkeypatch.setattr("visionstack.client.stream_summary.time.monotonic", lambda: next(clock))
     summary = StreamSummary()
-    for milliseconds in range(1, 101):
-        latency = Latency(float(milliseconds), 0, 0, 0, 0, 0, 0, 0)
-        summary.add(StreamResult(milliseconds, 1, 1, (), latency, 1, False, False, 0))
+    assert summary.fps is None
+    for milliseconds in (40.0, 10.0, 30.0, 20.0):
+        latency = Latency(milliseconds, 0, 0, 0, 0, 0, 0, 0)
+        summary.add(StreamResult(0, 1, 1, (), latency, 1, False, False, 0))
+    assert summary.fps == 2
     summary.add(DroppedFrame(101, "client"))
     summary.add(DroppedFrame(102, "server"))
     summary.add(FailedFrame(103, "undecodable", "no"))
-    told = summary.to_json()
-    assert (told["frames"], told["results"], told["failed"], told["dropped"]) == (103, 100, 1, 2)
-    assert told["dropped_where"] == {"client": 1, "server": 1}
-    assert told["latency_ms"] == {"p50": 51, "p90": 91, "p99": 100}
+    assert summary.fps == 0.75
+    assert (summary.results, summary.failed, summary.dropped.total()) == (4, 1, 2)
+    assert summary.dropped == {"client": 1, "server": 1}
+    assert summary.recent("total") == 25
