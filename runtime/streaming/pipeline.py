@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Is told what the engines did; called from the pipeline's threads."""
+    """Is told what the engines did; called from the pipeline's threads.
+
+    `microseconds` is the time for which the whole engine was occupied.
+    """
 
     def batch_inferred(self, *, model: str, frames: int, microseconds: int) -> None: ...
 
@@ -152,8 +155,8 @@ class Pipeline:
 
     def _infer(self, job: Infer) -> None:
         began = now_us()
+        served = job.served
         try:
-            served = job.served
             detector = served.abreast if job.abreast else None
             raw = (detector or served.detector).infer([work.prepared for work in job.batch])
         except Exception as error:
@@ -164,8 +167,10 @@ class Pipeline:
             work.raw = one
             work.inference = took
             work.batch = len(job.batch)
+        # Side by side each has its share of the processors: two of two for a second are one second.
+        occupied = took // served.streams if job.abreast else took
         self._observer.batch_inferred(
-            model=job.served.offer.name, frames=len(job.batch), microseconds=took
+            model=served.offer.name, frames=len(job.batch), microseconds=occupied
         )
 
     def _infer_singly(self, job: Infer, error: Exception) -> None:
