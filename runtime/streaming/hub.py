@@ -106,6 +106,8 @@ class Hub:
             session = self._begin(options, host)
         self._owner[session] = peer
         self.metrics.sessions.set(len(self._sessions))
+        if self._holding:
+            peer.hold(True)
         return session, self._offer(session, resumed=resumed)
 
     def frame(self, session: Session, frame: Frame, *, received: int) -> None:

@@ -9,9 +9,13 @@ with StreamClient(endpoint, policy="lossless") as client:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,6 +38,8 @@ from visionstack.client.stream_types import (
 T = TypeVar("T")
 
 _UNREAD_ANSWERS = 32
+_SOURCE_SECONDS = 5.0
+"""How long the end of a stream waits for a source that is slow to give its next picture."""
 
 
 class StreamClient:
@@ -136,21 +142,30 @@ class StreamClient:
         answers: queue.Queue[Answer | BaseException | None] = queue.Queue()
         stop = threading.Event()
         sent = threading.Event()
+        sending: deque[Future[int]] = deque(maxlen=1)
 
         def send_all() -> None:
             try:
-                for picture in pictures:
+                for item in pictures:
                     if stop.is_set():
                         return
-                    if isinstance(picture, tuple):
-                        self.send(picture[0], context=picture[1])
-                    else:
-                        self.send(picture)
+                    picture, context = item if isinstance(item, tuple) else (item, None)
+                    captured = now_us()
+                    sending.append(
+                        self._start(
+                            self._client.send(
+                                self._encode(picture), captured=captured, context=context
+                            )
+                        )
+                    )
+                    sending[0].result()
             except BaseException as error:
                 answers.put(error)
             finally:
                 sent.set()
-                self._loop.call_soon_threadsafe(self._client.notify)
+                # A slow source may outlive the client and its loop.
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._client.notify)
 
         sender = threading.Thread(target=send_all, name="stream-sender", daemon=True)
         receiver = asyncio.run_coroutine_threadsafe(self._collect(answers, sent=sent), self._loop)
@@ -163,7 +178,12 @@ class StreamClient:
         finally:
             stop.set()
             receiver.cancel()
-            sender.join(timeout=5)
+            until = time.monotonic() + _SOURCE_SECONDS
+            while sender.is_alive() and time.monotonic() < until:
+                # In lossless policy the picture may wait for room that nobody makes any more.
+                for future in list(sending):
+                    future.cancel()
+                sender.join(timeout=0.02)
 
     async def _collect(
         self, answers: queue.Queue[Answer | BaseException | None], *, sent: threading.Event
@@ -184,7 +204,10 @@ class StreamClient:
         return encode_picture(picture, encoding=self._encoding, quality=self._quality)
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._start(coroutine).result()
+
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         if not self._thread.is_alive():
             coroutine.close()
             raise StreamError("The stream client is not open.", remedy="Use it in a `with` block.")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -358,8 +358,9 @@ class AsyncStreamClient:
             if time.monotonic() - since > (patience.give_up if known else patience.begin):
                 where = ", ".join(f"{one.host}:{one.port}" for one in self._endpoints)
                 self._error = StreamUnreachableError(
-                    f"No stream server answers at {where}: {trouble or type(trouble).__name__}.",
-                    remedy="Is it running, and is the address right?",
+                    f"No stream server answers at {where}: {trouble}.",
+                    remedy="Is it running, is the address right, and is this machine's network "
+                    "let in (`allowed_cidrs` of a deployed server)?",
                 )
                 break
             tries += 1
@@ -392,7 +393,10 @@ class AsyncStreamClient:
             for task in waiting:
                 task.cancel()
         if not self._welcomed.is_set():
+            silent = not self._ended.is_set()
             link.abort()
+            if silent:
+                raise OSError(f"no welcome within {self._patience.connect:g} s")
             raise OSError(self._farewell or "the connection ended before the server's welcome")
 
     async def _stay(self) -> None:

@@ -85,13 +85,16 @@ async def connect(
     """Raises OSError when nobody answers in time, StreamError when it is the wrong server."""
     loop = asyncio.get_running_loop()
     context = _context(endpoint)
-    async with asyncio.timeout(timeout):
-        _, link = await loop.create_connection(
-            lambda: StreamLink(received=received, lost=lost),
-            endpoint.host,
-            endpoint.port,
-            ssl=context,
-        )
+    try:
+        async with asyncio.timeout(timeout):
+            _, link = await loop.create_connection(
+                lambda: StreamLink(received=received, lost=lost),
+                endpoint.host,
+                endpoint.port,
+                ssl=context,
+            )
+    except TimeoutError as error:
+        raise OSError(f"no connection within {timeout:g} s") from error
     if endpoint.fingerprint is not None:
         shown = hashlib.sha256(link.certificate or b"").hexdigest()
         wanted = endpoint.fingerprint.replace(":", "").strip().lower()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -176,6 +178,19 @@ async def test_nobody_listening_is_an_error_that_names_the_address() -> None:
         await client.connect()
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "reason"), [(None, "no welcome within"), ("ab" * 32, "no connection within")]
+)
+async def test_a_server_that_is_silent_is_an_error_that_says_so(
+    fingerprint: str | None, reason: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = StreamAddress("127.0.0.1", silent.getsockname()[1], TOKEN, fingerprint)
+        patience = Patience(connect=0.1, begin=0.3, longest_delay=0.1)
+        with pytest.raises(StreamUnreachableError, match=rf"{address.port}: {reason} 0\.1 s"):
+            await AsyncStreamClient(address, patience=patience).connect()
+
+
 async def test_many_streams_get_equal_shares(running: ServerFactory) -> None:
     source = FakeSource(FakeDetector(seconds=0.002))
     async with running(source=source) as one:
@@ -311,6 +326,8 @@ async def test_a_caller_that_takes_answers_slowly_slows_the_stream_down(
             time.sleep(0.7)
             submitted = client.counts.submitted
             answers.close()
+            # It waited for room that nobody makes any more.
+            assert "stream-sender" not in {thread.name for thread in threading.enumerate()}
             return submitted
 
     async with running() as one:
@@ -327,6 +344,35 @@ async def test_waiting_pictures_above_the_limit_pause_reading_and_nothing_is_los
     ):
         answers = [a async for a in client.stream(picture(n, size=(300, 200)) for n in range(50))]
     assert [a.sequence for a in answers] == list(range(50))
+
+
+async def test_a_stream_that_comes_while_reading_pauses_is_held_like_the_others(
+    running: ServerFactory,
+) -> None:
+    tight = replace(Limits(), waiting_bytes=1000, drain_seconds=1)
+    source = FakeSource()
+    gate = source.detectors["fake"].gate
+    gate.clear()
+    async with (
+        running(source=source, limits=tight) as one,
+        AsyncStreamClient(one.address, policy="lossless") as first,
+        AsyncStreamClient(one.address, policy="lossless") as second,
+    ):
+        for n in range(8):
+            await first.send(picture(n, size=(300, 200)))
+        async with asyncio.timeout(10):
+            while not one.server.hub._holding:
+                await asyncio.sleep(0.01)
+        async with AsyncStreamClient(one.address, policy="lossless") as late:
+            taken = one.server.metrics.frames.labels("fake")._value
+            before = taken.get()
+            await late.send(picture(99))
+            await second.send(picture(98))
+            await asyncio.sleep(0.3)
+            assert taken.get() == before
+            gate.set()
+            assert (await late.answer()).detections[0].class_id == 99
+            assert (await second.answer()).detections[0].class_id == 98
 
 
 def test_tls_is_1_2_or_later() -> None:
