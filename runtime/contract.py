@@ -162,5 +162,7 @@ MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 MAX_PICTURE_PIXELS: Final = 50_000_000
 """Width times height, read from the header before anything is decoded."""
 MAX_WAKEUP_SLEEP_MS: Final = 5_000
+MAX_WARM_ENVIRONMENTS: Final = 200
+"""That one warmer holds at once, each by a call of its own."""
 STREAM_PORT: Final = 7443
 STREAM_HTTP_PORT: Final = 8443

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from runtime.contract import MAX_WARM_ENVIRONMENTS
 from stacks.catalog import Catalog, InstanceType
 from stacks.errors import UnknownInstanceTypeError
 
@@ -36,7 +37,8 @@ def hour_span(entry: str) -> tuple[str, int]:
     first, _, last = span.partition("-")
     if not (first.isdigit() and last.isdigit() and count.isdigit()):
         raise ValueError(f"{entry!r} is no span of hours")
-    if not (int(first) <= 23 and int(last) <= 24 and int(first) != int(last) and int(count) <= 500):
+    hours = int(first) <= 23 and int(last) <= 24 and int(first) != int(last)
+    if not (hours and int(count) <= MAX_WARM_ENVIRONMENTS):
         raise ValueError(f"{entry!r} is out of range")
     return f"{int(first)}-{int(last)}", int(count)
 
@@ -88,19 +90,32 @@ def contradictions(settings: DeploymentSettings) -> list[str]:
         )
     if settings.stream_port == settings.stream_http_port:
         wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
-    if settings.cold_start == "snapstart" and settings.lambda_python == "3.11":
-        wrong.append("cold_start=snapstart needs lambda_python 3.12 or later; it is 3.11.")
     if settings.cold_start == "snapstart" and settings.storage_mib > 512:
         wrong.append(
             f"cold_start=snapstart allows a /tmp of 512 MiB; packaging={settings.packaging} with"
             f" lambda_storage_mib={settings.lambda_storage_mib} makes it {settings.storage_mib}."
         )
-    reserved = settings.reserved_concurrency
-    if reserved is not None and settings.cold_start == "provisioned":
-        peak = max([settings.warm_target, *settings.warm_targets()["hours"].values()])
-        if reserved < peak:
-            wrong.append(
-                f"reserved_concurrency={reserved} is less than the {peak} environments that"
-                " cold_start=provisioned is to keep."
-            )
+    return wrong + _of_warm_environments(settings)
+
+
+def _of_warm_environments(settings: DeploymentSettings) -> list[str]:
+    wrong = []
+    answer, reserved = settings.cold_start, settings.reserved_concurrency
+    counts = settings.warm_targets()["hours"]
+    peak = max([settings.warm_target, *counts.values()])
+    if reserved is not None and reserved < peak and answer in {"provisioned", "warmer"}:
+        wrong.append(
+            f"reserved_concurrency={reserved} is less than the {peak} environments that"
+            f" cold_start={answer} is to keep."
+        )
+    if answer == "provisioned" and 0 in counts.values():
+        wrong.append(
+            "warm_hours got a 0, and cold_start=provisioned keeps one environment or more."
+        )
+    spans = [tuple(map(int, span.split("-"))) for span in counts]
+    named = [
+        hour % 24 for first, last in spans for hour in range(first, last + 24 * (last < first))
+    ]
+    if len(named) > len(set(named)) or len(spans) < len(settings.warm_hours):
+        wrong.append(f"warm_hours={','.join(settings.warm_hours)} names an hour twice.")
     return wrong

@@ -49,7 +49,8 @@ def _none_if_empty(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
-LambdaPython = Literal["3.11", "3.12", "3.13", "3.14"]
+LambdaPython = Literal["3.12", "3.13", "3.14"]
+WheelsPython = Literal["3.11", "3.12", "3.13", "3.14"]
 
 
 def _setting(default: Any, meaning: str, *, allowed: str, **constraints: Any) -> Any:
@@ -209,12 +210,15 @@ class DeploymentSettings(BaseModel):
     )
     lambda_arch: Arch = _setting("x86_64", "architecture of the functions", allowed="x86_64, arm64")
     lambda_python: LambdaPython = _setting(
-        "3.13", "Python version of the functions", allowed="3.11, 3.12, 3.13, 3.14"
+        "3.13",
+        "Python version of the functions",
+        allowed="3.12, 3.13, 3.14 (3.11 runs on Amazon Linux 2, too old for the libraries)",
     )
-    lambda_wheels_python: Annotated[LambdaPython | None, BeforeValidator(_none_if_empty)] = (
+    lambda_wheels_python: Annotated[WheelsPython | None, BeforeValidator(_none_if_empty)] = (
         _setting(
             None,
-            "Python version that the packages are built for; nothing means lambda_python",
+            "Python version that the packages are built for, where the embedded cloud runs them;"
+            " nothing means lambda_python",
             allowed="3.11, 3.12, 3.13, 3.14, or nothing",
         )
     )
@@ -270,9 +274,16 @@ class DeploymentSettings(BaseModel):
     warm_target: int = _setting(
         5,
         "environments to keep warm (cold_start=warmer) or provisioned (cold_start=provisioned)",
-        allowed="1 to 500",
+        allowed=f"1 to {contract.MAX_WARM_ENVIRONMENTS}",
         ge=1,
-        le=500,
+        le=contract.MAX_WARM_ENVIRONMENTS,
+    )
+    warm_spare: int = _setting(
+        1,
+        "environments more that stay free for real calls during a wake-up (cold_start=warmer)",
+        allowed="0 to 50",
+        ge=0,
+        le=50,
     )
     warm_hours: Names = _setting(
         (),
@@ -442,7 +453,8 @@ class DeploymentSettings(BaseModel):
 
     def warm_targets(self) -> dict[str, Any]:
         """The value of `contract.Env.WARM_TARGETS`, before it becomes JSON."""
-        return {"default": self.warm_target, "hours": dict(map(hour_span, self.warm_hours))}
+        hours = dict(map(hour_span, self.warm_hours))
+        return {"default": self.warm_target, "hours": hours, "spare": self.warm_spare}
 
 
 class _ContradictionError(Exception):

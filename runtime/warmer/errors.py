@@ -16,4 +16,8 @@ class WakeError(WarmerError):
 
 
 class ThrottledError(WakeError):
-    """Lambda refused the call: the function's or the account's concurrency is used up."""
+    """Lambda refused the call: the account's concurrency, or its rate of calls, is used up."""
+
+
+class BusyError(ThrottledError):
+    """Lambda refused the call: all environments that the function may have are at work."""

@@ -11,9 +11,10 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from runtime.contract import MAX_WARM_ENVIRONMENTS
 from runtime.warmer.errors import SettingsError
 from runtime.warmer.invoker import LambdaWaker, metrics_line
-from runtime.warmer.settings import MAX_ENVIRONMENTS, Settings
+from runtime.warmer.settings import Settings, is_count
 from runtime.warmer.warm_pool import WarmPool
 
 
@@ -38,6 +39,6 @@ def requested_target(event: object) -> int | None:
     if not isinstance(event, dict) or "target" not in event:
         return None
     value = event["target"]
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENVIRONMENTS:
-        raise SettingsError(f"target is {value!r}; allowed: 0 to {MAX_ENVIRONMENTS}")
+    if not is_count(value):
+        raise SettingsError(f"target is {value!r}; allowed: 0 to {MAX_WARM_ENVIRONMENTS}")
     return value

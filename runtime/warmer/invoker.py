@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from runtime.contract import WarmerMetric
-from runtime.warmer.errors import ThrottledError, WakeError
+from runtime.warmer.errors import BusyError, ThrottledError, WakeError
 from runtime.warmer.warm_pool import WakeAnswer, WarmReport
 
 CONNECTIONS = 64
+_RESERVATION_USED_UP = "ReservedFunctionConcurrentInvocationLimitExceeded"
 READ_TIMEOUT_SECONDS = 60
 """A wake-up may have to wait for a cold start and then sleeps up to five seconds."""
 
@@ -35,7 +36,8 @@ class LambdaWaker:
         return cls(boto3.client("lambda", config=config), function)
 
     def wake(self, sleep_ms: int) -> WakeAnswer:
-        """Raises `WakeError`; `ThrottledError` when Lambda answers 429."""
+        """Raises `WakeError`; `ThrottledError` when Lambda answers 429, `BusyError` when it does so
+        because the function's reserved concurrency is in use."""
         payload = {"method": "wakeup", "sleep_time": str(sleep_ms)}
         try:
             response = self._client.invoke(
@@ -43,9 +45,11 @@ class LambdaWaker:
             )
             answer = json.loads(response["Payload"].read())
         except Exception as error:  # botocore makes its error classes at run time
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            if code == "TooManyRequestsException":
-                raise ThrottledError(f"throttled: {error}") from error
+            response = getattr(error, "response", {})
+            if response.get("Error", {}).get("Code", "") == "TooManyRequestsException":
+                reserved = response.get("Reason") == _RESERVATION_USED_UP
+                kind = BusyError if reserved else ThrottledError
+                raise kind(f"throttled: {error}") from error
             raise WakeError(f"the wake-up failed: {error}") from error
         if "FunctionError" in response or "environment" not in answer:
             message = answer.get("errorMessage") or answer.get("message") or answer
@@ -71,10 +75,11 @@ def metrics_line(report: WarmReport, *, function: str, now: float) -> str:
             WarmerMetric.FUNCTION_DIMENSION: function,
             WarmerMetric.TARGET: report.target,
             WarmerMetric.REACHED: report.reached,
-            WarmerMetric.SHORT: max(0, report.target - report.reached),
+            WarmerMetric.SHORT: report.short,
             "rounds": report.rounds,
             "sleep_ms": report.sleep_ms,
             "cold": report.cold,
+            "busy": report.busy,
             "failures": list(report.failures),
         },
         separators=(",", ":"),

@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from runtime.contract import MAX_WAKEUP_SLEEP_MS, Env
+from runtime.contract import MAX_WAKEUP_SLEEP_MS, MAX_WARM_ENVIRONMENTS, Env
 from runtime.warmer.errors import SettingsError
 
-MAX_ENVIRONMENTS: Final = 200
 DEFAULT_SLEEP_MS: Final = 400
 """The paper's lower value."""
 _HOURS: Final = re.compile(r"([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-4])")
@@ -88,11 +87,17 @@ class Settings:
 
 
 def _count(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ENVIRONMENTS:
+    if not is_count(value):
         raise SettingsError(
-            f"{Env.WARM_TARGETS}: {name} is {value!r}; allowed: 0 to {MAX_ENVIRONMENTS}"
+            f"{Env.WARM_TARGETS}: {name} is {value!r}; allowed: 0 to {MAX_WARM_ENVIRONMENTS}"
         )
     return value
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether it is a number of environments that a warmer can hold."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 0 <= value <= MAX_WARM_ENVIRONMENTS  # type: ignore[operator]
 
 
 def _hours(span: str, count: object) -> tuple[int, int, int]:

@@ -7,9 +7,22 @@ the calls did not overlap: the sleep is doubled (up to a bound) and the round is
 While N environments are held, a real call would find none free and start a cold one. So the pool
 is `spare` larger than N: the held ones leave the spare ones free for real calls, and those are kept
 alive by a wake-up that sleeps not at all, sent in the middle of the hold, when it can only land on
-a spare one. With as many spares as real calls that may come at once, only a call in those few
-milliseconds can still meet a cold start; reserved concurrency turns that one into a 429 that the
-client repeats.
+a spare one.
+
+What real calls can meet while a cycle runs:
+
+- Calls that were under way when it began cost nothing: the wake-ups take what those leave free, or
+  start further environments, and a call that ends leaves its environment to the next.
+- `spare` calls more than were under way then find a warm environment.
+- One call beyond that, or one in the few milliseconds in which the spare ones are touched, starts
+  an environment. No schedule of wake-ups can exclude it: Lambda alone chooses which free
+  environment a call goes to, so reaching all of them means occupying all of them for a moment.
+- Reserved concurrency of at most N and `spare` together excludes it: Lambda then starts nothing
+  beyond the pool, and refuses such a call, which the client repeats after a moment.
+
+With reserved concurrency it may also be the wake-up that is refused, since real calls hold the rest
+of the pool. Those environments are warm: they count as `busy`, and the cycle does not hold the
+others any longer for their sake.
 """
 
 from __future__ import annotations
@@ -21,7 +34,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runtime.contract import MAX_WAKEUP_SLEEP_MS
-from runtime.warmer.errors import ThrottledError, WakeError
+from runtime.warmer.errors import BusyError, ThrottledError, WakeError
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Waker(Protocol):
     """Calls the function that is kept warm."""
 
     def wake(self, sleep_ms: int) -> WakeAnswer:
-        """One wake-up. Raises `WakeError`, `ThrottledError`."""
+        """One wake-up. Raises `WakeError`, `ThrottledError`, `BusyError`."""
         ...
 
 
@@ -50,6 +63,7 @@ class WarmReport:
         environments: their ids.
         spares: ids of the spare ones that were touched.
         cold: wake-ups that had to start an environment.
+        busy: wake-ups of the last round that met no free environment of those that are reserved.
         rounds: rounds run.
         sleep_ms: sleep of the last round.
         failures: messages of wake-ups that failed.
@@ -60,9 +74,15 @@ class WarmReport:
     environments: tuple[str, ...]
     spares: tuple[str, ...]
     cold: int
+    busy: int
     rounds: int
     sleep_ms: int
     failures: tuple[str, ...]
+
+    @property
+    def short(self) -> int:
+        """Environments wanted that were neither reached nor at work."""
+        return max(0, self.target - self.reached - self.busy)
 
     def to_json(self) -> dict[str, Any]:
         """As the warmer function returns it."""
@@ -72,6 +92,7 @@ class WarmReport:
             "environments": list(self.environments),
             "spares": list(self.spares),
             "cold": self.cold,
+            "busy": self.busy,
             "rounds": self.rounds,
             "sleep_ms": self.sleep_ms,
             "failures": list(self.failures),
@@ -99,18 +120,18 @@ class WarmPool:
         held: set[str] = set()
         spares: set[str] = set()
         failures: list[str] = []
-        cold = rounds = 0
+        cold = busy = rounds = 0
         sleep_ms = self._sleep_ms
         while rounds < self._max_rounds:
             if rounds:
                 sleep_ms = min(sleep_ms * 2, MAX_WAKEUP_SLEEP_MS)
             rounds += 1
-            answers, touched, failures = self._round(target, spare, sleep_ms)
+            answers, touched, busy, failures = self._round(target, spare, sleep_ms)
             cold += sum(answer.cold for answer in (*answers, *touched))
             ids = {answer.environment for answer in answers}
             spares |= {answer.environment for answer in touched}
             held = max(held, ids, key=len)
-            if len(held) >= target:
+            if max(len(held), len(ids) + busy) >= target:
                 break
         return WarmReport(
             target=target,
@@ -118,6 +139,7 @@ class WarmPool:
             environments=tuple(sorted(held)),
             spares=tuple(sorted(spares - held)),
             cold=cold,
+            busy=busy,
             rounds=rounds,
             sleep_ms=sleep_ms,
             failures=tuple(failures),
@@ -125,30 +147,28 @@ class WarmPool:
 
     def _round(
         self, target: int, spare: int, sleep_ms: int
-    ) -> tuple[list[WakeAnswer], list[WakeAnswer], list[str]]:
+    ) -> tuple[list[WakeAnswer], list[WakeAnswer], int, list[str]]:
         if target == 0:
-            return [], [], []
+            return [], [], 0, []
         with ThreadPoolExecutor(target + spare, thread_name_prefix="wake") as pool:
             holds = [pool.submit(self._waker.wake, sleep_ms) for _ in range(target)]
             self._sleep(sleep_ms / 2000)
             touches = [pool.submit(self._waker.wake, 0) for _ in range(spare)]
-            failures: list[str] = []
-            held = _answers(holds, failures)
-            # Throttled touches mean that concurrency is reserved: then no call can be cold.
-            touched = _answers(touches, failures, throttling_is_failure=False)
-        return held, touched, failures
+            held, refusals = _outcomes(holds)
+            touched, refused_touches = _outcomes(touches)
+        busy = [error for error in refusals if isinstance(error, BusyError)]
+        failures = [str(error) for error in refusals if error not in busy]
+        # A touch that was throttled found no environment free: there is none that it could start.
+        failures += [str(e) for e in refused_touches if not isinstance(e, ThrottledError)]
+        return held, touched, len(busy), failures
 
 
-def _answers(
-    calls: list[Future[WakeAnswer]], failures: list[str], *, throttling_is_failure: bool = True
-) -> list[WakeAnswer]:
-    answers = []
+def _outcomes(calls: list[Future[WakeAnswer]]) -> tuple[list[WakeAnswer], list[WakeError]]:
+    answers: list[WakeAnswer] = []
+    refusals: list[WakeError] = []
     for call in calls:
         try:
             answers.append(call.result())
-        except ThrottledError as error:
-            if throttling_is_failure:
-                failures.append(str(error))
         except WakeError as error:
-            failures.append(str(error))
-    return answers
+            refusals.append(error)
+    return answers, refusals

@@ -82,5 +82,5 @@ _REASONS = {
 
 def _runtime(version: str) -> lambda_.Runtime:
     return lambda_.Runtime(
-        f"python{version}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=version != "3.11"
+        f"python{version}", lambda_.RuntimeFamily.PYTHON, supports_snap_start=True
     )

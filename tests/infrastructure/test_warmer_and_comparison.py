@@ -38,7 +38,7 @@ def test_the_warmer_may_call_the_alias_and_nothing_else(defaults: Any) -> None:
 
 def test_the_warmers_targets_reach_it_as_json(defaults: Any) -> None:
     variables = defaults.only(WARMER, "AWS::Lambda::Function")["Environment"]["Variables"]
-    assert json.loads(variables[Env.WARM_TARGETS]) == {"default": 5, "hours": {}}
+    assert json.loads(variables[Env.WARM_TARGETS]) == {"default": 5, "hours": {}, "spare": 1}
     assert variables[Env.WARM_SLEEP_MS] == "400"
 
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runtime.contract import WarmerMetric
-from runtime.warmer.errors import ThrottledError, WakeError
+from runtime.warmer.errors import BusyError, ThrottledError, WakeError
 from runtime.warmer.invoker import LambdaWaker, metrics_line
 from runtime.warmer.warm_pool import WakeAnswer, WarmReport
 
@@ -33,10 +33,22 @@ def test_a_wakeup_is_the_papers_request_and_answers_with_the_environment() -> No
     assert json.loads(client.calls[0]["Payload"]) == {"method": "wakeup", "sleep_time": "400"}
 
 
-def test_throttling_is_told_apart() -> None:
-    error = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": ""}}, "Invoke")
-    with pytest.raises(ThrottledError):
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("ReservedFunctionConcurrentInvocationLimitExceeded", BusyError),
+        ("ConcurrentInvocationLimitExceeded", ThrottledError),
+        ("CallerRateLimitExceeded", ThrottledError),
+    ],
+)
+def test_throttling_is_told_apart_by_what_is_used_up(
+    reason: str, kind: type[ThrottledError]
+) -> None:
+    code: Any = {"Code": "TooManyRequestsException", "Message": ""}
+    error = ClientError({"Error": code, "Reason": reason}, "Invoke")  # type: ignore[typeddict-unknown-key]
+    with pytest.raises(ThrottledError) as caught:
         LambdaWaker(FakeClient(error), "f").wake(1)
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_a_function_that_fails_is_told_with_its_message(client: FakeClient) -> N
 
 def test_target_and_reached_are_published_as_metrics() -> None:
     report = WarmReport(
-        target=5, reached=4, environments=(), spares=(), cold=0, rounds=4, sleep_ms=3200,
+        target=5, reached=3, environments=(), spares=(), cold=0, busy=1, rounds=4, sleep_ms=3200,
         failures=("throttled",),
     )  # fmt: skip
     line = json.loads(metrics_line(report, function="arn", now=1.5))
@@ -63,5 +75,5 @@ def test_target_and_reached_are_published_as_metrics() -> None:
     assert header["Namespace"] == WarmerMetric.NAMESPACE
     assert header["Dimensions"] == [[WarmerMetric.FUNCTION_DIMENSION]]
     assert line[WarmerMetric.FUNCTION_DIMENSION] == "arn"
-    assert (line[WarmerMetric.TARGET], line[WarmerMetric.REACHED]) == (5, 4)
+    assert (line[WarmerMetric.TARGET], line[WarmerMetric.REACHED]) == (5, 3)
     assert line[WarmerMetric.SHORT] == 1

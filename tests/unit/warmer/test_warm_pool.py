@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
-from runtime.warmer.errors import ThrottledError, WakeError
+from runtime.warmer.errors import BusyError, ThrottledError, WakeError
 from runtime.warmer.warm_pool import WakeAnswer, WarmPool
 
 
@@ -20,6 +20,7 @@ class FakeLambda:
         self.most_busy = 0
         self.overlap_ms = overlap_ms
         self.limit = limit
+        self.refusal: type[ThrottledError] = BusyError
         self.failures = 0
         self.sleeps: list[int] = []
         self._lock = threading.Lock()
@@ -32,7 +33,7 @@ class FakeLambda:
                 self.failures -= 1
                 raise WakeError("the function answered with an error")
             if self.limit is not None and len(self.busy) >= self.limit:
-                raise ThrottledError("throttled")
+                raise self.refusal("throttled")
             cold = not self.free
             if cold:
                 self._started += 1
@@ -120,10 +121,71 @@ def test_reserved_concurrency_makes_spares_impossible_and_that_is_no_failure() -
     assert (report.reached, report.spares, report.failures) == (5, (), ())
 
 
-def test_a_target_above_the_reserved_concurrency_is_told() -> None:
-    report = pool(FakeLambda(limit=3), sleep_ms=20, max_rounds=2).cycle(5, spare=0)
-    assert report.reached == 3
+def test_an_account_without_room_for_the_target_is_told() -> None:
+    waker = FakeLambda(limit=3)
+    waker.refusal = ThrottledError
+    report = pool(waker, sleep_ms=20, max_rounds=2).cycle(5, spare=0)
+    assert (report.reached, report.busy, report.short) == (3, 0, 2)
     assert report.failures == ("throttled", "throttled")
+
+
+def test_a_wakeup_that_real_calls_leave_no_room_for_yields_and_counts_them_as_warm() -> None:
+    waker = FakeLambda(warm=5, limit=5)
+    real = [waker.acquire() for _ in range(2)]
+    report = pool(waker).cycle(5, spare=1)
+    assert (report.reached, report.busy, report.short, report.rounds) == (3, 2, 0, 1)
+    assert report.failures == ()
+    assert not any(call.cold for call in real)
+
+
+def test_calls_under_way_when_a_wakeup_begins_cost_nothing_later() -> None:
+    waker = FakeLambda(warm=6)
+    real = [waker.acquire() for _ in range(3)]
+    later: list[WakeAnswer] = []
+
+    def one_ends_and_the_next_begins() -> None:
+        while len(waker.busy) < 3 + 5:
+            time.sleep(0.001)
+        waker.release(real.pop())
+        later.append(waker.acquire())
+
+    caller = threading.Thread(target=one_ends_and_the_next_begins)
+    caller.start()
+    report = pool(waker, sleep_ms=200).cycle(5, spare=0)
+    caller.join()
+    assert report.reached == 5
+    assert [call.cold for call in later] == [False]
+
+
+def test_with_the_pool_reserved_no_call_ever_starts_an_environment() -> None:
+    waker = FakeLambda(warm=6, limit=6)
+    cold: list[bool] = []
+    refused: list[bool] = []
+    done = threading.Event()
+
+    def caller() -> None:
+        while not done.is_set():
+            try:
+                answer = waker.acquire()
+            except ThrottledError:
+                refused.append(True)
+                time.sleep(0.001)
+                continue
+            cold.append(answer.cold)
+            time.sleep(0.002)
+            waker.release(answer)
+
+    callers = [threading.Thread(target=caller) for _ in range(8)]
+    for one in callers:
+        one.start()
+    for _ in range(3):
+        assert pool(waker, sleep_ms=50).cycle(5, spare=1).cold == 0
+    done.set()
+    for one in callers:
+        one.join()
+    assert refused
+    assert cold
+    assert not any(cold)
 
 
 def test_failed_wakeups_are_made_up_for_by_another_round() -> None:
