@@ -68,6 +68,15 @@ class InstanceType:
         return "gpu" if self.gpu_manufacturer == "nvidia" else "cpu"
 
     @property
+    def root_volume_gib(self) -> int:
+        """Size of its disk where no setting names another.
+
+        The Deep Learning AMI's own snapshot is 75 GiB and more; Amazon Linux and a network fit
+        in 30.
+        """
+        return 100 if self.compute == "gpu" else 30
+
+    @property
     def retired(self) -> bool:
         """Whether AWS no longer starts this type."""
         return self.family in _RETIRED_FAMILIES

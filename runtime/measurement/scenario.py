@@ -34,7 +34,7 @@ class Scope(StrEnum):
         """In a table's heading."""
         return {
             Scope.NETWORK: "network only",
-            Scope.PICTURE: "picture to detections",
+            Scope.PICTURE: "picture to answer",
             Scope.STREAM: "end to end over the stream",
         }[self]
 

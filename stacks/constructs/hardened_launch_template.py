@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from stacks.catalog import InstanceType
 from stacks.constructs.machine_image import machine_image, root_device
-
-_ROOT_GIB: Final = {"cpu": 30, "gpu": 100}
-"""The Deep Learning AMI's own snapshot is 75 GiB and more; Amazon Linux and a network fit in 30."""
 
 
 class HardenedLaunchTemplate(ec2.LaunchTemplate):
@@ -51,7 +46,7 @@ class HardenedLaunchTemplate(ec2.LaunchTemplate):
                 ec2.BlockDevice(
                     device_name=root_device(instance_type),
                     volume=ec2.BlockDeviceVolume.ebs(
-                        root_volume_gib or _ROOT_GIB[instance_type.compute],
+                        root_volume_gib or instance_type.root_volume_gib,
                         encrypted=True,
                         volume_type=ec2.EbsDeviceVolumeType.GP3,
                         delete_on_termination=True,

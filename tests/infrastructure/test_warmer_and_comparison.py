@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import Env, Output, WarmerMetric
+from visionstack.cost.serverless import WARMER_MEMORY_MB
 
 WARMER = "visionstack-warmer"
 COMPARISON = "visionstack-comparison"
@@ -40,6 +41,10 @@ def test_the_warmers_targets_reach_it_as_json(defaults: Any) -> None:
     variables = defaults.only(WARMER, "AWS::Lambda::Function")["Environment"]["Variables"]
     assert json.loads(variables[Env.WARM_TARGETS]) == {"default": 5, "hours": {}, "spare": 1}
     assert variables[Env.WARM_SLEEP_MS] == "400"
+
+
+def test_the_cost_model_prices_the_warmer_that_is_deployed(defaults: Any) -> None:
+    assert defaults.only(WARMER, "AWS::Lambda::Function")["MemorySize"] == WARMER_MEMORY_MB
 
 
 def test_too_few_environments_and_a_silent_warmer_raise_the_alarm(defaults: Any) -> None:

@@ -33,7 +33,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--lambda",
-            help="MEMORY[:ARCH[:PACKAGING[:COLD_START]]], such as 1769:x86_64:package:warmer.",
+            help="MEMORY[:ARCH[:PACKAGING[:COLD_START[:ENGINE]]]], such as 1769::package:warmer.",
         ),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="This machine is a row.")] = False,

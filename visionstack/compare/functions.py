@@ -76,7 +76,11 @@ class StackFunctions:
         storage, *rest = (self._deployment.stack_name(stack) for stack in stacks)
         cdk(deploy_arguments(storage), cloud=cloud, context=context)
         bucket = self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
-        publish(self._artifact, client=self._deployment.client("s3"), bucket=bucket)
+        client = self._deployment.client("s3")
+        publish(self._artifact, client=client, bucket=bucket)
+        if setting.packaging == "s3-packages":
+            tell("uploading its libraries")
+            self._publish_libraries(context, client, bucket)
         try:
             for stack in rest:
                 cdk(deploy_arguments(stack), cloud=cloud, context=context)
@@ -85,6 +89,19 @@ class StackFunctions:
             tell("destroying its stacks")
             cdk(["destroy", *reversed(rest), "--force"], cloud=cloud, context=context)
         return self.found(first, warm)
+
+    def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
+        """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
+        from visionstack import paths
+        from visionstack.deployment import translated
+        from visionstack.localcloud import defaults
+        from visionstack.packaging.build import settings_from
+        from visionstack.packaging.libraries import publish_libraries
+
+        given = {**(defaults.context() if self._deployment.cloud == "local" else {}), **context}
+        package = paths.BUILD / settings_from(given).classifier_package().folder
+        with translated(f"upload the libraries of {package.name}"):
+            publish_libraries(package, client=client, bucket=bucket)
 
     def _calls_of(
         self, setting: FunctionSetting, tell: Tell

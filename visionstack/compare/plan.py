@@ -15,6 +15,7 @@ from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.rows import FunctionSetting, Kind
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.errors import CostError
+from visionstack.cost.instances import root_gib
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, request_usd
 from visionstack.doctor import Check, State
@@ -26,7 +27,6 @@ LOCAL_ROW: Final = "this machine"
 DARKNET_ROW: Final = "darknet on this machine"
 _MEMORY_FACTOR: Final = 3.0
 """As `runtime.measurement.workload` asks for before it loads a model."""
-_DISK_GB: Final = 30
 _LONGEST_CALL_S: Final = 30.0
 
 
@@ -126,7 +126,7 @@ def check_budget(record: Record, *, max_usd: float | None, confirmed: bool) -> N
 def most_instance_usd(row: Row, *, minutes: int, book: PriceBook) -> float:
     """An instance that runs until its time-out, with its disk and public address."""
     hours = minutes / 60
-    disk = _DISK_GB * hours / HOURS_A_MONTH
+    disk = root_gib(row.name) * hours / HOURS_A_MONTH
     return (
         (row.usd_per_hour or 0.0) * hours
         + book["ebs.gp3_gb_month"].cost(disk)
@@ -165,10 +165,13 @@ def _check_wish(wish: Wish, task: str) -> None:
     try:
         for text in wish.scenarios:
             Scenario.parse(text)
-        for text in wish.scopes:
-            Scope(text)
-    except (ScenarioError, ValueError) as error:
+    except ScenarioError as error:
         raise RowUsageError(str(error)) from error
+    for text in wish.scopes:
+        if text not in list(Scope):
+            raise RowUsageError(
+                f"There is no scope {text!r}.", remedy=f"Choose of: {', '.join(Scope)}."
+            )
 
 
 def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: list[Check]) -> Row:

@@ -85,6 +85,13 @@ class Record:
     deployed: list[str] = field(default_factory=list)
     """Stacks that this comparison started and has not destroyed yet."""
 
+    @property
+    def needs_cloud(self) -> bool:
+        """Whether a row is still to be deployed, or something deployed is still to be destroyed."""
+        return bool(self.deployed) or any(
+            row.kind in {Kind.INSTANCE, Kind.FUNCTION} and not row.status.final for row in self.rows
+        )
+
     def row(self, name: str) -> Row:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)

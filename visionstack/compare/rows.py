@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from visionstack.compare.errors import RowUsageError
 
-LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START]]]"
+LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START[:ENGINE]]]]"
 _ARCHES: Final = ("x86_64", "arm64")
 _PACKAGINGS: Final = ("package", "s3-packages", "model-in-package")
 _COLD_STARTS: Final = ("none", "warmer", "provisioned", "snapstart")
+_ENGINES: Final = ("auto", "onnxruntime", "torch")
 
 
 class Kind(StrEnum):
@@ -31,11 +32,14 @@ class FunctionSetting:
     arch: str = "x86_64"
     packaging: str = "package"
     cold_start: str = "none"
+    engine: str = "auto"
+    """What runs the network; `auto` is the fastest that the package holds."""
 
     @property
     def name(self) -> str:
         """As in the table."""
-        return f"Lambda {self.memory_mib} MB, {self.arch}, {self.packaging}, {self.cold_start}"
+        name = f"Lambda {self.memory_mib} MB, {self.arch}, {self.packaging}, {self.cold_start}"
+        return name if self.engine == "auto" else f"{name}, {self.engine}"
 
     def context(self) -> dict[str, object]:
         """The deployment settings that make this function."""
@@ -44,6 +48,7 @@ class FunctionSetting:
             "lambda_arch": self.arch,
             "packaging": self.packaging,
             "cold_start": self.cold_start,
+            "classifier_engine": self.engine,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -65,14 +70,14 @@ def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:
             f"{parts[0]!r} in --lambda {text} is no memory size.",
             remedy=f"Write {LAMBDA_FORM}, such as 1769:{arch}:package:warmer.",
         ) from None
-    if not 128 <= memory <= 10_240 or len(parts) > 4:
+    if not 128 <= memory <= 10_240 or len(parts) > 5:
         raise RowUsageError(
             f"--lambda {text} cannot be.",
             remedy=f"Write {LAMBDA_FORM}; memory is 128 to 10,240 MB.",
         )
-    values = [arch, _PACKAGINGS[0], _COLD_STARTS[0]]
+    values = [arch, _PACKAGINGS[0], _COLD_STARTS[0], _ENGINES[0]]
     for place, (given, allowed) in enumerate(
-        zip(parts[1:], (_ARCHES, _PACKAGINGS, _COLD_STARTS), strict=False)
+        zip(parts[1:], (_ARCHES, _PACKAGINGS, _COLD_STARTS, _ENGINES), strict=False)
     ):
         if not given:
             continue
@@ -82,7 +87,13 @@ def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:
                 remedy=f"Allowed there: {', '.join(allowed)}.",
             )
         values[place] = given
-    return FunctionSetting(memory, *values)
+    setting = FunctionSetting(memory, *values)
+    if setting.engine == "torch" and setting.packaging != "s3-packages":
+        raise RowUsageError(
+            f"--lambda {text} cannot be: torch is too large for a function's package.",
+            remedy="Write s3-packages, which fetches it from S3 at a cold start.",
+        )
+    return setting
 
 
 def check_instance_type(name: str) -> None:

@@ -112,10 +112,7 @@ def resume(
     for row in record.rows:
         if row.status in {Status.FAILED, Status.RUNNING}:
             row.status, row.reason = Status.PLANNED, None
-    needs_cloud = bool(record.deployed) or any(
-        row.kind in {Kind.INSTANCE, Kind.FUNCTION} and not row.status.final for row in record.rows
-    )
-    deployment = _deployment(record.cloud) if needs_cloud else None
+    deployment = _deployment(record.cloud) if record.needs_cloud else None
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
     hands = _hands(record, deployment, artifact, picture=where, out=out, effort=effort)
     _measure(record, out, hands, effort, strategy)
@@ -215,12 +212,27 @@ def _hands(
 
 
 def _measure(record: Record, out: Path, hands: Hands, effort: Effort, strategy: Strategy) -> None:
-    if record.cloud == "local":
+    if record.cloud == "local" and record.needs_cloud:
         from visionstack.cdk import bootstrap_embedded_cloud
 
         bootstrap_embedded_cloud()
-    with _live(strategy) as tell:
-        run(record, out, hands, minutes=effort.minutes, tell=tell)
+    try:
+        with _live(strategy) as tell:
+            run(record, out, hands, minutes=effort.minutes, tell=tell)
+    except KeyboardInterrupt:
+        console.err.print(
+            f"interrupted; {_left(record)}. Go on: visionstack compare resume --out {out}",
+            markup=False,
+        )
+        raise
+
+
+def _left(record: Record) -> str:
+    return (
+        f"these stacks may be left: {', '.join(record.deployed)}"
+        if record.deployed
+        else "nothing that it started is left"
+    )
 
 
 @contextmanager
@@ -258,9 +270,12 @@ def _show_plan(record: Record, wish: Wish) -> None:
         if row.reason is None and row.kind is Kind.INSTANCE and record.cloud == "local":
             word = "will be deployed; the embedded cloud has no such hardware to run it on"
         err.print(f"  {escape(row.name)} [dim]({escape(row.where)}{price})[/]: {escape(word)}")
+        # What the embedded cloud cannot answer it cannot answer for any type.
+        told = {"warning"} if record.cloud == "local" else {"warning", "unknown"}
         for check in row.checks:
-            if check["state"] in {"warning", "unknown"}:
-                err.print(f"    [dim]{escape(check['name'])}: {escape(check['detail'])}[/]")
+            if check["state"] in told:
+                name = check["name"].removeprefix(f"{row.name}: ")
+                err.print(f"    [dim]{escape(name)}: {escape(check['detail'])}[/]")
     if record.cloud == "aws":
         err.print(
             f"  at most [bold]${record.most_usd:.2f}[/], if every instance runs its "

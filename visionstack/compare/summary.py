@@ -198,13 +198,17 @@ def winner(shown: Sequence[Figures], strategy: Strategy) -> Winner | None:
 
     best = min(judged, key=badness)
     cost = (best.usd_per_million or 0.0) / (cheapest.usd_per_million or 1.0)
-    return Winner(
-        strategy,
-        best.row.name,
-        f"{cost:.3g} times the cheapest row's cost and "
-        f"{best.latency.p50 / fastest.latency.p50:.3g} times the fastest row's time: "
-        "the smallest product of the two",
-    )
+    why = _balanced_why(cost, best, fastest) if len(judged) > 1 else "the only priced row"
+    return Winner(strategy, best.row.name, why)
+
+
+def _balanced_why(cost: float, best: Figures, fastest: Figures) -> str:
+    if best is fastest and cost == 1:
+        return "both the cheapest and the fastest of the priced rows"
+    money = "the cheapest row" if cost == 1 else f"{cost:.3g} times as dear as the cheapest row"
+    slower = best.latency.p50 / fastest.latency.p50
+    time = "the fastest" if slower == 1 else f"{slower:.3g} times as slow as the fastest"
+    return f"{money} and {time}: the smallest product of cost and time"
 
 
 def _s(rows: Sequence[object]) -> str:

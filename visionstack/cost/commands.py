@@ -29,20 +29,26 @@ def cost(
     measured: Annotated[
         Path | None, typer.Option(help="Take the times from this comparison's folder.")
     ] = None,
-    memory: Annotated[int | None, typer.Option(help="Of the function, in MB.")] = None,
+    memory: Annotated[
+        int | None, typer.Option(help="Of the function, in MB; default: 1769.")
+    ] = None,
     arch: Annotated[str, typer.Option(help="x86_64 or arm64.")] = "x86_64",
     init_seconds: Annotated[float, typer.Option(min=0, help="INIT of a cold start.")] = 0.0,
     cold_share: Annotated[float, typer.Option(help="Share of cold requests, 0 to 1.")] = 0.0,
     cold_start: Annotated[
-        str, typer.Option(help="none, warmer, provisioned or snapstart.")
+        str,
+        typer.Option(help="Against cold starts: none, warmer, provisioned or snapstart."),
     ] = "none",
-    environments: Annotated[int, typer.Option(min=0, help="Held warm.")] = 5,
-    gateway: Annotated[str | None, typer.Option(help="rest, http or none.")] = None,
-    instance_type: Annotated[str | None, typer.Option("--instance-type", "-i")] = None,
+    environments: Annotated[int, typer.Option(min=0, help="Held by warmer or provisioned.")] = 5,
+    gateway: Annotated[str | None, typer.Option(help="rest (default), http or none.")] = None,
+    instance_type: Annotated[
+        str | None,
+        typer.Option("--instance-type", "-i", help="The EC2 side; default: c7i.xlarge."),
+    ] = None,
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="A spot price, say; default: on demand.")
     ] = None,
-    hours_a_day: Annotated[float, typer.Option(help="That the instances are on.")] = 24.0,
+    hours_a_day: Annotated[float, typer.Option(help="The instances are on, 24 at most.")] = 24.0,
     utilisation: Annotated[
         float, typer.Option(help="Share of the measured rate to plan with, 0 to 1.")
     ] = 0.7,
@@ -62,9 +68,8 @@ def cost(
     from visionstack.report.text import show
     from visionstack.report.writing import write
 
-    names = [instance_type] if instance_type else []
     if refresh_prices:
-        prices = inputs.refreshed(region, names)
+        prices = inputs.refreshed(region, [instance_type or inputs.INSTANCE])
     question = inputs.question(
         book_name=prices,
         seconds=seconds,

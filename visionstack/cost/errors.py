@@ -9,7 +9,7 @@ class CostError(VisionstackError):
     """The root of this package's errors."""
 
 
-class NoPriceError(CostError):
+class NoPriceError(CostError, UsageError):
     """A price book does not hold a price that was asked of it."""
 
 

@@ -21,7 +21,7 @@ _PAPER_SECONDS: Final = 0.5
 _PAPER_MEMORY: Final = 768
 _PAPER_SERVER: Final = "paper-server"
 _MEMORY: Final = 1769
-_INSTANCE: Final = "c7i.xlarge"
+INSTANCE: Final = "c7i.xlarge"
 _ARCHES: Final[dict[str, Arch]] = {"x86_64": "x86_64", "arm64": "arm64"}
 _COLD_STARTS: Final[dict[str, ColdStart]] = {
     "none": "none",
@@ -61,12 +61,14 @@ def question(
     book = load(book_name)
     papers = book.name == "2019"
     memory = memory or (_PAPER_MEMORY if papers else _MEMORY)
-    instance_type = instance_type or (_PAPER_SERVER if papers else _INSTANCE)
+    instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
     origin = "given on the command line"
     if measured is not None:
         origin = f"measured, from {measured}"
         if seconds is None:
-            seconds, init = function_from(measured, memory, book=book)
+            seconds, init = function_from(
+                measured, memory, arch=arch, cold_start=cold_start, book=book
+            )
             init_seconds = init_seconds or init
         if images_per_second is None:
             images_per_second = rate_from(measured, instance_type, book=book)
@@ -100,7 +102,7 @@ def question(
         utilisation=utilisation,
         burst=burst,
         load_balancer=not papers,
-        disk_gb=0 if papers else 30,
+        disk_gb=0 if papers else None,
         public_addresses=0 if papers else 1,
     )
     return Question(

@@ -47,9 +47,12 @@ class Fleet:
     tls: bool = True
     bytes_per_request: float = 100_000
     requests_per_connection: float = 1000
-    disk_gb: int = 30
+    disk_gb: int | None = None
+    """Of each instance; None: what the streaming lane gives the type, 0: none is paid for."""
     public_addresses: int = 1
-    """Public IPv4 addresses an instance, and one more for each zone of the load balancer."""
+    """Public IPv4 addresses an instance, and one for each zone of the load balancer."""
+    zones: int = 2
+    """Availability zones of the load balancer; 2 is what the streaming lane deploys."""
 
     def __post_init__(self) -> None:
         if self.images_per_second <= 0:
@@ -134,15 +137,24 @@ def fleet_bill(
     items = [Item(f"{fleet.instance_type} hours", number * hours, "hours", number * hours * price)]
     if fleet.load_balancer:
         items += _load_balancer(fleet, requests_per_day, book, hours)
-    if fleet.disk_gb:
-        disk = number * fleet.disk_gb * hours / (24 * DAYS_A_MONTH)
+    disk_gb = root_gib(fleet.instance_type) if fleet.disk_gb is None else fleet.disk_gb
+    if disk_gb:
+        disk = number * disk_gb * hours / (24 * DAYS_A_MONTH)
         items.append(Item("EBS gp3", disk, "GB-months", book["ebs.gp3_gb_month"].cost(disk)))
     if fleet.public_addresses:
         addresses = number * fleet.public_addresses * hours
         if fleet.load_balancer:
-            addresses += hours
+            addresses += fleet.zones * hours
         items.append(Item("public IPv4", addresses, "hours", book["ipv4.hour"].cost(addresses)))
     return Bill.of(items, days=days)
+
+
+def root_gib(instance_type: str) -> int:
+    """The disk that the streaming lane gives a type; a CPU type's for one it does not know."""
+    from stacks.catalog import Catalog
+
+    catalog = Catalog.load()
+    return catalog[instance_type].root_volume_gib if instance_type in catalog else 30
 
 
 def _load_balancer(

@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-from visionstack.compare.record import load
-from visionstack.compare.rows import Kind
+from visionstack.compare.record import Record, Row, load
 from visionstack.compare.summary import Figures, figures
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import PriceBook
 
 
 def rate_from(folder: Path, instance_type: str, *, book: PriceBook) -> float:
-    """Images a second of an instance type, as a comparison measured it.
+    """Images a second of an instance type (or of "this machine"), as a comparison measured it.
 
     Raises:
         RecordError: there is no comparison there.
         CostInputError: it did not measure that type.
     """
-    return _row(folder, instance_type, book).images_per_second
+    record = load(folder)
+    found = _first(record, [row for row in record.rows if row.name == instance_type], book)
+    if found is None:
+        raise _not_measured(record, folder, instance_type, book)
+    return found.images_per_second
 
 
-def function_from(folder: Path, memory_mb: int, *, book: PriceBook) -> tuple[float, float]:
-    """Mean seconds inside the function, and median INIT seconds, of that memory size.
+def function_from(
+    folder: Path, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
+) -> tuple[float, float]:
+    """Mean seconds inside the function, and median INIT seconds, of that size and architecture.
+
+    A row with the same answer to cold starts is taken before one with another.
 
     Raises:
         RecordError: there is no comparison there.
-        CostInputError: it did not measure that size.
+        CostInputError: it did not measure such a function.
     """
-    found = _row(folder, f"Lambda {memory_mb} MB", book)
+    record = load(folder)
+    alike = [
+        row
+        for row in record.rows
+        if row.setting is not None
+        and (row.setting["memory_mib"], row.setting["arch"]) == (memory_mb, arch)
+    ]
+    alike.sort(key=lambda row: (row.setting or {})["cold_start"] != cold_start)
+    found = _first(record, alike, book)
+    if found is None:
+        raise _not_measured(record, folder, f"Lambda {memory_mb} MB, {arch}", book)
     first = (found.row.function or {}).get("first", [])
     inits = [call["timings_ms"].get("init", 0.0) / 1000 for call in first if call["cold"]]
     return fmean(found.samples_s), median(inits) if inits else 0.0
 
 
-def _row(folder: Path, name: str, book: PriceBook) -> Figures:
-    record = load(folder)
-    for row in record.rows:
-        if row.name == name or (row.kind is Kind.FUNCTION and row.name.startswith(f"{name},")):
-            found = figures(record, row, book=book)
-            if found is not None:
-                return found
+def _first(record: Record, rows: Sequence[Row], book: PriceBook) -> Figures | None:
+    """The figures of the first of the rows that was measured."""
+    return next((f for row in rows if (f := figures(record, row, book=book)) is not None), None)
+
+
+def _not_measured(record: Record, folder: Path, name: str, book: PriceBook) -> CostInputError:
     measured = [row.name for row in record.rows if figures(record, row, book=book) is not None]
-    raise CostInputError(
+    return CostInputError(
         f"The comparison in {folder} did not measure {name}.",
-        remedy=f"It measured: {', '.join(measured) or 'nothing'}. Or give the time yourself.",
+        remedy=f"It measured: {'; '.join(measured) or 'nothing'}. Or give the time yourself.",
     )

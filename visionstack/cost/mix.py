@@ -28,7 +28,9 @@ def split(
     total = sum(profile)
     hourly = count * fleet.capacity * 3600
     served = sum(min(requests_per_day * weight / total, hourly) for weight in profile)
-    return served, max(0.0, requests_per_day - served)
+    rest = requests_per_day - served
+    # Less than half a request is what the sum of 24 fractions is off by.
+    return (served, rest) if rest >= 0.5 else (requests_per_day, 0.0)
 
 
 def mix_of(
@@ -41,7 +43,10 @@ def mix_of(
     profile: tuple[float, ...] = FLAT,
     days: float = DAYS_A_MONTH,
 ) -> Mix:
-    """The bill of `count` instances and a function for the rest; no instance, no load balancer."""
+    """The bill of `count` instances and a function for the rest.
+
+    Without an instance there is no load balancer, and without a rest no function to hold warm.
+    """
     served, rest = split(
         replace(fleet, hours_a_day=24.0),
         count=count,
@@ -54,7 +59,7 @@ def mix_of(
     fleet_part = fleet_bill(
         fleet, requests_per_day=served, book=book, profile=profile, count=count, days=days
     )
-    return Mix(count, served, rest, fleet_part + function_part)
+    return Mix(count, served, rest, fleet_part + function_part if rest else fleet_part)
 
 
 def cheapest_mix(

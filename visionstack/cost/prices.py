@@ -121,7 +121,8 @@ def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> 
     """A book by name, `2019` or a date; `today` is the newest dated one.
 
     Raises:
-        PriceBookError: there is no such book, or it is damaged.
+        NoPriceError: there is no such book.
+        PriceBookError: it is damaged.
     """
     known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
     if name == TODAY:
@@ -130,7 +131,7 @@ def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> 
             raise PriceBookError(f"There is no dated price book in {folders[0]}.")
         name = dated[-1]
     if name not in known:
-        raise PriceBookError(
+        raise NoPriceError(
             f"There is no price book {name!r}.",
             remedy=f"There are: {TODAY}, {', '.join(sorted(known))}.",
         )

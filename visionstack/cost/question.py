@@ -159,8 +159,8 @@ def _headlines(
             0,
             Headline(
                 f"{first.cheaper} is cheaper from",
-                computed(first.requests_per_day, "requests a day", source=source),
-                "the break-even point, solved",
+                computed(first.requests_per_day, source=source),
+                "requests a day: the break-even point, solved",
             ),
         )
     return items
@@ -180,7 +180,7 @@ def _ladder(question: Question, source: str) -> Table:
             computed(fleet, "USD", source=source),
             f"{count}",
             computed(mix.bill.usd_per_day, "USD", source=source),
-            f"{mix.instances} instances, {mix.on_lambda / requests:.0%} on Lambda",
+            _mix_words(mix, requests),
             "Lambda" if function <= fleet else "EC2",
         ]
         rows.append(Row(cells))
@@ -193,7 +193,17 @@ def _ladder(question: Question, source: str) -> Table:
         "the mix",
         "cheaper",
     ]
-    return Table("Cost a day against requests a day", columns, rows)
+    return Table("Cost a day against requests a day", columns, rows, narrow=(0, 1, 2, 4, 5, 6))
+
+
+def _mix_words(mix: Mix, requests: float) -> str:
+    if not mix.instances:
+        return "all on Lambda"
+    instances = f"{mix.instances:,} instance{'' if mix.instances == 1 else 's'}"
+    share = mix.on_lambda / requests
+    if not share:
+        return instances
+    return f"{instances}, {'under 1%' if share < 0.01 else f'{share:.0%}'} on Lambda"
 
 
 def _plot(question: Question, found: Sequence[Crossing]) -> Lines:
@@ -213,7 +223,8 @@ def _plot(question: Question, found: Sequence[Crossing]) -> Lines:
         log_x=True,
         log_y=True,
         points=[
-            Point(f"{c.requests_per_day:,}", c.requests_per_day, c.usd_per_day) for c in found[:1]
+            Point(f"{c.cheaper} is cheaper from here", c.requests_per_day, c.usd_per_day)
+            for c in found[:1]
         ],
     )
 
@@ -259,6 +270,7 @@ def _bills(question: Question, requests: float, source: str) -> Table:
         f"A month of {requests:,.0f} requests a day, item by item",
         ["side", "item", "quantity", "a month"],
         rows,
+        note="Not counted: data sent to the internet, what S3 keeps, CloudWatch, Secrets Manager.",
     )
 
 
@@ -285,9 +297,21 @@ def paper_table() -> Table:
     )
 
 
+def _decimal(value: float) -> str:
+    """Without an exponent: 0.0000002."""
+    return f"{value:.12f}".rstrip("0").rstrip(".")
+
+
 def _prices(book: PriceBook) -> Table:
     rows = [
-        Row([key, f"{price.usd:.10g} USD a {price.unit}", price.date.isoformat(), price.source])
+        Row(
+            [
+                key,
+                f"{_decimal(price.usd)} USD per {price.unit}",
+                price.date.isoformat(),
+                price.source,
+            ]
+        )
         for key, price in sorted({**book.prices, **book.ec2}.items())
     ]
     return Table(

@@ -65,7 +65,8 @@ def refresh(
     return PriceBook(
         name=today.isoformat(),
         region=region,
-        note=f"Refreshed on {today}; what was not asked keeps the date of {old.name}.",
+        note=f"Duration, requests and {', '.join(instance_types)} asked on {today} for {region}; "
+        f"every other price is that of {old.name}, {old.region}.",
         rules=old.rules,
         prices=prices,
         ec2=ec2,

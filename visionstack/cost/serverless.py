@@ -20,7 +20,8 @@ Gateway = Literal["rest", "http", "none"]
 _FREE_REQUESTS: Final = 1_000_000
 _FREE_GB_SECONDS: Final = 400_000
 _INCLUDED_STORAGE_MB: Final = 512
-_WARMER_MEMORY_MB: Final = 256
+WARMER_MEMORY_MB: Final = 512
+"""Of the function that sends the wake-ups, as the warmer stack deploys it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +239,7 @@ def _warmer(function: Function, book: PriceBook, days: float) -> list[Item]:
         _compute("wake-up duration", function, pings * held, book),
     ]
     if not book.rules.usd_per_100ms:  # the papers' warmer ran on a server they had anyway
-        own = rounds * held * _WARMER_MEMORY_MB / 1024
+        own = rounds * held * WARMER_MEMORY_MB / 1024
         usd = book["lambda.request"].cost(rounds)
         usd += book[f"lambda.{function.arch}.gb_second"].cost(own)
         items.append(Item("warmer", rounds, "rounds", usd))

@@ -59,7 +59,9 @@ class Figure:
     def text(self) -> str:
         """Number and unit."""
         if self.unit == "USD":
-            return f"${self.number}"
+            # Dollars and ten cents are 3.10, not 3.1.
+            dimes = self.printed is None and self.number[-2:-1] == "."
+            return f"${self.number}{'0' if dimes else ''}"
         if self.unit in {"%", "x"}:
             return f"{self.number}{self.unit}"
         return f"{self.number} {self.unit}".rstrip()

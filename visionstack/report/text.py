@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WIDE: Final = 120
-_FIRST_COLUMN: Final = 12
+_FIRST_COLUMN: Final = 14
 _STYLE: Final = {Kind.MEASURED: "bold", Kind.PAPER: "italic yellow", Kind.COMPUTED: "cyan"}
 
 
@@ -72,7 +72,8 @@ def show(report: Report, console: Console) -> None:
 
 def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
     """The table as Rich draws it; commands that fill one while they measure use it live."""
-    if width < _WIDE and table.narrow:
+    narrow = width < _WIDE
+    if narrow and table.narrow:
         table = _narrowed(table)
     from rich import box
     from rich.table import Table as RichTable
@@ -81,6 +82,7 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
     grid = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
+    heads = [len(row.cells[0]) for row in table.rows if row.cells and isinstance(row.cells[0], str)]
     for place, name in enumerate(table.columns):
         numeric = any(
             isinstance(row.cells[place], Figure) for row in table.rows if place < len(row.cells)
@@ -89,7 +91,8 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
             name,
             justify="right" if numeric else "left",
             overflow="fold",
-            min_width=_FIRST_COLUMN if place == 0 else None,
+            # Fixed, since Rich shrinks a column below its least width and then cuts the last one.
+            width=min(_FIRST_COLUMN, max(heads, default=0) + 2) if place == 0 and narrow else None,
         )
     for row in table.rows:
         cells = [_terminal_cell(value) for value in row.cells]
@@ -168,11 +171,14 @@ def plain_lines(section: Section) -> list[str]:  # noqa: PLR0911 - one return a 
             for row in section.rows
         ]
     if isinstance(section, Bars):
-        return [f"{bar.name}: {format_number(sum(bar.parts.values()))}" for bar in section.bars]
+        return [
+            f"{bar.name}: {format_number(sum(bar.parts.values()))} {section.x_label}"
+            for bar in section.bars
+        ]
     if isinstance(section, Frontier | Lines):
         return [
-            f"{p.name}: {format_number(p.x)} ({section.x_label}), "
-            f"{format_number(p.y)} ({section.y_label})"
+            f"{p.name}: {format_number(p.x)} {section.x_label}, "
+            f"{format_number(p.y)} {section.y_label}"
             for p in section.points
         ]
     return [section.text] if isinstance(section, Note) else []

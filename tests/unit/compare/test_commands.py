@@ -77,3 +77,25 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["rows"][0]["status"] == "planned"
     assert not out.exists()
+
+
+def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from visionstack.compare import session
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "run", interrupted)
+    record = plan(instance_types=["g6.xlarge"])
+    for deployed, words in (
+        ([], "nothing that it started is left"),
+        (["visionstack-compare-storage"], "may be left: visionstack-compare-storage"),
+    ):
+        record.deployed = deployed
+        with pytest.raises(KeyboardInterrupt):
+            session._measure(record, tmp_path, None, session.Effort(), "cost")  # type: ignore[arg-type]
+        said = " ".join(capsys.readouterr().err.split())
+        assert words in said
+        assert "compare resume" in said

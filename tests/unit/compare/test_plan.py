@@ -22,6 +22,15 @@ def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
     assert parse_function("3008:::snapstart") == FunctionSetting(3008, cold_start="snapstart")
 
 
+def test_an_engine_is_a_row_of_its_own_and_torch_comes_from_s3() -> None:
+    torch = parse_function("3008::s3-packages::torch")
+    assert torch.engine == "torch"
+    assert torch.context()["classifier_engine"] == "torch"
+    assert torch.name != parse_function("3008::s3-packages").name
+    with pytest.raises(RowUsageError, match="torch is too large"):
+        parse_function("3008::package::torch")
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -31,7 +40,8 @@ def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
         ("1769:sparc", "'sparc'"),
         ("1769:arm64:docker", "'docker'"),
         ("1769:arm64:package:magic", "'magic'"),
-        ("1769:arm64:package:none:more", "cannot be"),
+        ("1769:arm64:package:none:abacus", "'abacus'"),
+        ("1769:arm64:package:none:auto:more", "cannot be"),
     ],
 )
 def test_a_function_that_cannot_be_is_refused_by_name(text: str, word: str) -> None:
@@ -50,8 +60,9 @@ def test_an_empty_wish_and_a_wrong_scenario_are_refused(plan: Plan) -> None:
         plan()
     with pytest.raises(RowUsageError, match="'burst'"):
         plan(local=True, scenarios=["burst"])
-    with pytest.raises(RowUsageError, match="engine"):
+    with pytest.raises(RowUsageError, match="'engine'") as refused:
         plan(local=True, scopes=["engine"])
+    assert "network" in str(refused.value.remedy)
 
 
 def test_a_detector_is_not_compared_on_lambda(plan: Plan) -> None:
@@ -60,10 +71,10 @@ def test_a_detector_is_not_compared_on_lambda(plan: Plan) -> None:
 
 
 def test_the_most_a_plan_can_cost_is_its_machines_to_their_time_outs(plan: Plan) -> None:
-    """By hand, g4dn.xlarge at 0.526 for half an hour: 0.263 + 30 GB x 0.5/730 x 0.08 + 0.0025."""
+    """By hand, g4dn.xlarge at 0.526 for half an hour: 0.263 + 100 GB x 0.5/730 x 0.08 + 0.0025."""
     record = plan(instance_types=["g4dn.xlarge"], minutes=30)
     price = BOOK.instance("g4dn.xlarge").usd
-    assert record.most_usd == pytest.approx(price / 2 + 30 * 0.5 / 730 * 0.08 + 0.005 / 2)
+    assert record.most_usd == pytest.approx(price / 2 + 100 * 0.5 / 730 * 0.08 + 0.005 / 2)
     with_function = plan(
         instance_types=["g4dn.xlarge"], functions=[FunctionSetting(1024)], minutes=30, calls=100
     )
@@ -101,6 +112,29 @@ def test_a_type_that_doctor_finds_bad_is_a_row_and_costs_nothing(plan: Plan) -> 
     assert row.reason == "not run: 0 vCPUs allowed, 4 needed"
     assert record.row("c7i.xlarge").status is Status.PLANNED
     assert record.most_usd < BOOK.instance("g6.xlarge").usd
+
+
+def test_a_type_without_a_price_is_not_started_on_aws_and_is_shown_without_one_elsewhere(
+    plan: Plan,
+) -> None:
+    (row,) = plan(instance_types=["x99.huge"]).rows
+    assert (row.status, row.usd_per_hour) == (Status.NOT_RUN, None)
+    assert "without a price" in str(row.reason)
+    (here,) = plan(cloud="local", instance_types=["x99.huge"]).rows
+    assert here.status is Status.PLANNED
+    assert "no price for it in the price book" in here.notes
+
+
+def test_a_plan_needs_a_cloud_while_a_row_of_one_is_open_or_something_is_deployed(
+    plan: Plan,
+) -> None:
+    assert not plan(local=True).needs_cloud
+    record = plan(instance_types=["g6.xlarge"])
+    assert record.needs_cloud
+    record.rows[0].status = Status.NOT_RUN
+    assert not record.needs_cloud
+    record.deployed = ["visionstack-compare-storage"]
+    assert record.needs_cloud
 
 
 def test_a_model_too_big_for_a_types_memory_is_not_started_on_it(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,30 @@ def test_each_strategy_names_its_winner_and_says_why(plan: Plan) -> None:
     assert both.name in by_cost
     assert "product" in both.why
     assert winner([], "cost") is None
+
+
+def test_a_winner_that_is_first_on_both_sides_is_said_to_be(plan: Plan) -> None:
+    record = plan(instance_types=["g6.xlarge", "c7i.xlarge"])
+    take(record, record.row("g6.xlarge"), result(record, latency=0.050))
+    take(record, record.row("c7i.xlarge"), result(record, latency=0.010))
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    best = winner(shown, "balanced")
+    assert best is not None
+    assert best.why == "both the cheapest and the fastest of the priced rows"
+    alone = winner([f for f in shown if f.row.name == "g6.xlarge"], "balanced")
+    assert alone is not None
+    assert alone.why == "the only priced row"
+
+
+def test_a_balanced_winner_says_what_it_gives_up(plan: Plan) -> None:
+    record = plan(instance_types=["g6.xlarge", "c7i.xlarge"])
+    take(record, record.row("g6.xlarge"), result(record, latency=0.004))
+    take(record, record.row("c7i.xlarge"), result(record, latency=0.010))
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    best = winner(shown, "balanced")
+    assert best is not None
+    assert best.name == "g6.xlarge"
+    assert "times as dear as the cheapest row and the fastest" in best.why
 
 
 def test_speed_can_be_won_by_a_machine_without_a_price_and_cost_cannot(plan: Plan) -> None:
@@ -217,3 +242,39 @@ def test_cold_calls_are_not_counted_among_the_warm_ones(plan: Plan) -> None:
     assert found["first"][0]["cold"]
     with pytest.raises(MixedResultsError, match="ffff"):
         functions.found([], [answered(cold=False, version="ffff")])  # type: ignore[list-item]
+
+
+def test_a_function_whose_libraries_lie_in_s3_gets_them_before_it_is_deployed(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from visionstack import paths
+    from visionstack.compare.functions import StackFunctions
+    from visionstack.packaging.build import settings_from
+
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
+    setting = FunctionSetting(1769, packaging="s3-packages", engine="torch")
+    record = plan(functions=[setting])
+    functions = StackFunctions(
+        SimpleNamespace(cloud="aws"),  # type: ignore[arg-type]
+        record,
+        artifact=SimpleNamespace(),  # type: ignore[arg-type]
+        picture=Path("dog.jpg"),
+        calls=1,
+        cold_calls=0,
+    )
+    context = functions.context(setting)
+    package = tmp_path / settings_from(context).classifier_package().folder
+    package.mkdir(parents=True)
+    manifest = {"key": "packages/abc.zip", "sha256": "abc", "bytes": 1}
+    (package / "packages.json").write_text(json.dumps(manifest))
+    asked: list[str] = []
+
+    def listed(*, Bucket: str, Prefix: str) -> dict[str, int]:  # noqa: N803 - boto3's names
+        asked.append(f"{Bucket}/{Prefix}")
+        return {"KeyCount": 1}
+
+    client = SimpleNamespace(list_objects_v2=listed)
+    functions._publish_libraries(context, client, "artifacts")
+    assert asked == ["artifacts/packages/abc.zip"]

@@ -72,7 +72,7 @@ def test_the_bill_of_a_fleet_is_the_sum_of_its_parts() -> None:
     """By hand, a month of 730 h: 2 x 365 + NLB 16.425 + 0.36 NLCU (0.36 GB/h) x 730 x 0.006.
 
     8.64 million a day are 360,000 an hour x 1,000 bytes = 0.36 GB; disks 2 x 30 x 0.08 = 4.80;
-    addresses (2 + 1) x 730 x 0.005 = 10.95.
+    addresses, two instances and a load balancer in two zones: (2 + 2) x 730 x 0.005 = 14.60.
     """
     bill = fleet_bill(
         fleet(load_balancer=True, disk_gb=30, public_addresses=1, bytes_per_request=1000),
@@ -83,7 +83,16 @@ def test_the_bill_of_a_fleet_is_the_sum_of_its_parts() -> None:
     assert bill.item("load balancer hours") == pytest.approx(16.425)
     assert bill.item("load balancer capacity") == pytest.approx(0.36 * 730 * 0.006)
     assert bill.item("EBS gp3") == pytest.approx(4.80)
-    assert bill.item("public IPv4") == pytest.approx(10.95)
+    assert bill.item("public IPv4") == pytest.approx(14.60)
+
+
+def test_a_gpu_type_pays_for_the_larger_disk_that_it_is_deployed_with() -> None:
+    """By hand, 0.08 USD a GB-month: 30 GB behind a CPU, 100 GB behind an NVIDIA GPU."""
+    for name, usd in (("c7i.xlarge", 2.40), ("g6.xlarge", 8.00)):
+        bill = fleet_bill(
+            fleet(instance_type=name, disk_gb=None), requests_per_day=1_000, book=BOOK
+        )
+        assert bill.item("EBS gp3") == pytest.approx(usd)
 
 
 def test_new_tls_connections_can_be_what_a_load_balancer_charges_for() -> None:
@@ -229,6 +238,16 @@ def test_few_requests_go_to_lambda_and_a_steady_flood_to_instances() -> None:
     assert many.on_lambda < 1
 
 
+def test_a_mix_that_needs_no_lambda_pays_for_none_held_warm() -> None:
+    warmed = Function(memory_mb=768, seconds=0.1, cold_start="warmer", environments=5)
+    group = fleet(usd_per_hour=0.1, minimum=0)
+    requests = 12_345_677.0
+    needed = instances_needed(group, requests_per_day=requests)
+    mix = mix_of(group, warmed, count=needed, requests_per_day=requests, book=BOOK)
+    assert (mix.on_lambda, mix.bill.item("wake-up requests")) == (0, 0)
+    assert mix.on_fleet == requests
+
+
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
@@ -261,7 +280,7 @@ def test_every_price_names_its_source_and_its_date() -> None:
 def test_an_unknown_or_damaged_book_is_refused_by_name(tmp_path: object) -> None:
     from pathlib import Path
 
-    with pytest.raises(PriceBookError, match="'1999'"):
+    with pytest.raises(NoPriceError, match="'1999'"):
         load("1999")
     folder = Path(str(tmp_path))
     (folder / "2020-01-01.json").write_text('{"name": "2020-01-01"}')

@@ -136,13 +136,13 @@ def test_the_warmer_pays_for_its_wake_ups() -> None:
     """By hand: 5 wake-ups of 0.4 s at 0.75 GB every 5 minutes for 30 days: 43,200 wake-ups.
 
     43,200 x 0.0000002 = 0.00864; 43,200 x 0.4 x 0.75 = 12,960 GB-s = 0.216; the warmer itself:
-    8,640 rounds x (0.0000002 + 0.4 x 0.25 x 0.0000166667) = 0.0161.
+    8,640 rounds x (0.0000002 + 0.4 x 0.5 x 0.0000166667) = 0.0305.
     """
     function = Function(memory_mb=768, seconds=0.1, cold_start="warmer", environments=5)
     bill = function_bill(function, requests_per_month=0, book=BOOK, days=30)
     assert bill.item("wake-up requests") == pytest.approx(0.00864, abs=1e-6)
     assert bill.item("wake-up duration") == pytest.approx(0.216, abs=1e-5)
-    assert bill.item("warmer") == pytest.approx(0.0161, abs=1e-4)
+    assert bill.item("warmer") == pytest.approx(0.0305, abs=1e-4)
 
 
 def test_the_papers_warm_pool_costs_about_what_the_paper_says() -> None:

@@ -41,7 +41,7 @@ def test_numbers_are_shown_with_their_telling_digits(value: float, text: str) ->
 
 
 def test_units_stand_where_people_write_them() -> None:
-    assert measured(1.5, "USD").text == "$1.5"
+    assert measured(1.5, "USD").text == "$1.50"
     assert measured(98, "%").text == "98%"
     assert measured(13.5, "ms").text == "13.5 ms"
     assert measured(5).text == "5"

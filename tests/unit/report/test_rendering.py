@@ -273,3 +273,26 @@ def test_bytes_that_are_no_picture_are_refused() -> None:
     )
     with pytest.raises(ValueError, match="neither a PNG nor a JPEG"):
         page.render(bad)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_table_loses_no_column_to_a_narrow_terminal(width: int) -> None:
+    names = [f"Lambda {memory} MB, x86_64, package, snapstart" for memory in (1769, 3008)]
+    table = Table(
+        "Machines",
+        ["row", "p50", "p90", "p99", "images/s", "per million", "ratio"],
+        [Row([name, *(["12345.678"] * 5), "last"]) for name in names],
+    )
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(text.rich_table(table, width=width))
+    shown = console.export_text()
+    assert "ratio" in shown
+    assert shown.count("last") == 2
+
+
+def test_points_and_bars_are_told_with_their_units() -> None:
+    plot = Frontier("f", [Point("g6", 0.5, 4.0)], "USD an hour", "ms")
+    assert text.plain_lines(plot) == ["g6: 0.5 USD an hour, 4 ms"]
+    assert text.plain_lines(Bars("b", [Bar("cold", {"s": 1.5})], "seconds")) == [
+        "cold: 1.5 seconds"
+    ]
