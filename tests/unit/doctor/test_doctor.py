@@ -158,6 +158,14 @@ def test_an_account_that_is_not_bootstrapped_is_bad() -> None:
     assert old[1].state is State.BAD
 
 
+def test_an_embedded_cloud_without_bootstrap_sends_nobody_to_aws() -> None:
+    cloud = aws(get_parameter=refusal("ParameterNotFound"))
+    cloud.cloud = "local"
+    bootstrap = check_account(cloud)[1]
+    assert bootstrap.state is State.UNKNOWN
+    assert "cdk bootstrap" not in f"{bootstrap.detail} {bootstrap.remedy}"
+
+
 def test_what_may_not_be_read_is_unknown_and_not_bad() -> None:
     denied = check_account(aws(get_parameter=refusal("AccessDenied")))
     assert denied[1].state is State.UNKNOWN
