@@ -128,6 +128,17 @@ def test_the_papers_numbers_are_shown_exactly_as_printed(tmp_path: Path) -> None
     assert "511,628" in text
 
 
+def test_figure_9_multiplies_servers_and_leaves_lambda_where_it_is(tmp_path: Path) -> None:
+    """By hand, with the paper's prices: n servers of 3.30 USD a day; Lambda 10,000 x 6.45e-6."""
+    found = cells(tmp_path, "2020, figure 9")
+    days = [round(cell.value, 6) for cell in found if isinstance(cell, Figure)]
+    assert days[:3] == [33.0, 330.0, 3300.0]
+    # Today, 10 c7i.xlarge: 10 x (24 x 0.1785 + 30 GB x 0.08 x 12/365 + 24 x 0.005)
+    assert days[3] == round(10 * (24 * 0.1785 + 30 * 0.08 * 12 / 365 + 24 * 0.005), 6)
+    words = [cell for cell in found if isinstance(cell, str) and "Lambda stays" in cell]
+    assert ["$0.0645" in line for line in words] == [True] * 3 + [False] * 3
+
+
 def test_measured_times_carry_their_machine_and_random_weights_are_named(tmp_path: Path) -> None:
     row = {"name": "this machine", "kind": Kind.MACHINE}
     save(record("yolov3", **row, result=machine_result(0.5, trained=False)), tmp_path / "a")
