@@ -6,7 +6,9 @@ made inside the commands that need them.
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 from rich.markup import escape
@@ -50,7 +52,10 @@ def root(
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Entry point. Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminated)
     try:
         app()
     except VisionstackError as error:
@@ -61,6 +66,11 @@ def main() -> None:
     except KeyboardInterrupt:
         console.err.print("interrupted")
         sys.exit(130)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    # By an exception, so that a command puts back what it changed, as when it is interrupted.
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -14,7 +15,7 @@ from visionstack import console, paths
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from visionstack.client.load import LoadStep
     from visionstack.deployment import Deployment
@@ -86,14 +87,17 @@ def load(
     sizes: list[int | None] = [*memory] if memory else [None]
     with console.progress() as bar:
         task = bar.add_task("calling", total=len(steps) * len(sizes))
-        measured = _measure(
-            deployment, picture, steps, repeats=repeats, sizes=sizes, environments=environments
-        )
-        for size, step in measured:
-            found.append((size, step))
-            report["steps"].append({"kind": "measured", "memory_mib": size, **step.to_json()})
-            report_path.write_text(json.dumps(report, indent=1) + "\n")
-            bar.advance(task)
+        # Closed on the way out of this block, whatever ends it: the function is restored then.
+        with closing(
+            _measure(
+                deployment, picture, steps, repeats=repeats, sizes=sizes, environments=environments
+            )
+        ) as measured:
+            for size, step in measured:
+                found.append((size, step))
+                report["steps"].append({"kind": "measured", "memory_mib": size, **step.to_json()})
+                report_path.write_text(json.dumps(report, indent=1) + "\n")
+                bar.advance(task)
     if as_json:
         console.print_json(report)
     else:
@@ -140,7 +144,7 @@ def _measure(
     repeats: int,
     sizes: list[int | None],
     environments: int | None,
-) -> Iterator[tuple[int | None, LoadStep]]:
+) -> Generator[tuple[int | None, LoadStep], None, None]:
     from visionstack.client.load import run_steps
     from visionstack.client.warm_pool import DeployedEnvironments
 

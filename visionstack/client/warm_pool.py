@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import Output, Stack
+from visionstack import console
 from visionstack.client.classifier import Classification, ClassifierClient
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
     from visionstack.deployment import Deployment
+
+_MARK: Final = re.compile(
+    r"(?P<description>.*) \(visionstack trial (?P<trial>\d+); before: version (?P<version>[^,]+),"
+    r" (?P<memory>\d+) MB, reserved (?P<reserved>none|\d+)\)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +73,42 @@ class EnvironmentControl(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Before:
+    """What the deployment was before a trial: all that `restore` needs."""
+
+    version: str
+    description: str
+    memory_mib: int
+    reserved: int | None
+
+    def marked(self, trial: int) -> str:
+        """The function's description during a trial, from which a later run can restore it."""
+        reserved = "none" if self.reserved is None else str(self.reserved)
+        return (
+            f"{self.description} (visionstack trial {trial}; before: version {self.version},"
+            f" {self.memory_mib} MB, reserved {reserved})"
+        )
+
+    @classmethod
+    def of_mark(cls, found: re.Match[str]) -> _Before:
+        """What a trial that never ended, because it was killed, had found."""
+        reserved = found["reserved"]
+        return cls(
+            version=found["version"],
+            description=found["description"],
+            memory_mib=int(found["memory"]),
+            reserved=None if reserved == "none" else int(reserved),
+        )
+
+
 class DeployedEnvironments:
     """The environments behind a deployed classifier's alias, by Lambda's API.
 
     Environments belong to a version, so `retire` publishes a further version that differs in its
     description only, and points the alias at it; `restore` points it back and deletes those.
+    The description also notes what was there before, first of all and removed last: should this
+    process be killed in between, the next trial finds it and restores that.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -79,9 +117,8 @@ class DeployedEnvironments:
         self._function = outputs[Output.CLASSIFIER_FUNCTION]
         self._alias = outputs[Output.CLASSIFIER_ALIAS]
         self._deployment = deployment
-        self._before: tuple[str, str, int] | None = None
-        self._reserved: list[int | None] = []
-        self._published: list[str] = []
+        self._before: _Before | None = None
+        self._trials = 0
 
     def retire(self, *, memory_mib: int | None = None) -> None:
         """As the protocol says, and with another memory size if one is given.
@@ -91,11 +128,8 @@ class DeployedEnvironments:
         from visionstack.deployment import translated
 
         with translated("publish another version of the classifier"):
-            before = self._remember()
-            number = len(self._published) + 1
-            self._configure(f"{before[1]} (visionstack trial {number})", memory_mib or before[2])
+            self._begin(memory_mib=memory_mib)
             version = self._lambda.publish_version(FunctionName=self._function)["Version"]
-            self._published.append(version)
             self._lambda.get_waiter("published_version_active").wait(
                 FunctionName=self._function, Qualifier=version
             )
@@ -106,32 +140,26 @@ class DeployedEnvironments:
         from visionstack.deployment import translated
 
         with translated("limit the classifier's environments"):
-            if not self._reserved:
-                found = self._lambda.get_function_concurrency(FunctionName=self._function)
-                self._reserved.append(found.get("ReservedConcurrentExecutions"))
+            if self._before is None:
+                self._begin(memory_mib=None)
             self._reserve(environments)
             if self._deployment.cloud == "local":
                 # MiniStack counts calls of a published version against no reservation.
-                self._remember()
                 self._point_at("$LATEST")
 
     def restore(self) -> None:
         """Raises `VisionstackError`; nothing is done when nothing was retired or limited."""
         from visionstack.deployment import translated
 
-        if self._reserved:
-            with translated("restore the classifier's concurrency"):
-                self._reserve(self._reserved.pop())
-        if self._before is None:
+        before = self._before
+        if before is None:
             return
-        version, description, memory_mib = self._before
-        with translated("point the classifier's alias back"):
-            self._point_at(version)
-            self._configure(description, memory_mib)
-            while self._published:
-                self._lambda.delete_function(
-                    FunctionName=self._function, Qualifier=self._published.pop()
-                )
+        with translated("restore the classifier; the next trial will try again"):
+            self._point_at(before.version)
+            self._reserve(before.reserved)
+            for version in self._versions_of_trials():
+                self._lambda.delete_function(FunctionName=self._function, Qualifier=version)
+            self._configure(before.description, before.memory_mib)
         self._before = None
 
     def warm(self, target: int | None) -> dict[str, Any]:
@@ -150,17 +178,40 @@ class DeployedEnvironments:
             )
         return report
 
-    def _remember(self) -> tuple[str, str, int]:
-        """The alias's version, and the function's description and memory size, at first."""
+    def _begin(self, *, memory_mib: int | None) -> None:
+        """Note what there is, at first, and make the function differ from its last version."""
         if self._before is None:
-            alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
-            function = self._lambda.get_function_configuration(FunctionName=self._function)
-            self._before = (
-                alias["FunctionVersion"],
-                function.get("Description", ""),
-                function["MemorySize"],
-            )
-        return self._before
+            self._before = self._found()
+        self._trials += 1
+        self._configure(self._before.marked(self._trials), memory_mib or self._before.memory_mib)
+
+    def _found(self) -> _Before:
+        function = self._lambda.get_function_configuration(FunctionName=self._function)
+        left = _MARK.fullmatch(function.get("Description", ""))
+        if left is not None:
+            console.err.print("An earlier trial was cut off; it will be undone with this one.")
+            # The same description again would be the same version again, with its environments.
+            self._trials = int(left["trial"])
+            return _Before.of_mark(left)
+        alias = self._lambda.get_alias(FunctionName=self._function, Name=self._alias)
+        concurrency = self._lambda.get_function_concurrency(FunctionName=self._function)
+        return _Before(
+            version=alias["FunctionVersion"],
+            description=function.get("Description", ""),
+            memory_mib=function["MemorySize"],
+            reserved=concurrency.get("ReservedConcurrentExecutions"),
+        )
+
+    def _versions_of_trials(self) -> list[str]:
+        pages = self._lambda.get_paginator("list_versions_by_function").paginate(
+            FunctionName=self._function
+        )
+        return [
+            one["Version"]
+            for page in pages
+            for one in page["Versions"]
+            if one["Version"] != "$LATEST" and _MARK.fullmatch(one.get("Description", ""))
+        ]
 
     def _configure(self, description: str, memory_mib: int) -> None:
         self._lambda.update_function_configuration(

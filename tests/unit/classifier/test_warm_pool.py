@@ -5,14 +5,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from runtime.contract import Output
 from visionstack.client.classifier import ClassifierClient
 from visionstack.client.warm_pool import DeployedEnvironments, prove_warm_pool
+from visionstack.deployment import Deployment
 from visionstack.errors import VisionstackError
 
 
@@ -27,6 +29,7 @@ class FakeLambda:
         self.report: dict[str, Any] = {"target": 5, "reached": 5, "environments": ["a"],
                                        "rounds": 1, "sleep_ms": 400}  # fmt: skip
         self.events: list[dict[str, Any]] = []
+        self.failures: list[str] = []
 
     def get_alias(self, **_: Any) -> dict[str, str]:
         return {"FunctionVersion": self.alias}
@@ -37,6 +40,12 @@ class FakeLambda:
     def update_function_configuration(self, **call: Any) -> None:
         self.configuration = {name: call[name] for name in ("Description", "MemorySize")}
 
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_versions_by_function"
+        versions = [{"Version": "$LATEST", **self.configuration}]
+        versions += [{"Version": number, **one} for number, one in self.versions.items()]
+        return SimpleNamespace(paginate=lambda **call: [{"Versions": versions}])
+
     def publish_version(self, **_: Any) -> dict[str, str]:
         if self.configuration not in self.versions.values():
             self.versions[str(len(self.versions) + 1)] = dict(self.configuration)
@@ -46,6 +55,9 @@ class FakeLambda:
         self.alias = call["FunctionVersion"]
 
     def delete_function(self, **call: Any) -> None:
+        if "delete_function" in self.failures:
+            self.failures = []
+            raise ClientError({"Error": {"Code": "ServiceException", "Message": ""}}, "Delete")
         assert call["Qualifier"] != self.alias
         del self.versions[call["Qualifier"]]
 
@@ -72,15 +84,20 @@ def fake() -> FakeLambda:
 
 
 @pytest.fixture
-def environments(fake: FakeLambda) -> DeployedEnvironments:
+def deployment(fake: FakeLambda) -> Deployment:
     outputs = {Output.CLASSIFIER_FUNCTION: "f", Output.CLASSIFIER_ALIAS: "live"}
-    deployment = SimpleNamespace(
+    made: Any = SimpleNamespace(
         cloud="local",
         client=lambda name: fake,
         outputs=lambda stack: outputs,
         output=lambda stack, key: "warmer",
     )
-    return DeployedEnvironments(deployment)  # type: ignore[arg-type]
+    return cast(Deployment, made)
+
+
+@pytest.fixture
+def environments(deployment: Deployment) -> DeployedEnvironments:
+    return DeployedEnvironments(deployment)
 
 
 def test_retiring_points_the_alias_at_new_environments_and_restoring_undoes_all(
@@ -106,6 +123,42 @@ def test_a_limit_is_taken_back_to_what_was_before(
     assert (fake.reserved, fake.alias) == (6, "$LATEST")
     environments.restore()
     assert (fake.reserved, fake.alias) == (before, "1")
+
+
+@pytest.mark.parametrize("before", [None, 7])
+def test_a_trial_that_was_killed_is_undone_by_the_next(
+    fake: FakeLambda, environments: DeployedEnvironments, before: int | None,
+    deployment: Deployment, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    fake.reserved = before
+    killed = environments
+    killed.limit(5)
+    killed.retire(memory_mib=768)
+
+    following = DeployedEnvironments(deployment)
+    following.retire()
+    assert (fake.alias, fake.configuration["MemorySize"]) == ("3", 3008)
+    following.restore()
+
+    assert (fake.alias, fake.reserved, list(fake.versions)) == ("1", before, ["1"])
+    assert fake.configuration == {"Description": "classifies", "MemorySize": 3008}
+    assert "cut off" in capsys.readouterr().err
+
+
+def test_a_restoring_that_fails_half_way_is_finished_by_the_next(
+    fake: FakeLambda, environments: DeployedEnvironments, deployment: Deployment
+) -> None:
+    environments.retire(memory_mib=768)
+    fake.failures = ["delete_function"]
+    with pytest.raises(VisionstackError, match="next trial"):
+        environments.restore()
+
+    following = DeployedEnvironments(deployment)
+    following.limit(3)
+    following.restore()
+
+    assert (fake.alias, fake.reserved, list(fake.versions)) == ("1", None, ["1"])
+    assert fake.configuration == {"Description": "classifies", "MemorySize": 3008}
 
 
 def test_restoring_what_was_never_changed_changes_nothing(
