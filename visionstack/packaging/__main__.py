@@ -12,12 +12,13 @@ from visionstack.errors import VisionstackError
 def main() -> int:
     """Bring the packages up to date; a trouble is told in a sentence on stderr, exit code 1."""
     from stacks.settings import DeploymentSettings, SettingsError
-    from visionstack.packaging.build import bring_up_to_date
+    from visionstack.packaging.build import bring_up_to_date, check_wheels_fit
 
     try:
         settings = DeploymentSettings.from_environment(
             os.environ, cdk_json=paths.CHECKOUT / "cdk.json"
         )
+        check_wheels_fit(settings, environ=os.environ)
         bring_up_to_date(settings)
     except SettingsError as error:
         sys.stderr.write("".join(f"error: {sentence}\n" for sentence in error.sentences))

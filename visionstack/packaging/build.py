@@ -24,6 +24,7 @@ from stacks.settings import DeploymentSettings, PackageTarget, SettingsError
 from visionstack import paths
 from visionstack.console import err
 from visionstack.errors import UsageError
+from visionstack.localcloud.state import is_loopback
 from visionstack.packaging import limits, wheels
 from visionstack.packaging.bytecode import compile_package
 from visionstack.packaging.errors import PackagingError
@@ -69,6 +70,20 @@ def settings_from(context: Mapping[str, object]) -> DeploymentSettings:
         return DeploymentSettings.from_context({**document.get("context", {}), **context})
     except SettingsError as error:
         raise UsageError(str(error)) from error
+
+
+def check_wheels_fit(settings: DeploymentSettings, *, environ: Mapping[str, str]) -> None:
+    """PackagingError when functions on AWS would get libraries for another Python.
+
+    The embedded cloud, which `AWS_ENDPOINT_URL` names, runs every function on its own Python.
+    """
+    endpoint = environ.get("AWS_ENDPOINT_URL", "")
+    if settings.wheels_python != settings.lambda_python and not is_loopback(endpoint):
+        raise PackagingError(
+            f"lambda_wheels_python={settings.wheels_python} does not fit lambda_python="
+            f"{settings.lambda_python}: on AWS no function could load its libraries.",
+            remedy="Leave it out; for the embedded cloud, set AWS_ENDPOINT_URL to its address.",
+        )
 
 
 def bring_up_to_date(

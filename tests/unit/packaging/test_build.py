@@ -13,7 +13,7 @@ import pytest
 
 from visionstack.errors import UsageError
 from visionstack.packaging import build, libraries, limits, wheels
-from visionstack.packaging.build import FIXED_TIME, ensure, settings_from
+from visionstack.packaging.build import FIXED_TIME, check_wheels_fit, ensure, settings_from
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.recipes import Recipe
 
@@ -223,6 +223,19 @@ def test_libraries_are_uploaded_once(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="lambda_pyton"):
         settings_from({"lambda_pyton": "3.13"})
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://lambda.eu-central-1.amazonaws.com"])
+def test_libraries_for_another_python_are_for_the_embedded_cloud_alone(
+    endpoint: str | None,
+) -> None:
+    elsewhere = {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+    other = settings_from({"lambda_python": "3.13", "lambda_wheels_python": "3.11"})
+
+    with pytest.raises(PackagingError, match=r"3\.11 does not fit lambda_python=3\.13"):
+        check_wheels_fit(other, environ=elsewhere)
+    check_wheels_fit(other, environ={"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+    check_wheels_fit(settings_from({"lambda_wheels_python": "3.13"}), environ=elsewhere)
 
 
 def test_missing_requirements_are_named(plan: Plan, checkout: Path, tmp_path: Path) -> None:
