@@ -7,8 +7,8 @@
         for answer in client.stream(pictures):
             ...
 
-`AsyncStreamClient` does the same for asyncio. Names are loaded when they are first used, so that
-the command line starts in milliseconds.
+`AsyncStreamClient` does the same for asyncio; docs/streaming-client.md tells of both. Names are
+loaded when they are first used, so that the command line starts in milliseconds.
 """
 
 from __future__ import annotations

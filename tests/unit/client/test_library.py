@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -13,6 +14,11 @@ import visionstack.client
 @pytest.mark.parametrize("name", visionstack.client.__all__)
 def test_every_name_the_package_lists_is_there(name: str) -> None:
     assert getattr(visionstack.client, name).__name__ == name
+
+
+def test_type_checkers_are_told_that_the_packages_are_typed() -> None:
+    assert files("visionstack").joinpath("py.typed").is_file()
+    assert files("runtime").joinpath("py.typed").is_file()
 
 
 def test_a_name_it_does_not_have_is_an_attribute_error() -> None:
