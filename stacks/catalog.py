@@ -27,6 +27,8 @@ Compute = Literal["cpu", "gpu"]
 _DATA: Final = Path(__file__).with_name("ec2_instance_types.csv")
 _RETIRED_FAMILIES: Final = frozenset({"p2", "p3"})
 """AWS starts none of these any more; their prices are history, kept for the papers' tables."""
+_SMALLEST_MIB: Final = 2048
+"""Below this an engine, OpenCV and one network do not fit into memory together."""
 _DEEP_LEARNING_AMI: Final = "oss-nvidia-driver-gpu-pytorch-2.9-ubuntu-24.04"
 _DEEP_LEARNING_AMI_FAMILIES: Final = frozenset(
     {"g4dn", "g5", "g5g", "g6", "gr6", "g6e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200"}
@@ -100,6 +102,17 @@ class InstanceType:
         if self.accelerator is not None:
             return self.accelerator
         return self.gpu if self.gpu_manufacturer not in (None, "nvidia") else None
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nothing of this project can be started on the type; None where it can."""
+        if self.retired:
+            return f"AWS has retired {self.name}"
+        if self.unused_accelerator:
+            return f"no engine here can use the {self.unused_accelerator} of {self.name}"
+        if self.memory_mib < _SMALLEST_MIB:
+            return f"{self.name} has less than {_SMALLEST_MIB} MiB of memory"
+        return None
 
 
 class Catalog(Mapping[str, InstanceType]):

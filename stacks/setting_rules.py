@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract import MAX_WARM_ENVIRONMENTS
@@ -12,8 +13,9 @@ from stacks.errors import UnknownInstanceTypeError
 if TYPE_CHECKING:
     from stacks.settings import DeploymentSettings
 
-_SMALLEST_INSTANCE_MIB: Final = 2048
-"""Below this an engine, OpenCV and one network do not fit into memory together."""
+_SCENARIO: Final = re.compile(
+    r"single-stream|multi-stream|offline|server|(?:server|camera):(?P<rate>\d{1,5}(?:\.\d+)?)"
+)
 
 
 def startable(name: str) -> InstanceType:
@@ -22,12 +24,8 @@ def startable(name: str) -> InstanceType:
         found = Catalog.load()[name]
     except UnknownInstanceTypeError as error:
         raise ValueError(str(error).rstrip(".?")) from None
-    if found.retired:
-        raise ValueError(f"AWS has retired {name}")
-    if found.unused_accelerator:
-        raise ValueError(f"no engine here can use the {found.unused_accelerator} of {name}")
-    if found.memory_mib < _SMALLEST_INSTANCE_MIB:
-        raise ValueError(f"{name} has less than {_SMALLEST_INSTANCE_MIB} MiB of memory")
+    if found.obstacle:
+        raise ValueError(found.obstacle)
     return found
 
 
@@ -119,3 +117,9 @@ def _of_warm_environments(settings: DeploymentSettings) -> list[str]:
     if len(named) > len(set(named)) or len(spans) < len(settings.warm_hours):
         wrong.append(f"warm_hours={','.join(settings.warm_hours)} names an hour twice.")
     return wrong
+
+
+def is_scenario(text: str) -> bool:
+    """Whether a compared instance can measure it: `offline`, `server:50`, `camera:29.97`, ..."""
+    found = _SCENARIO.fullmatch(text)
+    return found is not None and 0 < float(found["rate"] or 1) <= 10_000

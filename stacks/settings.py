@@ -28,7 +28,7 @@ from stacks.catalog import Arch, Catalog, InstanceType
 from stacks.context import belongs_to_cdk, read_context
 from stacks.errors import SettingsError
 from stacks.packages import PackageTarget
-from stacks.setting_rules import contradictions, hour_span, startable
+from stacks.setting_rules import contradictions, hour_span, is_scenario, startable
 
 __all__ = ["DeploymentSettings", "PackageTarget", "SettingsError"]
 
@@ -310,8 +310,15 @@ class DeploymentSettings(BaseModel):
     comparison_scenarios: Names = _setting(
         ("single-stream", "offline"),
         "what a compared instance measures",
-        allowed="single-stream, multi-stream, server, offline, camera:FPS, with commas",
+        allowed="single-stream, multi-stream, server[:QPS], offline, camera:FPS, with commas",
         min_length=1,
+    )
+    comparison_seconds: float = _setting(
+        10,
+        "at least, for each scenario of a compared instance",
+        allowed="0.1 to 600",
+        ge=0.1,
+        le=600,
     )
 
     @field_validator("log_retention_days")
@@ -369,10 +376,7 @@ class DeploymentSettings(BaseModel):
     @classmethod
     def _scenarios_are_known(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            name, _, rate = value.partition(":")
-            if name == "camera" and rate.isdigit() and 1 <= int(rate) <= 240:
-                continue
-            if value not in ("single-stream", "multi-stream", "server", "offline"):
+            if not is_scenario(value):
                 raise ValueError(f"{value!r} is no scenario")
         return values
 

@@ -86,33 +86,21 @@ def check_instance_type(
                 instance_type=name,
             )
         ]
-    if found.retired:
+    if found.obstacle is not None:
         return [
             Check(
                 f"{name}: type",
                 State.BAD,
-                f"AWS no longer starts {found.family} instances",
-                "Choose a current one, such as g4dn.xlarge or g6.xlarge.",
+                found.obstacle,
+                "Choose another, such as c7i.xlarge, g4dn.xlarge or g6.xlarge.",
                 instance_type=name,
             )
         ]
-    checks = [
+    return [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
         _asked(f"{name}: vCPU quota", lambda: _quota(cloud, found, count), name),
         _asked(f"{name}: machine image", lambda: _image(cloud, found, ami_id), name),
     ]
-    unused = found.unused_accelerator
-    if unused is not None:
-        checks.append(
-            Check(
-                f"{name}: accelerator",
-                State.WARNING,
-                f"no engine here uses its {unused}, which is paid for all the same",
-                "Choose an NVIDIA type, or one without an accelerator.",
-                instance_type=name,
-            )
-        )
-    return checks
 
 
 def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.measurement.scenario import Scenario
 from stacks.catalog import Catalog
 from stacks.errors import PackageMissingError, SettingsError, UnknownInstanceTypeError
 from stacks.packages import PackageFolders
@@ -100,6 +101,9 @@ def test_every_wrong_setting_gets_its_own_sentence() -> None:
         ("stream_model", "../secrets", ["../secrets"]),
         ("availability_zones", "us-east-1a", ["two"]),
         ("comparison_scenarios", "camera:0", ["camera:0", "single-stream"]),
+        ("comparison_scenarios", "offline:5", ["offline:5", "server[:QPS]"]),
+        ("comparison_seconds", "0", ["0.1 to 600"]),
+        ("instance_types", "t3.micro", ["t3.micro", "2048 MiB"]),
         ("alarm_email", "nobody", ["'nobody'", "e-mail"]),
     ],
 )
@@ -212,3 +216,11 @@ def test_the_catalog_knows_architecture_accelerator_and_a_dated_price() -> None:
     assert not catalog["p4d.24xlarge"].retired
     with pytest.raises(UnknownInstanceTypeError, match=r"did you mean .*g6\.xlarge"):
         catalog["g6.xlrage"]
+
+
+def test_every_scenario_that_a_measurement_knows_can_be_deployed() -> None:
+    names = ("single-stream", "multi-stream", "offline", "server", "server:50", "camera:29.97")
+    settings = DeploymentSettings.from_context({"comparison_scenarios": ",".join(names)})
+    assert settings.comparison_scenarios == names
+    for name in names:
+        assert Scenario.parse(name).name == name

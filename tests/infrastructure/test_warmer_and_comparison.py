@@ -78,6 +78,7 @@ def test_a_compared_instance_ends_in_time_and_is_not_replaced(comparison: Any) -
         first = script.index("shutdown -h +30")
         assert first < script.index("suspend-processes") < script.index("aws s3 cp")
         assert "measure.sh" in script
+        assert f"{Env.MEASURE_SECONDS} '10'" in script
 
 
 def test_the_shutdown_is_for_real_instances_alone(comparison: Any) -> None:

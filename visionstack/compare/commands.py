@@ -56,7 +56,9 @@ def run(
     picture: Annotated[Path, typer.Option(help="What is measured with.")] = (
         paths.SAMPLES / "dog.jpg"
     ),
-    seconds: Annotated[float, typer.Option(min=0.1, help="At least, for each scenario.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="At least, for each scenario.")
+    ] = 10.0,
     minutes: Annotated[
         int, typer.Option(min=5, max=480, help="After which an instance ends at the latest.")
     ] = 30,

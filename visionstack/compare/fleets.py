@@ -113,6 +113,7 @@ class StackFleets:
             "prefix": self._record.prefix,
             "instance_types": ",".join(names),
             "comparison_scenarios": ",".join(self._record.scenarios),
+            "comparison_seconds": self._record.seconds,
             "comparison_minutes": self._minutes,
             "stream_model": self._record.model,
         }
@@ -199,14 +200,18 @@ def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()
     Raises:
         VisionstackError: a stack is still there; the message names it.
     """
+    from stacks.catalog import Catalog
     from visionstack.deployment import cdk
 
     if not record.deployed:
         return
     context: dict[str, object] = {"prefix": record.prefix}
-    if types:
-        # The app has a comparison stack only with a type; one is enough to destroy it.
-        context["instance_types"] = types[0]
+    # The app has a comparison stack only with a type; one is enough to destroy it, and one that
+    # cannot be started is refused before anything else.
+    catalog = Catalog.load()
+    startable = (name for name in types if name in catalog and catalog[name].obstacle is None)
+    if (first := next(startable, None)) is not None:
+        context["instance_types"] = first
     try:
         cdk(["destroy", *record.deployed, "--force"], cloud=deployment.cloud, context=context)
     except VisionstackError:

@@ -144,3 +144,24 @@ def test_what_could_not_be_destroyed_is_named(plan: Plan) -> None:
         delete_stacks(FakeFormation(fails="c-storage"), record)
     assert "compare resume" in str(caught.value.remedy)
     assert record.deployed == ["c-storage", "c-classifier"]
+
+
+def test_what_is_destroyed_is_named_by_a_type_that_can_be_started(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[Any] = []
+    monkeypatch.setattr(
+        "visionstack.deployment.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
+    )
+    record = plan(instance_types=["p2.xlarge", "c7i.xlarge"])
+    record.deployed = ["visionstack-compare-comparison"]
+    names = ["p2.xlarge", "t3.micro", "c7i.xlarge"]
+    fleets.destroy(record, deployment=deployment(FakeS3({})), types=names)
+    assert contexts[0]["instance_types"] == "c7i.xlarge"
+    assert record.deployed == []
+
+
+def test_an_instance_measures_as_long_as_this_machine_does(plan: Plan) -> None:
+    watched = watching(plan, FakeS3({}))
+    watched._record.seconds = 2.5
+    assert watched.context(["g6.xlarge"])["comparison_seconds"] == 2.5

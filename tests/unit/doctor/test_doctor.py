@@ -124,7 +124,7 @@ def test_an_image_that_is_gone_is_bad(images: dict[str, Any]) -> None:
 
 
 def test_a_retired_and_an_unknown_type_are_bad_without_asking_aws() -> None:
-    for name, word in (("p3.2xlarge", "no longer"), ("nope.large", "'nope.large'")):
+    for name, word in (("p3.2xlarge", "retired"), ("nope.large", "'nope.large'")):
         cloud = aws()
         (check,) = check_instance_type(cloud, name)
         assert check.state is State.BAD
@@ -132,14 +132,16 @@ def test_a_retired_and_an_unknown_type_are_bad_without_asking_aws() -> None:
         assert cloud.asked == []
 
 
-def test_an_accelerator_that_nothing_here_uses_is_a_warning() -> None:
-    name = next(
+def test_what_a_deploy_would_refuse_is_bad_before_it() -> None:
+    accelerated = next(
         found.name
         for found in Catalog.load().values()
         if found.unused_accelerator and not found.retired
     )
-    checks = by_name(check_instance_type(aws(), name))
-    assert checks["accelerator"].state is State.WARNING
+    for name, word in ((accelerated, "no engine here"), ("t3.micro", "2048 MiB")):
+        (check,) = check_instance_type(aws(), name)
+        assert check.state is State.BAD
+        assert word in check.detail
 
 
 def test_missing_and_expired_credentials_end_the_questions() -> None:
