@@ -46,6 +46,11 @@ from visionstack.report.sections import Row as TableRow
 from visionstack.report.writing import Report
 
 _LONGEST_REASON: Final = 120
+_MEASURE: Final[dict[Strategy, str]] = {
+    "cost": "by cost",
+    "speed": "by speed",
+    "balanced": "by cost and speed",
+}
 _COLUMNS: Final = (
     "row",
     "where",
@@ -71,7 +76,7 @@ def report(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") 
         found = next(f for f in shown if f.row.name == best.name)
         items = [
             Headline(
-                f"winner by {best.strategy}: {best.name}",
+                f"winner, {_MEASURE[best.strategy]}: {best.name}",
                 measured(found.latency.p50 * 1000, "ms", samples=found.latency.samples),
                 best.why,
             )

@@ -13,7 +13,7 @@ from visionstack.cost.mix import Mix, cheapest_mix
 from visionstack.cost.papers import discrepancies
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, function_bill
-from visionstack.report.figures import Cell, computed, paper
+from visionstack.report.figures import Cell, computed, format_number, paper
 from visionstack.report.sections import (
     Headline,
     Headlines,
@@ -129,8 +129,9 @@ def report(question: Question, *, requests_per_day: float) -> Report:
         title="Lambda or EC2?",
         subtitle=(
             f"{question.function.memory_mb} MB {question.function.arch} at "
-            f"{question.function.seconds * 1000:g} ms a request, against "
-            f"{question.fleet.instance_type} at {question.fleet.images_per_second:g} images/s; "
+            f"{format_number(question.function.seconds * 1000)} ms a request, against "
+            f"{question.fleet.instance_type} at "
+            f"{format_number(question.fleet.images_per_second)} images/s; "
             f"load {question.profile_name}; {source}"
         ),
         sections=shown,

@@ -59,9 +59,7 @@ class Figure:
     def text(self) -> str:
         """Number and unit."""
         if self.unit == "USD":
-            # Dollars and ten cents are 3.10, not 3.1.
-            dimes = self.printed is None and self.number[-2:-1] == "."
-            return f"${self.number}{'0' if dimes else ''}"
+            return f"${self.printed if self.printed is not None else format_dollars(self.value)}"
         if self.unit in {"%", "x"}:
             return f"{self.number}{self.unit}"
         return f"{self.number} {self.unit}".rstrip()
@@ -220,6 +218,15 @@ def format_number(value: float) -> str:
         return f"{value:.3g}"
     decimals = 1 if size >= 100 else 2 - min(0, math.floor(math.log10(size)))
     return _trim(f"{value:.{decimals}f}")
+
+
+def format_dollars(value: float) -> str:
+    """As prices are written: 3.30, 1,234, and below a dollar with four digits, 0.1785."""
+    if 1e-9 <= abs(value) < 1:
+        text = _trim(f"{value:.{3 - math.floor(math.log10(abs(value)))}f}")
+    else:
+        text = format_number(value)
+    return f"{text}0" if text[-2:-1] == "." else text
 
 
 def _trim(text: str) -> str:

@@ -198,7 +198,7 @@ def test_the_report_is_drawn_in_every_form(plan: Plan, tmp_path: Path) -> None:
     report = drawing.report(filled(plan), book=BOOK)
     html = page.render(report)
     assert "not run: no such hardware" in html
-    assert "winner by balanced" in html
+    assert "winner, by cost and speed: " in html
     assert "**" in text.markdown(report)
     console = Console(file=io.StringIO(), width=100, record=True)
     text.show(report, console)

@@ -47,6 +47,23 @@ def test_units_stand_where_people_write_them() -> None:
     assert measured(5).text == "5"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1785, "$0.1785"),
+        (0.9, "$0.90"),
+        (0.0000048958, "$0.000004896"),
+        (3.3, "$3.30"),
+        (33, "$33"),
+        (448.33, "$448.30"),
+        (4483.2, "$4,483"),
+        (0, "$0"),
+    ],
+)
+def test_dollars_are_written_as_prices_are(value: float, text: str) -> None:
+    assert computed(value, "USD", source="s").text == text
+
+
 def test_a_papers_number_is_shown_as_it_is_printed() -> None:
     figure = paper(0.219650, "s", printed="0.219650", source="table 1")
     assert figure.text == "0.219650 s"

@@ -74,7 +74,8 @@ def _tiny(evidence: Evidence) -> Exhibit:
     return Exhibit(
         "2019, section 4.2: YOLOv3-tiny without a GPU",
         rows,
-        missing="a t2.micro, which needs an AWS account: `visionstack compare run -i t2.micro`.",
+        missing="a t2.micro: its 1 GiB does not hold an engine, OpenCV and a network together. The "
+        "smallest type that does is measured on AWS by `visionstack compare run -i t3.small`.",
         intro="darknet prints the time of its network alone; the paper's times are taken to be "
         "that, and both depths are given.",
     )
