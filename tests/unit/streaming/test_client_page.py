@@ -36,7 +36,8 @@ async def test_the_programs_of_the_page_run(
     told = capsys.readouterr().out
     answered = re.findall(r"(?:^|\(sequence=)(\d)\b", told, re.MULTILINE)
     assert sorted(answered) == ["0", "1", "2"]
-    assert "grey 7" in told
+    # A live stream may drop all but the last.
+    assert "grey 9" in told
 
 
 @pytest.mark.parametrize("client", [StreamClient, AsyncStreamClient])
