@@ -10,7 +10,12 @@ import sys
 
 from runtime.streaming import aws, logs
 from runtime.streaming.errors import StreamingError
-from runtime.streaming.instance import InstanceMetadata, Leaving, leaving
+from runtime.streaming.instance import (
+    InstanceMetadata,
+    Leaving,
+    NotAnInstanceError,
+    leaving,
+)
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
 
@@ -32,11 +37,19 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
     finally:
         await server.stop()
     if notice is not None and notice.hook and settings.group is not None:
-        instance = await asyncio.to_thread(metadata.get, "instance-id")
-        await asyncio.to_thread(aws.complete_drain, settings.group, instance or "")
+        await asyncio.to_thread(_complete_drain, settings.group, metadata)
     if notice is not None:
         # To end now would have systemd start the server once more on an instance that is going.
         await stopped.wait()
+
+
+def _complete_drain(group: str, metadata: InstanceMetadata) -> None:
+    try:
+        instance = metadata.get("instance-id")
+    except NotAnInstanceError as error:
+        log.warning("the drain hook was not completed", extra={"reason": str(error)})
+        return
+    aws.complete_drain(group, instance or "")
 
 
 async def _first(stopped: asyncio.Event, metadata: InstanceMetadata | None) -> Leaving | None:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import parse_qsl
 
 import pytest
 
+from runtime.contract import STREAM_DRAIN_HOOK
 from runtime.streaming.__main__ import run
 from runtime.streaming.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.limits import Limits
@@ -26,10 +28,14 @@ from visionstack.client.stream_types import StreamAddress
 
 
 class Imds:
-    """Instance metadata, version 2: without a session token nothing is told."""
+    """Instance metadata, version 2: without a session token nothing is told.
+
+    Takes AWS's calls beside it, and keeps their parameters.
+    """
 
     def __init__(self) -> None:
         self.values = {"autoscaling/target-lifecycle-state": "InService", "instance-id": "i-1"}
+        self.calls: list[dict[str, str]] = []
         imds = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,6 +46,12 @@ class Imds:
                 known = self.headers.get("X-aws-ec2-metadata-token") == "the-session"
                 value = imds.values.get(self.path.removeprefix("/latest/meta-data/"))
                 self._answer(401 if not known else 404 if value is None else 200, value or "")
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                imds.calls.append(dict(parse_qsl(body)))
+                action = imds.calls[-1]["Action"]
+                self._answer(200, f"<{action}Response><{action}Result/></{action}Response>")
 
             def _answer(self, status: int, body: str) -> None:
                 self.send_response(status)
@@ -64,6 +76,16 @@ def imds() -> Iterator[Imds]:
     server = Imds()
     yield server
     server.close()
+
+
+@pytest.fixture
+def aws(imds: Imds, monkeypatch: pytest.MonkeyPatch) -> Imds:
+    """AWS's own calls of this process go there as well."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", imds.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return imds
 
 
 @pytest.mark.parametrize(
@@ -125,6 +147,56 @@ async def test_sigterm_drains_answers_what_is_under_way_and_ends(tmp_path: Path)
         await asyncio.wait_for(running, timeout=10)
         with pytest.raises(StreamUnreachableError):
             await client.answer()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "completed"),
+    [
+        (
+            "autoscaling/target-lifecycle-state",
+            "Terminated",
+            {
+                "LifecycleHookName": STREAM_DRAIN_HOOK,
+                "AutoScalingGroupName": "the-group",
+                "InstanceId": "i-1",
+                "LifecycleActionResult": "CONTINUE",
+            },
+        ),
+        ("spot/instance-action", '{"action": "terminate"}', None),
+    ],
+)
+async def test_a_notice_drains_completes_the_groups_hook_and_leaves_the_end_to_the_instance(
+    aws: Imds, tmp_path: Path, path: str, value: str, completed: dict[str, str] | None
+) -> None:
+    aws.values[path] = value
+    server = Server(
+        Settings(
+            models=("fake",),
+            models_folder=tmp_path,
+            port=0,
+            http_port=0,
+            tls=Tls.OFF,
+            token=TOKEN,
+            group="the-group",
+            metadata_endpoint=aws.endpoint,
+            reload_seconds=0,
+        ),
+        source=FakeSource(),
+        gpus=lambda: None,
+    )
+    running = asyncio.create_task(run(server.settings, server=server))
+    async with asyncio.timeout(20):
+        while server.hub is None or server.hub.draining is None:
+            await asyncio.sleep(0.01)
+        while completed is not None and not aws.calls:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    # To end by itself would have systemd start it again on an instance that is going.
+    assert not running.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, timeout=10)
+    expected = [] if completed is None else [completed | {"Action": "CompleteLifecycleAction"}]
+    assert [{k: v for k, v in call.items() if k != "Version"} for call in aws.calls] == expected
 
 
 def test_figures_for_cloudwatch_are_those_since_the_last_time() -> None:
