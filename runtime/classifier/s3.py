@@ -29,7 +29,6 @@ from runtime.classifier.credentials import Credentials, CredentialsError, Creden
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
-_CHUNK: Final = 256 * 1024
 PART_BYTES: Final = 8 * 1024 * 1024
 """Objects above this size are fetched in ranges of it, several at a time."""
 PARALLEL_PARTS: Final = 6

@@ -49,6 +49,7 @@ class FakeS3(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.faults: Any = lambda: None
+        self.released = threading.Event()
 
     @property
     def url(self) -> str:
@@ -67,6 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, self.path, headers))
         fault = self.server.faults()
         if fault == "cut":
+            self.close_connection = True
+            return
+        if fault == "mute":
+            self.server.released.wait(30)
             self.close_connection = True
             return
         if isinstance(fault, int):
@@ -111,6 +116,7 @@ def s3() -> Iterator[FakeS3]:
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server
+    server.released.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -187,6 +193,23 @@ def test_a_request_that_fails_half_the_time_succeeds_in_the_end(s3: FakeS3, faul
     made = client(s3.url)
     assert [made.get("b", "k") for _ in range(20)] == [b"content"] * 20
     assert len(s3.requests) > 25
+
+
+def test_a_store_that_is_slow_to_answer_is_asked_again(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"content"
+    once = iter(["mute"])
+    s3.faults = lambda: next(once, None)
+    patient = RetryPolicy(attempts=3, base_seconds=0, timeout_seconds=0.2, deadline_seconds=60)
+    assert client(s3.url, retry=patient).get("b", "k") == b"content"
+    assert len(s3.requests) == 2
+
+
+def test_a_store_that_stays_slow_is_given_up_on_at_the_deadline(s3: FakeS3) -> None:
+    s3.faults = lambda: "mute"
+    retry = RetryPolicy(attempts=100, base_seconds=0, timeout_seconds=0.1, deadline_seconds=0.3)
+    with pytest.raises(S3Error, match="timed out"):
+        client(s3.url, retry=retry).get("b", "k")
+    assert len(s3.requests) < 10
 
 
 def test_a_store_that_only_fails_is_given_up_on_with_its_reason(s3: FakeS3) -> None:
