@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from runtime.contract import STREAM_DRAIN_HOOK
-from runtime.streaming.__main__ import run
+from runtime.streaming.__main__ import _complete_drain, run
 from runtime.streaming.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.limits import Limits
 from runtime.streaming.metrics import Metrics
@@ -215,3 +215,11 @@ def test_figures_for_cloudwatch_are_those_since_the_last_time() -> None:
     again = metrics.window.take(frames_waiting=0)
     assert again["FramesPerSecond"] == again["FramesDropped"] == again["FramesWaiting"] == 0
     assert "LatencyP99Milliseconds" not in again
+
+
+def test_metadata_that_falls_silent_leaves_the_hook_to_its_time_and_the_server_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _complete_drain("the-group", InstanceMetadata("http://127.0.0.1:1"))
+    (record,) = caplog.records
+    assert record.message == "the drain hook was not completed"
