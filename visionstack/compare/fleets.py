@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
+from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
 
@@ -192,6 +193,27 @@ class StackFleets:
 def deploy_arguments(stack: str) -> list[str]:
     """`cdk deploy` of one stack without questions."""
     return ["deploy", stack, "--exclusively", "--require-approval", "never"]
+
+
+def refuse_another(deployment: Deployment, record: Record) -> None:
+    """Two comparisons would change and destroy each other's stacks.
+
+    Raises:
+        CompareError: stacks of another comparison are there; the message names them.
+    """
+    from visionstack.deployment import translated
+
+    with translated("list the stacks"):
+        pages = deployment.client("cloudformation").get_paginator("describe_stacks").paginate()
+        names = [stack["StackName"] for page in pages for stack in page["Stacks"]]
+    theirs = sorted(name for name in names if name.startswith(f"{record.prefix}-"))
+    if theirs:
+        raise CompareError(
+            f"Another comparison has stacks here: {', '.join(theirs)}.",
+            remedy="Wait until it is through. If nobody runs it any more: `visionstack compare "
+            "resume --out` with its folder, or `npx cdk destroy --all -c "
+            f"prefix={record.prefix} -c instance_types=c7i.xlarge`.",
+        )
 
 
 def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()) -> None:

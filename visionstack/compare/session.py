@@ -80,6 +80,8 @@ def start(
             console.print_json(record.to_json())
         return
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
+    if deployment is not None and record.needs_cloud:
+        fleets.refuse_another(deployment, record)
     effort = Effort(wish.minutes, wish.calls, cold_calls)
     hands = _hands(record, deployment, artifact, picture=wish.picture, out=out, effort=effort)
     _measure(record, out, hands, effort, strategy)

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from visionstack.compare import fleets
+from visionstack.compare.errors import CompareError
 from visionstack.compare.fleets import StackFleets, delete_stacks
 from visionstack.compare.rows import FunctionSetting
 from visionstack.errors import VisionstackError
@@ -165,3 +166,27 @@ def test_an_instance_measures_as_long_as_this_machine_does(plan: Plan) -> None:
     watched = watching(plan, FakeS3({}))
     watched._record.seconds = 2.5
     assert watched.context(["g6.xlarge"])["comparison_seconds"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("there", "refused"),
+    [
+        (["CDKToolkit", "visionstack-storage"], False),
+        (["CDKToolkit", "visionstack-compare-storage"], True),
+    ],
+)
+def test_a_second_comparison_does_not_touch_the_stacks_of_the_first(
+    plan: Plan, there: list[str], *, refused: bool
+) -> None:
+    pages = [{"Stacks": [{"StackName": name}]} for name in there]
+    formation = SimpleNamespace(
+        get_paginator=lambda _name: SimpleNamespace(paginate=lambda: iter(pages))
+    )
+    cloud: Any = SimpleNamespace(client=lambda _service: formation)
+    record = plan(instance_types=["g6.xlarge"])
+    if not refused:
+        fleets.refuse_another(cloud, record)
+        return
+    with pytest.raises(CompareError, match="visionstack-compare-storage") as said:
+        fleets.refuse_another(cloud, record)
+    assert "resume" in str(said.value.remedy)
