@@ -47,8 +47,16 @@ class Cloud(Protocol):
         ...
 
 
-def quota_name(instance_type: InstanceType) -> str:
+def quota_name(instance_type: InstanceType, *, spot: bool = False) -> str:
     """The vCPU quota that a type counts against, as EC2 calls it."""
+    name = _on_demand_quota(instance_type)
+    if not spot:
+        return name
+    group = name.removeprefix("Running On-Demand ").removesuffix(" instances")
+    return f"All {group} Spot Instance Requests"
+
+
+def _on_demand_quota(instance_type: InstanceType) -> str:
     family = instance_type.family
     for group in ("trn", "inf", "dl"):
         if family.startswith(group):
@@ -68,9 +76,9 @@ def check_account(cloud: Cloud) -> list[Check]:
 
 
 def check_instance_type(
-    cloud: Cloud, name: str, *, ami_id: str | None = None, count: int = 1
+    cloud: Cloud, name: str, *, ami_id: str | None = None, count: int = 1, spot: bool = False
 ) -> list[Check]:
-    """Whether an instance of this type would start: known, offered, within quota, with an image."""
+    """Whether `count` instances would start: known, offered, within quota, with an image."""
     from stacks.catalog import Catalog
     from stacks.errors import UnknownInstanceTypeError
 
@@ -98,7 +106,7 @@ def check_instance_type(
         ]
     return [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
-        _asked(f"{name}: vCPU quota", lambda: _quota(cloud, found, count), name),
+        _asked(f"{name}: vCPU quota", lambda: _quota(cloud, found, count, spot=spot), name),
         _asked(f"{name}: machine image", lambda: _image(cloud, found, ami_id), name),
     ]
 
@@ -192,13 +200,13 @@ def _offering(cloud: Cloud, found: InstanceType) -> Check:
     )
 
 
-def _quota(cloud: Cloud, found: InstanceType, count: int) -> Check:
+def _quota(cloud: Cloud, found: InstanceType, count: int, *, spot: bool) -> Check:
     name = f"{found.name}: vCPU quota"
     if cloud.cloud == "local":
         return Check(
             name, State.UNKNOWN, "the embedded cloud has no quotas", instance_type=found.name
         )
-    wanted = quota_name(found)
+    wanted = quota_name(found, spot=spot)
     vcpus = found.vcpus * count
     pages = cloud.client("service-quotas").get_paginator("list_service_quotas")
     for page in pages.paginate(ServiceCode="ec2"):

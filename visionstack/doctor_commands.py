@@ -44,7 +44,13 @@ def doctor(
         checks += account
         for name in dict.fromkeys(names):
             if account[0].state is not State.BAD:
-                checks += check_instance_type(deployment, name, ami_id=ami_id or settings.ami_id)
+                checks += check_instance_type(
+                    deployment,
+                    name,
+                    ami_id=ami_id or settings.ami_id,
+                    count=1 if instance_type else max(1, settings.instances_min),
+                    spot=settings.spot and not instance_type,
+                )
     if as_json:
         console.print_json(
             {"state": worst(checks).value, "checks": [check.to_json() for check in checks]}

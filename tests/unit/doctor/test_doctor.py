@@ -187,6 +187,17 @@ def test_the_embedded_cloud_has_no_quotas_and_that_is_not_bad() -> None:
     assert {check.state for check in checks} == {State.UNKNOWN}
 
 
+def test_spot_instances_count_against_a_quota_of_their_own() -> None:
+    types = Catalog.load()
+    assert quota_name(types["g6.xlarge"], spot=True) == "All G and VT Spot Instance Requests"
+    cloud = aws()
+    spot = {"QuotaName": "All G and VT Spot Instance Requests", "Value": 4.0}
+    cloud.answers["list_service_quotas"]["Quotas"].append(spot)
+    for count, state in ((1, State.GOOD), (2, State.BAD)):
+        checks = by_name(check_instance_type(cloud, "g6.xlarge", spot=True, count=count))
+        assert checks["vCPU quota"].state is state
+
+
 @pytest.mark.parametrize(
     ("name", "word"),
     [
