@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -133,7 +133,9 @@ class StreamClient:
         """Send one picture and wait for its result. Raises FrameRefusedError."""
         return self._call(self._client.detect(self._encode(picture)))
 
-    def stream(self, pictures: Iterable[Picture | tuple[Picture, Any]]) -> Iterator[Answer]:
+    def stream(
+        self, pictures: Iterable[Picture | tuple[Picture, Any]]
+    ) -> Generator[Answer, None, None]:
         """Send all pictures while giving back answers, until each has one.
 
         A picture may come as (picture, context): the context is in its answer. The pictures are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,17 +94,27 @@ def run_stream(request: StreamRequest) -> StreamSummary:
         if request.limit is not None:
             total = request.limit if total is None else min(total, request.limit)
         task = progress.add_task(source.name, total=total)
-        for answer in client.stream(_frames(request, source, policy)):
-            summary.add(answer)
-            name, picture = answer.context
-            if saver is not None and isinstance(answer, StreamResult):
-                saver.add(name, picture, answer)
-            _show(answer, name=name, as_json=request.as_json)
-            progress.update(task, advance=1, description=_live_line(source.name, summary))
+        answers = stack.enter_context(closing(client.stream(_frames(request, source, policy))))
+        interrupted = None
+        try:
+            for answer in answers:
+                summary.add(answer)
+                name, picture = answer.context
+                if saver is not None and isinstance(answer, StreamResult):
+                    saver.add(name, picture, answer)
+                _show(answer, name=name, as_json=request.as_json)
+                progress.update(task, advance=1, description=_live_line(source.name, summary))
+        except KeyboardInterrupt as error:
+            # A camera's usual end: what was seen is told all the same.
+            interrupted = error
         _finish_progress(progress, task, summary)
+    if interrupted is not None and not summary.results:
+        raise interrupted
     if not summary.results and not summary.failed:
         raise VisionstackError(f"{source.name} gave no frame that was answered.")
     _conclude(summary, request)
+    if interrupted is not None:
+        raise interrupted
     return summary
 
 

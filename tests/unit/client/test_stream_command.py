@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +120,36 @@ def test_without_a_token_the_way_to_one_is_told() -> None:
 def test_a_key_interval_without_tracking_is_wrong_usage() -> None:
     done = CliRunner().invoke(app, ["stream", CLIP, "--key-interval", "3"])
     assert isinstance(done.exception, UsageError)
+
+
+def test_an_interrupted_stream_tells_what_it_was_until_then(
+    connect: list[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "until_then.mp4"
+    # A test run in a shell's background has interrupts ignored, and hands that down.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from visionstack.cli import main; main()"
+    )
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", program, "stream", CLIP, "--policy", "live"),
+            *("--json", "--save", str(saved), *connect),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as streaming:
+        assert streaming.stdout is not None
+        for _ in range(5):
+            streaming.stdout.readline()
+        streaming.send_signal(signal.SIGINT)
+        _, told = streaming.communicate(timeout=30)
+    assert streaming.returncode == 130
+    assert " results, " in told
+    assert "p50" in told
+    assert "Traceback" not in told
+    assert int(cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT)) >= 4
 
 
 def test_without_a_result_no_speed_and_no_latency_are_told(
