@@ -78,7 +78,9 @@ def report(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") 
             Headline(
                 f"winner, {_MEASURE[best.strategy]}: {best.name}",
                 measured(found.latency.p50 * 1000, "ms", samples=found.latency.samples),
-                best.why,
+                best.why
+                if best.strategy == strategy
+                else f"{best.why}; no row has a price to judge by",
             )
         ]
         if found.usd_per_million is not None:

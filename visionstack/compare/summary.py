@@ -17,6 +17,8 @@ from visionstack.cost.serverless import Function, request_usd
 
 _RATE_ORDER: Final = ("offline", "multi-stream", "single-stream", "server")
 """The scenario whose throughput prices a machine: the one that keeps it busiest."""
+_OFFERED: Final = ("server", "camera")
+"""Scenarios whose rate is what was sent; what the machine could do follows from its times."""
 _LATENCY_ORDER: Final = ("single-stream", "camera", "server", "multi-stream", "offline")
 _SCOPE_ORDER: Final = ("picture", "network", "stream")
 
@@ -66,6 +68,8 @@ def _machine(row: Row, result: RunResult) -> Figures | None:
     per_query = 8 if shown.scenario == "multi-stream" else 1
     samples = [sample / per_query for sample in shown.raw_s]
     rate = busiest.images_per_second or 0.0
+    if busiest.scenario.partition(":")[0] in _OFFERED:
+        rate = 1 / stdlib.fmean(busiest.raw_s)
     subject = result.subject or {}
     price = row.usd_per_hour
     return Figures(
@@ -183,7 +187,12 @@ def winner(shown: Sequence[Figures], strategy: Strategy) -> Winner | None:
     judged = measured if strategy == "speed" else [f for f in measured if f.usd_per_million]
     if not judged:
         return None
+    # A time of the network alone does not beat one of all that a picture takes.
+    scope = min((f.scope for f in judged), key=_SCOPE_ORDER.index)
+    judged = [f for f in judged if f.scope == scope]
     fastest = min(judged, key=lambda f: f.latency.p50)
+    if strategy == "speed" and len(judged) == 1:
+        return Winner(strategy, fastest.row.name, "the only row that was timed at this depth")
     if strategy == "speed":
         why = f"its median of {fastest.latency.p50 * 1000:.4g} ms a picture is the shortest"
         return Winner(strategy, fastest.row.name, f"{why} of {len(judged)} row{_s(judged)}")

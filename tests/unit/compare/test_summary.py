@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,8 @@ def test_speed_can_be_won_by_a_machine_without_a_price_and_cost_cannot(plan: Pla
     assert speed is not None
     assert speed.name == "this machine"
     assert winner(shown, "cost") is None
+    said = text.markdown(drawing.report(record, book=BOOK, strategy="cost"))
+    assert "no row has a price to judge by" in said
 
 
 def test_rows_that_were_not_run_stand_with_their_reason_and_no_figure(plan: Plan) -> None:
@@ -278,3 +281,30 @@ def test_a_function_whose_libraries_lie_in_s3_gets_them_before_it_is_deployed(
     client = SimpleNamespace(list_objects_v2=listed)
     functions._publish_libraries(context, client, "artifacts")
     assert asked == ["artifacts/packages/abc.zip"]
+
+
+def test_a_time_of_the_network_alone_wins_over_none_of_a_whole_picture(plan: Plan) -> None:
+    record = plan(local=True, darknet=True)
+    take(record, record.rows[0], result(record, latency=0.020))
+    take(record, record.rows[1], result(record, latency=0.001, scope="network"))
+    shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
+    best = winner(shown, "speed")
+    assert best is not None
+    assert best.name == "this machine"
+    assert best.why == "the only row that was timed at this depth"
+
+
+@pytest.mark.parametrize("scenario", ["camera:30", "server:30"])
+def test_a_rate_that_was_only_offered_prices_nothing(plan: Plan, scenario: str) -> None:
+    """By hand: 4 ms a picture are 250 a second, whatever the camera sends."""
+    record = plan(instance_types=["g6.xlarge"])
+    found = result(record, latency=0.004)
+    found.measurements[0] = replace(
+        found.measurements[0], scenario=scenario, raw_s=[0.004] * 200, seconds=200 / 30
+    )
+    take(record, record.rows[0], found)
+    figure = figures(record, record.rows[0], book=BOOK)
+    assert figure is not None
+    assert figure.images_per_second == pytest.approx(250)
+    usd = BOOK.instance("g6.xlarge").usd
+    assert figure.usd_per_million == pytest.approx(usd / 3600 / 250 * 1e6)
