@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 from rich.table import Table
 
+from runtime.contract import Output, Stack
 from visionstack import console, paths
-from visionstack.errors import UsageError
+from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from visionstack.client.load import LoadStep
+    from visionstack.client.warm_pool import DeployedEnvironments
     from visionstack.deployment import Deployment
 
 MOST_CALLERS: Final = 5000
@@ -40,7 +44,12 @@ def load(
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Calls of each caller.")] = 10,
     memory: Annotated[
         list[int] | None,
-        typer.Option(min=128, max=10240, help="Memory size in MB to try (AWS only); repeatable."),
+        typer.Option(
+            min=128,
+            max=10240,
+            help="Memory size in MB to try, repeatable; on the embedded cloud with one environment"
+            " at AWS's share of a processor, by control groups.",
+        ),
     ] = None,
     environments: Annotated[
         int | None,
@@ -76,10 +85,7 @@ def load(
     }
     if deployment.cloud == "local":
         # Without a bound each caller would be given a process of its own on this machine.
-        environments = environments or LOCAL_ENVIRONMENTS
-        report["memory_sweep"] = MISSING_LOCALLY
-        if memory:
-            raise UsageError(MISSING_LOCALLY, remedy="Run it with --cloud aws.")
+        environments = 1 if memory else environments or LOCAL_ENVIRONMENTS
     report["environments"] = environments
     report_path = out / "report.json"
     out.mkdir(parents=True, exist_ok=True)
@@ -109,10 +115,6 @@ def load(
 
 LOCAL_ENVIRONMENTS: Final = 5
 """The paper's number."""
-MISSING_LOCALLY: Final = (
-    "The embedded cloud gives every memory size the whole processor, so a sweep over memory sizes "
-    "would measure nothing here."
-)
 
 
 def parse_concurrency(text: str) -> list[int]:
@@ -150,6 +152,12 @@ def _measure(
 
     api = deployment.classifier_api()
     deployed = DeployedEnvironments(deployment)
+    sized = [size for size in sizes if size is not None]
+    if deployment.cloud == "local" and sized:
+        yield from _sweep_locally(
+            deployment, deployed, picture, steps, repeats=repeats, sizes=sized
+        )
+        return
     try:
         if environments is not None:
             deployed.limit(environments)
@@ -158,6 +166,44 @@ def _measure(
                 deployed.retire(memory_mib=size)
             for step in run_steps(api, picture, concurrencies=steps, repeats=repeats):
                 yield size, step
+    finally:
+        deployed.restore()
+
+
+def _sweep_locally(
+    deployment: Deployment,
+    deployed: DeployedEnvironments,
+    picture: Path,
+    steps: list[int],
+    *,
+    repeats: int,
+    sizes: list[int],
+) -> Generator[tuple[int | None, LoadStep], None, None]:
+    """One environment at the share of a processor that AWS gives to each memory size."""
+    from visionstack.client.classifier import ClassifierClient
+    from visionstack.client.load import run_steps
+    from visionstack.localcloud.cpu_share import CpuShare, environments_of
+
+    api = deployment.classifier_api()
+    function = deployment.output(Stack.CLASSIFIER, Output.CLASSIFIER_FUNCTION)
+    port = urlsplit(api.url).port or 0
+    try:
+        with CpuShare(f"visionstack-{os.getpid()}") as share, ClassifierClient.at(api) as client:
+            deployed.limit(1)
+            for size in sizes:
+                before = environments_of(function, port=port)
+                deployed.resize(size)
+                # The share is for calls, and the start is not among them.
+                client.classify(picture)
+                started = environments_of(function, port=port) - before
+                share.give(size, to=started)
+                for step in run_steps(api, picture, concurrencies=steps, repeats=repeats):
+                    yield size, step
+                if not started or started - share.members():
+                    raise VisionstackError(
+                        f"The environment of {size} MB was replaced while it was measured.",
+                        remedy="Run it again.",
+                    )
     finally:
         deployed.restore()
 

@@ -135,6 +135,14 @@ class DeployedEnvironments:
             )
             self._point_at(version)
 
+    def resize(self, memory_mib: int) -> None:
+        """Another memory size for a limited function, on the embedded cloud, where the alias then
+        points at `$LATEST`: the next call starts an environment of that size."""
+        from visionstack.deployment import translated
+
+        with translated("change the classifier's memory size"):
+            self._begin(memory_mib=memory_mib)
+
     def limit(self, environments: int) -> None:
         """Reserve this concurrency: no more environments are started. Raises `VisionstackError`."""
         from visionstack.deployment import translated

@@ -125,6 +125,17 @@ def test_a_limit_is_taken_back_to_what_was_before(
     assert (fake.reserved, fake.alias) == (before, "1")
 
 
+def test_a_limited_function_is_resized_in_place_and_back(
+    fake: FakeLambda, environments: DeployedEnvironments
+) -> None:
+    environments.limit(1)
+    for size in (512, 1769):
+        environments.resize(size)
+        assert (fake.alias, fake.configuration["MemorySize"]) == ("$LATEST", size)
+    environments.restore()
+    assert (fake.alias, fake.configuration["MemorySize"], fake.reserved) == ("1", 3008, None)
+
+
 @pytest.mark.parametrize("before", [None, 7])
 def test_a_trial_that_was_killed_is_undone_by_the_next(
     fake: FakeLambda, environments: DeployedEnvironments, before: int | None,
