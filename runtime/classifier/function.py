@@ -13,6 +13,7 @@ from runtime.classifier import events, packages
 from runtime.classifier.credentials import EnvironmentCredentials
 from runtime.classifier.environment import ExecutionEnvironment
 from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
+from runtime.classifier.memory import has_room_for_a_second_model
 from runtime.classifier.metrics import CallLog, CallRecord
 from runtime.classifier.model import ModelHost, ModelSource, PackagedModelSource, S3ModelSource
 from runtime.classifier.requests import (
@@ -63,7 +64,10 @@ class Function:
         """
         settings = Settings.from_env(environ)
         client = S3Client.from_env(environ, credentials=EnvironmentCredentials(environ))
-        models = ModelHost(_source(settings, client))
+        models = ModelHost(
+            _source(settings, client),
+            may_settle=lambda: has_room_for_a_second_model(settings.memory_mb),
+        )
         environment = ExecutionEnvironment(environ, started=started)
         service = ClassifierService(
             models=models,

@@ -158,7 +158,10 @@ class ModelHost:
         *,
         clock: Callable[[], float] = time.monotonic,
         refresh_seconds: float = REFRESH_SECONDS,
+        may_settle: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_settle` says whether there is memory for the served model to be loaded again."""
+        self._may_settle = may_settle
         self._source = source
         self._clock = clock
         self._refresh_seconds = refresh_seconds
@@ -205,7 +208,8 @@ class ModelHost:
         try:
             self._checked_at = self._clock()
             version = self._source.current_version()
-            if version != served.version or (at_once and not served.settled):
+            settles = at_once and not served.settled and self._may_settle()
+            if version != served.version or settles:
                 self._served = self._source.load(version, settled=True)
             self.last_failure = None
         except InferenceError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import onnx
 import pytest
 
 from runtime.classifier.errors import ModelUnavailableError
+from runtime.classifier.memory import has_room_for_a_second_model
 from runtime.classifier.model import ModelHost, S3ModelSource
 from runtime.inference.artifact import Artifact, file_entry
 
@@ -59,6 +61,26 @@ def test_a_model_that_started_fast_is_loaded_again_for_fast_calls_once(
     assert (quick.settled, settled.settled) == (False, True)
     assert host.current() is settled
     assert models.loads == 2
+
+
+def test_a_function_without_memory_for_a_second_model_keeps_the_first(models: Any) -> None:
+    host = ModelHost(models, may_settle=lambda: False)
+    quick = host.current()
+    host.refresh(at_once=True)
+    assert host.current() is quick
+    models.current = "v2"
+    host.refresh(at_once=True)
+    assert host.current().version == "v2"
+
+
+@pytest.mark.parametrize(("resident_mib", "room"), [(200, True), (210, False)])
+def test_there_is_room_for_a_second_model_below_two_fifths_of_the_memory(
+    tmp_path: Path, resident_mib: int, room: bool
+) -> None:
+    statm = tmp_path / "statm"
+    statm.write_text(f"999999 {resident_mib * 1024 * 1024 // os.sysconf('SC_PAGE_SIZE')} 1 1 0 1 0")
+    assert has_room_for_a_second_model(512, statm=statm) is room
+    assert has_room_for_a_second_model(100_000)
 
 
 def test_calls_do_not_pay_for_settling(models: Any) -> None:
