@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from runtime.inference.artifact import Preprocessing, Weights
@@ -44,19 +45,33 @@ def make_from_checkpoint(context: BuildContext, path: Path) -> Draft:
         raise WeightsError(f"There is no checkpoint at {path}.")
     tasks = import_tasks(context.cache)
     context.say(f"reading {path.name}")
-    try:
-        network, _ = tasks.load_checkpoint(str(path))
-    except Exception as error:  # a pickle can raise anything
-        raise WeightsError(
-            f"{path} is no Ultralytics checkpoint: {str(error).splitlines()[0] or error!r}",
-            remedy="Give a .pt file that Ultralytics saved.",
-        ) from error
+    network = _load(tasks, path)
     if network.task != "detect":
         raise WeightsError(f"{path} is a checkpoint for {network.task}, not for detection.")
     names = network.names
     labels = [str(names[number]) for number in range(len(names))]
     weights = Weights(trained=True, description=f"given as {path.name}")
     return _draft(context, network, labels, weights, source="ultralytics checkpoint")
+
+
+def _load(tasks: Any, path: Path) -> Any:
+    """The network that this very file holds.
+
+    Ultralytics takes the name `yolov3.pt` (or `-tiny`, `-spp`) for a wish for its own `yolov3u.pt`
+    and fetches that, and it leaves apostrophes out of paths: it is given a name without either.
+    """
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "checkpoint.pt"
+        plain.symlink_to(path.resolve())
+        try:
+            network, _ = tasks.load_checkpoint(str(plain))
+        except Exception as error:  # a pickle can raise anything
+            told = (str(error).splitlines() or [repr(error)])[0].replace(str(plain), path.name)
+            raise WeightsError(
+                f"{path} is no Ultralytics checkpoint: {told}",
+                remedy="Give a .pt file that Ultralytics saved.",
+            ) from error
+    return network
 
 
 def _draft(

@@ -99,6 +99,19 @@ def test_the_name_is_the_files_when_none_is_given(checkpoint: Path) -> None:
     assert find_recipe(str(checkpoint)).name == "my_best"
 
 
+@pytest.mark.parametrize("name", ["yolov3-tiny.pt", "it's.pt"])
+def test_a_checkpoint_is_taken_as_it_is_whatever_its_name(
+    checkpoint: Path, artifact: Artifact, tmp_path: Path, name: str
+) -> None:
+    """Ultralytics would look for its own yolov3u.pt instead, and fetch it."""
+    path = tmp_path / name
+    path.symlink_to(checkpoint)
+    recipe = find_recipe(str(path), called="bolts")
+    built = build(recipe, root=tmp_path / "models", options=BuildOptions(size=SIZE)).artifact
+    digests = [one.manifest.files["model.onnx"].sha256 for one in (built, artifact)]
+    assert digests[0] == digests[1]
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "no.pt"
     with pytest.raises(WeightsError, match="no checkpoint at"):
