@@ -25,7 +25,8 @@ _SAMPLES: Final = 4
 
 
 class ChangeGate:
-    """One stream's gate. Not for several threads at once: frames come in the stream's order.
+    """One stream's gate. Frames come one after another, in the stream's order; only `forget` may be
+    called from another thread meanwhile.
 
     share: share of the picture's cells, 0 to 1, that must have changed for the frame to count as
         changed; 0 makes every difference count.
@@ -62,10 +63,11 @@ class ChangeGate:
         infer the frame, which is what later ones are compared with; when that fails, `forget`.
         """
         cells = _cells(frame)
-        if self._inferred is None or frame.shape != self._shape:
+        inferred = self._inferred  # `forget` may come meanwhile
+        if inferred is None or frame.shape != self._shape:
             self.changed_share = 1.0
         else:
-            differing = np.count_nonzero(cv2.absdiff(cells, self._inferred) > self._delta)
+            differing = np.count_nonzero(cv2.absdiff(cells, inferred) > self._delta)
             self.changed_share = differing / cells.size
             if self.changed_share <= self._share and self._age < self._max_age:
                 self._age += 1
