@@ -139,6 +139,10 @@ class ArtifactSource:
             raise ModelUnavailableError(
                 f"{name} {version} could not be brought to {self._folder}: {error}."
             ) from error
+        except Exception as error:  # intact, and still not what the engine or the decoder expects
+            raise ModelUnavailableError(
+                f"{name} {version} fails at its first picture: {error!r}."
+            ) from error
         return served
 
     @cached_property

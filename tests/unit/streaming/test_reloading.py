@@ -7,10 +7,12 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from runtime.inference.detector import Detector
 from runtime.inference.store import ModelStore
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ArtifactSource
@@ -125,6 +127,25 @@ def test_a_published_model_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError):
         source.load("m", source.current_version("m"))
     assert not (tmp_path / "m" / "0123456789abcdef").exists()
+
+
+def test_an_intact_model_that_fails_at_its_first_picture_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(FakeDetector):
+        manifest = SimpleNamespace(
+            name="m", weights=SimpleNamespace(trained=True, description="odd")
+        )
+        engine = SimpleNamespace(name="torch", precision="fp32", device="test")
+        labels = ("one",)
+
+        def finish(self, raw: Any, prepared: Any, **thresholds: float) -> list[Any]:
+            raise IndexError("axis 2 is out of bounds")
+
+    monkeypatch.setattr(Detector, "load", lambda *args, **kwargs: Odd())
+    source = ArtifactSource(folder=tmp_path, engine="auto")
+    with pytest.raises(ModelUnavailableError, match="first picture.*axis 2 is out of bounds"):
+        source.load("m", "1")
 
 
 def test_a_full_disk_while_pulling_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
