@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -17,6 +18,9 @@ from stacks.constructs.alarm_topic import AlarmTopic
 from stacks.constructs.python_function import PythonFunction
 from stacks.packages import PackageFolders
 from stacks.settings import DeploymentSettings
+
+_NEVER_LATER_THAN: Final = Duration.minutes(1)
+_WORTHLESS: Final = "A missed wake-up is worthless once the next is due; the alarm counts it."
 
 
 class WarmerStack(Stack):
@@ -50,6 +54,13 @@ class WarmerStack(Stack):
             },
         )
         function.own_role.allow(["lambda:InvokeFunction"], [warmed.function_arn])
+        # EventBridge hands a wake-up to Lambda's own queue, which would keep a throttled one for
+        # hours and repeat a failed one.
+        function.configure_async_invoke(retry_attempts=0, max_event_age=_NEVER_LATER_THAN)
+        acknowledge(
+            function.node.find_child("EventInvokeConfig"),
+            {"Serverless-LambdaAsyncFailureDestination": _WORTHLESS},
+        )
         interval = Duration.minutes(settings.warm_interval)
         rule = events.Rule(
             self,
@@ -58,17 +69,12 @@ class WarmerStack(Stack):
             schedule=events.Schedule.rate(interval),
             targets=[
                 # A wake-up that failed is made up for by the next one, never by a late one.
-                targets.LambdaFunction(
-                    function, retry_attempts=0, max_event_age=Duration.minutes(1)
-                )
+                targets.LambdaFunction(function, retry_attempts=0, max_event_age=_NEVER_LATER_THAN)
             ],
         )
         acknowledge(
             rule,
-            {
-                "Serverless-EventBusDLQ": "A missed wake-up is worthless once the next is due; the"
-                " alarm counts it."
-            },
+            {"Serverless-EventBusDLQ": _WORTHLESS},
         )
         alarm = self._short_alarm(warmed, interval=interval)
         if settings.alarm_email:

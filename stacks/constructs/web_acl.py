@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from aws_cdk import aws_wafv2 as wafv2
@@ -46,9 +45,7 @@ class WebAcl(Construct):
                     visibility_config=_visible("rate"),
                 ),
                 _managed("AWSManagedRulesAmazonIpReputationList", priority=1),
-                _managed(
-                    "AWSManagedRulesCommonRuleSet", priority=2, counted="SizeRestrictions_BODY"
-                ),
+                _managed("AWSManagedRulesCommonRuleSet", priority=2, counted=_BODY_RULES),
             ],
         )
         wafv2.CfnWebACLAssociation(
@@ -57,7 +54,7 @@ class WebAcl(Construct):
 
 
 def _managed(
-    name: str, *, priority: int, counted: Sequence[str] = ()
+    name: str, *, priority: int, counted: tuple[str, ...] = ()
 ) -> wafv2.CfnWebACL.RuleProperty:
     overrides = [
         wafv2.CfnWebACL.RuleActionOverrideProperty(

@@ -145,6 +145,26 @@ def test_reserved_concurrency_tracing_and_waf_are_settings(defaults: Any, arm: A
     assert defaults.resources(STACK, acl) == []
 
 
+def test_a_web_acl_lets_pictures_through(arm: Any) -> None:
+    acl = arm.only("second-classifier", "AWS::WAFv2::WebACL")
+    (common,) = [
+        rule["Statement"]["ManagedRuleGroupStatement"]
+        for rule in acl["Rules"]
+        if rule["Name"] == "AWSManagedRulesCommonRuleSet"
+    ]
+    counted = {
+        one["Name"] for one in common["RuleActionOverrides"] if "Count" in one["ActionToUse"]
+    }
+    # All of the group's rules that look into bodies: a picture is large and holds any bytes.
+    assert counted == {
+        "SizeRestrictions_BODY",
+        "CrossSiteScripting_BODY",
+        "GenericLFI_BODY",
+        "GenericRFI_BODY",
+        "EC2MetaDataSSRF_BODY",
+    }
+
+
 def test_the_function_reaches_its_prefixes_and_no_other(defaults: Any) -> None:
     (policy,) = [
         policy

@@ -23,6 +23,8 @@ def test_the_warmer_runs_every_few_minutes_and_is_never_late(defaults: Any) -> N
     (target,) = rule["Targets"]
     assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
     assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 60
+    queued = defaults.only(WARMER, "AWS::Lambda::EventInvokeConfig")
+    assert (queued["MaximumRetryAttempts"], queued["MaximumEventAgeInSeconds"]) == (0, 60)
 
 
 def test_the_warmer_may_call_the_alias_and_nothing_else(defaults: Any) -> None:
