@@ -144,7 +144,7 @@ def test_an_intact_model_that_fails_at_its_first_picture_is_refused(
 
     monkeypatch.setattr(Detector, "load", lambda *args, **kwargs: Odd())
     source = ArtifactSource(folder=tmp_path, engine="auto")
-    with pytest.raises(ModelUnavailableError, match="first picture.*axis 2 is out of bounds"):
+    with pytest.raises(ModelUnavailableError, match=r"first picture.*axis 2 is out of bounds"):
         source.load("m", "1")
 
 
