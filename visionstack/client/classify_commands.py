@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from runtime.contract import MAX_WARM_ENVIRONMENTS
 from visionstack import console
 from visionstack.client import load_commands
 from visionstack.errors import UsageError
@@ -92,7 +93,11 @@ def classify(
 def wakeup(
     target: Annotated[
         int | None,
-        typer.Option(min=1, max=200, help="Environments to reach; default: the deployed target."),
+        typer.Option(
+            min=1,
+            max=MAX_WARM_ENVIRONMENTS,
+            help="Environments to reach; default: the deployed target.",
+        ),
     ] = None,
     cloud: CloudOption = "auto",
     prefix: PrefixOption = None,
@@ -112,9 +117,10 @@ def wakeup(
         console.out.print(
             f"reached [bold]{report['reached']} of {report['target']}[/] environments in "
             f"{report['rounds']} round(s) of {report['sleep_ms']} ms; "
-            f"{report['cold']} started, {len(report['spares'])} spare"
+            f"{report['cold']} started, {len(report['spares'])} spare, "
+            f"{report['busy']} at work for others"
         )
-    if report["reached"] < report["target"]:
+    if report["reached"] + report["busy"] < report["target"]:
         raise typer.Exit(1)
 
 

@@ -10,8 +10,10 @@ from typing import Any, cast
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
 from runtime.contract import Output
+from visionstack.cli import app
 from visionstack.client.classifier import ClassifierClient
 from visionstack.client.warm_pool import DeployedEnvironments, prove_warm_pool
 from visionstack.deployment import Deployment
@@ -185,6 +187,20 @@ def test_a_warmer_that_failed_is_told_with_its_message(
     fake.report = {"errorMessage": "no such function"}
     with pytest.raises(VisionstackError, match="no such function"):
         environments.warm(5)
+
+
+@pytest.mark.parametrize(("busy", "exit_code"), [(1, 0), (0, 1)])
+def test_a_wakeup_is_short_of_what_is_neither_reached_nor_at_work(
+    fake: FakeLambda, deployment: Deployment, monkeypatch: pytest.MonkeyPatch,
+    busy: int, exit_code: int,
+) -> None:  # fmt: skip
+    fake.report |= {"reached": 4, "busy": busy, "cold": 0, "spares": []}
+    monkeypatch.setattr("visionstack.deployment.connect", lambda **options: deployment)
+    done = CliRunner().invoke(app, ["wakeup"])
+    assert done.exit_code == exit_code
+    assert f"4 of 5 environments in 1 round(s) of 400 ms; 0 started, 0 spare, {busy} at work" in (
+        " ".join(done.stdout.split())
+    )
 
 
 def test_the_proof_counts_cold_calls_without_and_with_the_warmer_and_restores(
