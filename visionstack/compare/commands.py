@@ -95,6 +95,7 @@ def run(
         seconds=seconds,
         minutes=minutes,
         calls=calls,
+        cold_calls=cold_calls,
         picture=picture,
     )
     session.start(
@@ -106,7 +107,6 @@ def run(
         max_usd=max_usd,
         confirmed=yes,
         dry_run=dry_run,
-        cold_calls=cold_calls,
         as_json=as_json,
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact
 from visionstack.compare.errors import MixedResultsError
 from visionstack.compare.fleets import deploy_arguments
+from visionstack.compare.plan import WARM_UP_CALLS
 from visionstack.compare.record import Record
 from visionstack.compare.rows import FunctionSetting
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from visionstack.client.classifier import Classification
     from visionstack.deployment import Deployment
 
-_WARM_UP_CALLS: Final = 2
 Tell = Callable[[str], None]
 
 
@@ -121,8 +121,8 @@ class StackFunctions:
                         environments.warm(1)
                     first.append(client.classify(self._picture))
                 tell(f"{self._calls} warm calls")
-                calls = _WARM_UP_CALLS + self._calls
-                warm = [client.classify(self._picture) for _ in range(calls)][_WARM_UP_CALLS:]
+                calls = WARM_UP_CALLS + self._calls
+                warm = [client.classify(self._picture) for _ in range(calls)][WARM_UP_CALLS:]
             finally:
                 environments.restore()
         return first, warm

@@ -28,6 +28,8 @@ DARKNET_ROW: Final = "darknet on this machine"
 _MEMORY_FACTOR: Final = 3.0
 """As `runtime.measurement.workload` asks for before it loads a model."""
 _LONGEST_CALL_S: Final = 30.0
+WARM_UP_CALLS: Final = 2
+"""To each function before its warm calls are counted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Wish:
     """After which a compared instance ends at the latest."""
     calls: int = 60
     """Warm calls to each function."""
+    cold_calls: int = 3
+    """First calls to each function."""
     picture: Path = field(default_factory=Path)
 
 
@@ -93,13 +97,12 @@ def make(
         row = _instance(name, cloud=cloud, region=region, book=book, checks=check(name))
         _refuse_small_memory(row, size)
         record.rows.append(row)
-        if row.status is Status.PLANNED and cloud == "aws":
-            record.most_usd += most_instance_usd(row, minutes=wish.minutes, book=book)
     for setting in dict.fromkeys(wish.functions):
         row = _function(setting, cloud=cloud, region=region, architecture=architecture)
         record.rows.append(row)
-        if row.status is Status.PLANNED and cloud == "aws":
-            record.most_usd += most_function_usd(setting, calls=wish.calls, book=book)
+    record.most_usd = most_usd(
+        record, minutes=wish.minutes, calls=wish.calls + wish.cold_calls, book=book
+    )
     return record
 
 
@@ -121,6 +124,22 @@ def check_budget(record: Record, *, max_usd: float | None, confirmed: bool) -> N
             f"This comparison can cost up to ${record.most_usd:.2f}, the budget is ${max_usd:.2f}.",
             remedy="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
         )
+
+
+def most_usd(record: Record, *, minutes: int, calls: int, book: PriceBook) -> float:
+    """The most that the rows still to be run can cost; nothing on the embedded cloud."""
+    if record.cloud != "aws":
+        return 0.0
+    total = 0.0
+    for row in record.rows:
+        if not _costs(row):
+            continue
+        if row.setting is None:
+            total += most_instance_usd(row, minutes=minutes, book=book)
+        else:
+            setting = FunctionSetting(**row.setting)
+            total += most_function_usd(setting, calls=calls + WARM_UP_CALLS, book=book)
+    return total
 
 
 def most_instance_usd(row: Row, *, minutes: int, book: PriceBook) -> float:

@@ -14,7 +14,7 @@ from visionstack.compare import drawing, fleets
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
-from visionstack.compare.plan import Wish, check_budget, make, picture_hash
+from visionstack.compare.plan import Wish, check_budget, make, most_usd, picture_hash
 from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.rows import Kind
 from visionstack.compare.runner import Hands, run
@@ -62,7 +62,6 @@ def start(
     max_usd: float | None,
     confirmed: bool,
     dry_run: bool,
-    cold_calls: int,
     as_json: bool,
 ) -> None:
     """Plan and run a new comparison.
@@ -82,7 +81,7 @@ def start(
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
     if deployment is not None and record.needs_cloud:
         fleets.refuse_another(deployment, record)
-    effort = Effort(wish.minutes, wish.calls, cold_calls)
+    effort = Effort(wish.minutes, wish.calls, wish.cold_calls)
     hands = _hands(record, deployment, artifact, picture=wish.picture, out=out, effort=effort)
     _measure(record, out, hands, effort, strategy)
     draw([out], out, strategy, as_json=as_json)
@@ -115,7 +114,12 @@ def resume(
         if row.status in {Status.FAILED, Status.RUNNING}:
             row.status, row.reason = Status.PLANNED, None
     deployment = _deployment(record.cloud) if record.needs_cloud else None
+    record.most_usd = most_usd(
+        record, minutes=effort.minutes, calls=effort.calls + effort.cold_calls, book=prices.load()
+    )
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
+    if deployment is not None and not record.deployed:
+        fleets.refuse_another(deployment, record)
     hands = _hands(record, deployment, artifact, picture=where, out=out, effort=effort)
     _measure(record, out, hands, effort, strategy)
     draw([out], out, strategy, as_json=as_json)

@@ -53,7 +53,6 @@ def papers(
                 max_usd=None,
                 confirmed=False,
                 dry_run=False,
-                cold_calls=0,
                 as_json=False,
             )
     html = generate(results, page)

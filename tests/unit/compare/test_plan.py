@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from visionstack.compare.errors import BudgetError, RowUsageError
-from visionstack.compare.plan import check_budget
+from visionstack.compare.plan import check_budget, most_usd
 from visionstack.compare.record import Status
 from visionstack.compare.rows import FunctionSetting, check_instance_type, parse_function
 from visionstack.doctor import Check, State
@@ -78,10 +78,19 @@ def test_the_most_a_plan_can_cost_is_its_machines_to_their_time_outs(plan: Plan)
     with_function = plan(
         instance_types=["g4dn.xlarge"], functions=[FunctionSetting(1024)], minutes=30, calls=100
     )
-    # 100 calls of 30 s at 1 GB: 3,000 GB-s; requests, gateway, one PUT and one GET each
+    # 100 warm calls, 3 first ones and 2 before, each of 30 s at 1 GB: 3,150 GB-s; requests,
+    # gateway, one PUT and one GET each
     assert with_function.most_usd - record.most_usd == pytest.approx(
-        3000 * 0.0000166667 + 100 * (2e-7 + 3.5e-6 + 5e-6 + 4e-7)
+        3150 * 0.0000166667 + 105 * (2e-7 + 3.5e-6 + 5e-6 + 4e-7)
     )
+
+
+def test_what_is_left_to_run_is_budgeted_with_the_time_it_now_gets(plan: Plan) -> None:
+    record = plan(instance_types=["g6.xlarge", "g4dn.xlarge"], minutes=30)
+    record.row("g6.xlarge").status = Status.MEASURED
+    alone = plan(instance_types=["g4dn.xlarge"], minutes=60)
+    assert most_usd(record, minutes=60, calls=10, book=BOOK) == pytest.approx(alone.most_usd)
+    assert alone.most_usd > BOOK.instance("g4dn.xlarge").usd
 
 
 def test_aws_wants_a_budget_or_a_yes_and_holds_the_budget(plan: Plan) -> None:
