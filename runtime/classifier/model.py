@@ -196,10 +196,10 @@ class ModelHost:
             return self._served
 
     def refresh(self, *, at_once: bool = False) -> None:
-        """Look for a newer model, at most every `refresh_seconds`; a bad one changes nothing.
+        """Look for a newer model, every `refresh_seconds` or now; a bad one changes nothing.
 
-        `at_once` looks now, and also replaces a model that was loaded for a fast start by the same
-        one loaded for fast calls: for moments in which nobody waits.
+        A model that was loaded for a fast start is replaced by the same one loaded for fast calls:
+        an environment that lives on gets it at its first look.
         """
         served = self._served
         due = at_once or self._clock() - self._checked_at > self._refresh_seconds
@@ -208,7 +208,7 @@ class ModelHost:
         try:
             self._checked_at = self._clock()
             version = self._source.current_version()
-            settles = at_once and not served.settled and self._may_settle()
+            settles = not served.settled and self._may_settle()
             if version != served.version or settles:
                 self._served = self._source.load(version, settled=True)
             self.last_failure = None

@@ -83,13 +83,18 @@ def test_there_is_room_for_a_second_model_below_two_fifths_of_the_memory(
     assert has_room_for_a_second_model(100_000)
 
 
-def test_calls_do_not_pay_for_settling(models: Any) -> None:
+def test_an_environment_that_lives_on_without_wakeups_is_settled_at_its_first_look(
+    models: Any,
+) -> None:
     now = [0.0]
     host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60)
-    quick = host.current()
+    host.current()
+    now[0] = 59.0
+    host.refresh()
+    assert not host.current().settled
     now[0] = 61.0
     host.refresh()
-    assert host.current() is quick
+    assert host.current().settled
 
 
 def test_a_model_that_cannot_be_settled_is_served_as_it_is(host: ModelHost, models: Any) -> None:
