@@ -253,8 +253,11 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
                 linewidth=1.2,
                 linestyle=":",
             )
+        middle = _middle([p.x for p in plot.points])
         for point in plot.points:
             is_paper = point.kind is Kind.PAPER
+            # A name that ran out of the axes on the right would make the layout shrink them.
+            right = point.x > middle
             axes.plot(
                 [point.x],
                 [point.y],
@@ -267,8 +270,9 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
             axes.annotate(
                 point.name,
                 (point.x, point.y),
-                xytext=(7, 5),
+                xytext=(-8, 6) if right else (8, -3),
                 textcoords="offset points",
+                ha="right" if right else "left",
                 fontsize=9,
                 color=_PAPER if is_paper else _INK,
             )
@@ -285,6 +289,14 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
         _finish(done[0], key, f"{plot.title}. Not beaten on both axes: {names}"),
         f"Filled: not beaten on both axes ({names}). Squares: the papers.",
     )
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The middle of the axis that shows them."""
+    if not values:
+        return 0.0
+    low, high = min(values), max(values)
+    return math.sqrt(low * high) if _spans_decades(values) else (low + high) / 2
 
 
 def _spans_decades(values: Sequence[float]) -> bool:

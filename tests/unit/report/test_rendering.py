@@ -296,3 +296,15 @@ def test_points_and_bars_are_told_with_their_units() -> None:
     assert text.plain_lines(Bars("b", [Bar("cold", {"s": 1.5})], "seconds")) == [
         "cold: 1.5 seconds"
     ]
+
+
+def test_names_of_points_on_the_right_are_written_to_their_left() -> None:
+    name = "Lambda 3008 MB, x86_64, s3-packages, none, torch"
+    for far in (0.2, 20.0):  # on a linear axis, and on a logarithmic one
+        plot = Frontier("f", [Point("near", 0.1, 30), Point(name, far, 40)], "USD", "ms")
+        (drawing,) = draw(plot, key="f")
+        sides = {
+            label: side
+            for side, label in re.findall(r"text-anchor: (\w+)[^>]*>([^<]+)<", drawing.svg)
+        }
+        assert (sides["near"], sides[name]) == ("start", "end")
