@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Final
 
-_AHEAD: Final = ("provisioned-concurrency", "snap-start")
+_SNAPSHOT: Final = "snap-start"
+_AHEAD: Final = ("provisioned-concurrency", _SNAPSHOT)
 _AHEAD_SECONDS: Final = 1.0
 """An on-demand environment gets its first call within milliseconds of its initialisation. One that
 waited longer was initialised ahead: by SnapStart's publish, or by Lambda on its own account."""
@@ -48,7 +49,12 @@ class ExecutionEnvironment:
     def restored(self) -> None:
         """A snapshot of this process came to life: it is another environment now."""
         self.id = self._new_id()
-        self._initialization = "snap-start"
+        self._initialization = _SNAPSHOT
+
+    @property
+    def for_snapshot(self) -> bool:
+        """Whether Lambda makes a snapshot of this environment, or made it from one."""
+        return self._initialization == _SNAPSHOT
 
     def begin_call(self) -> bool:
         """Whether this call is cold: the first, and its caller waited for the INIT phase."""

@@ -109,12 +109,19 @@ class Function:
         Args:
             ahead: nobody waits, since environments are made ahead of any call: load the model for
                 fast calls and not for a fast start, and run one inference too.
+
+        Raises:
+            ModelUnavailableError: a snapshot is to be taken. Without its model each environment
+                that is restored from it would load one while a caller waits; raised, it ends the
+                deployment and says what is missing.
         """
         try:
             self._ensure_model(settled=ahead)
             if ahead:
                 self._models.current().exercise()
         except ApiError as error:
+            if self._environment.for_snapshot:
+                raise
             print(f'{{"level":"ERROR","message":"init: {error.error_code}"}}', file=sys.stderr)
         self._environment.initialised()
 

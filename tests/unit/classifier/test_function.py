@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from runtime.classifier.environment import ExecutionEnvironment
 from runtime.classifier.errors import ModelUnavailableError, UnavailableError
 from runtime.classifier.function import Function
 
@@ -370,6 +371,19 @@ def test_a_failing_init_is_left_for_the_first_call(
     function.initialise()
     with pytest.raises(ModelUnavailableError, match="v1 is damaged"):
         function.handle({"method": "wakeup", "sleep_time": "0"}, CONTEXT)
+
+
+def test_no_snapshot_is_taken_of_an_environment_without_its_model(
+    service: Any, host: Any, models: Any
+) -> None:
+    models.current = ""
+    variables = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    function = Function(
+        service=service, models=host, environment=ExecutionEnvironment(variables, started=0.0),
+        log=SimpleNamespace(write=lambda record: None),  # type: ignore[arg-type]
+    )  # fmt: skip
+    with pytest.raises(ModelUnavailableError, match="there is no model"):
+        function.initialise(ahead=True)
 
 
 def test_a_restored_environment_is_another_one_with_new_connections(
