@@ -9,7 +9,7 @@ import signal
 import sys
 
 from runtime.streaming import aws, logs
-from runtime.streaming.errors import StreamingError
+from runtime.streaming.errors import EngineBrokenError, StreamingError
 from runtime.streaming.instance import (
     InstanceMetadata,
     Leaving,
@@ -23,7 +23,10 @@ log = logging.getLogger("runtime.streaming")
 
 
 async def run(settings: Settings, *, server: Server | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, or until the instance has to go; then drain and stop."""
+    """Serve until SIGTERM or SIGINT, or until the instance has to go; then drain and stop.
+
+    Raises EngineBrokenError, after a drain as well, when only a new process can serve on.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,12 +35,14 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
     metadata = InstanceMetadata(settings.metadata_endpoint)
     await server.start()
     try:
-        notice = await _first(stopped, metadata if settings.group else None)
+        notice = await _first(stopped, server.broken, metadata if settings.group else None)
         await server.drain(notice.reason if notice else "the server is stopping")
     finally:
         await server.stop()
     if notice is not None and notice.hook and settings.group is not None:
         await asyncio.to_thread(_complete_drain, settings.group, metadata)
+    if notice is None and not stopped.is_set():
+        raise EngineBrokenError("An engine failed on a picture that is known to be good.")
     if notice is not None:
         # To end now would have systemd start the server once more on an instance that is going.
         await stopped.wait()
@@ -52,10 +57,12 @@ def _complete_drain(group: str, metadata: InstanceMetadata) -> None:
     aws.complete_drain(group, instance or "")
 
 
-async def _first(stopped: asyncio.Event, metadata: InstanceMetadata | None) -> Leaving | None:
-    """Wait for the signal, or for the instance's notice; None for the signal."""
+async def _first(
+    stopped: asyncio.Event, broken: asyncio.Event, metadata: InstanceMetadata | None
+) -> Leaving | None:
+    """Wait for the signal, a broken engine or the instance's notice; None for the first two."""
     signalled = asyncio.create_task(stopped.wait())
-    waiting: set[asyncio.Task[object]] = {signalled}
+    waiting: set[asyncio.Task[object]] = {signalled, asyncio.create_task(broken.wait())}
     told = None
     if metadata is not None:
         told = asyncio.create_task(leaving(metadata))

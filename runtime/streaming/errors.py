@@ -82,5 +82,9 @@ class ModelUnavailableError(StreamingError):
     """No model of that name can be served; the message says why."""
 
 
+class EngineBrokenError(StreamingError):
+    """The engine fails on every picture; only a new process may get it back."""
+
+
 class SettingsError(StreamingError):
     """The server was started with values that cannot work; the message names the variable."""

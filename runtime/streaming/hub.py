@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from runtime.inference.changes import ChangeGate
 from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions, WelcomeOffer
-from runtime.streaming.errors import CloseCode, DropReason, FrameError, ProtocolError
+from runtime.streaming.errors import (
+    CloseCode,
+    DropReason,
+    FrameError,
+    FrameErrorCode,
+    ProtocolError,
+)
 from runtime.streaming.limits import Limits
 from runtime.streaming.messages import Frame
 from runtime.streaming.metrics import Metrics
@@ -222,8 +228,10 @@ class Hub:
                 outcome = "unchanged"
             case DropReason():
                 outcome = "dropped"
-            case FrameError():
+            case FrameError(code=code):
                 outcome = "failed"
+                if code is FrameErrorCode.ENGINE_FAILED:
+                    self.metrics.engine_failed(model=work.session.host.name)
             case _:
                 outcome = "predicted"
         self.metrics.answered(

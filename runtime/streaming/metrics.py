@@ -58,6 +58,14 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
+        self.engine_failures = Counter(
+            f"{name}_engine_failures",
+            "Frames that the engine failed on.",
+            ["model"],
+            registry=self.registry,
+        )
+        self.failures = 0
+        """The same of all models."""
         self.engine_busy = Counter(
             f"{name}_engine_busy_seconds",
             "Time engines spent inferring.",
@@ -93,6 +101,10 @@ class Metrics:
             return
         self.latency.labels(model).observe(microseconds / 1e6)
         self.window.latencies.append(microseconds)
+
+    def engine_failed(self, *, model: str) -> None:
+        self.engine_failures.labels(model).inc()
+        self.failures += 1
 
     def gpus_busy(self, shares: Sequence[float]) -> None:
         """How busy each GPU is now, 0 to 1."""

@@ -153,6 +153,13 @@ class ArtifactSource:
         return ModelStore(client, self._bucket or "")
 
 
+def probe(served: Served) -> None:
+    """Run a picture of our own through; whatever goes wrong with it is not a client's fault."""
+    prepared = served.detector.prepare(np.zeros((480, 640, 3), np.uint8))
+    (raw,) = served.detector.infer([prepared])
+    served.detector.finish(raw, prepared, confidence=0.5, iou=0.5)
+
+
 def warm(served: Served) -> None:
     """Run one picture of each batch size through, so that no stream pays for a first time."""
     detector = served.detector

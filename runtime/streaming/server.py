@@ -24,7 +24,7 @@ from runtime.streaming.errors import SettingsError
 from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.hub import Hub, Settled, Submitter
 from runtime.streaming.metrics import Metrics
-from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource
+from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.reload import watch_models
 from runtime.streaming.settings import Settings, Tls
@@ -35,6 +35,7 @@ from runtime.streaming.work import Work
 log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 0.25
+_PROBE_SECONDS = 5.0
 _THREAD_SWITCH_SECONDS = 0.0005
 """The event loop waits this long at most for a thread that computes in Python (default 5 ms)."""
 
@@ -60,6 +61,8 @@ class Server:
             bucket=settings.bucket,
             max_batch=settings.max_batch,
         )
+        self.broken = asyncio.Event()
+        """Set when an engine fails on a picture of our own, as CUDA does for good once it has."""
         self._find_gpus = gpus
         self.hosts: dict[str, ModelHost] = {}
         self.hub: Hub | None = None
@@ -88,6 +91,7 @@ class Server:
         await self._listen(self.hub, tls)
         self._tasks = [
             asyncio.create_task(self._check_times(self.hub)),
+            asyncio.create_task(self._check_engines()),
             asyncio.create_task(
                 watch_models(
                     self.hosts, self._source, every=settings.reload_seconds, metrics=self.metrics
@@ -225,6 +229,24 @@ class Server:
                 peer.check_times(now)
             hub.expire()
 
+    async def _check_engines(self) -> None:
+        """Whenever frames have failed: find out whether it was the frames or the engine."""
+        seen = 0
+        while True:
+            await asyncio.sleep(_PROBE_SECONDS)
+            if seen == self.metrics.failures:
+                continue
+            seen = self.metrics.failures
+            for host in self.hosts.values():
+                try:
+                    await asyncio.to_thread(probe, host.current)
+                except Exception as error:
+                    log.exception(
+                        "an engine is broken", extra={"model": host.name, "reason": repr(error)}
+                    )
+                    self.broken.set()
+                    return
+
     def _hub(self) -> Hub:
         if self.hub is None:
             raise SettingsError("The server has not been started.")
@@ -239,6 +261,8 @@ class Server:
         return HTTPStatus.OK, "application/json", json.dumps(document).encode() + b"\n"
 
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
+        if self.broken.is_set():
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"an engine is broken\n"
         reason = self._hub().draining
         if reason is not None:
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from runtime.streaming.errors import StreamingError
+from runtime.streaming.errors import EngineBrokenError, StreamingError
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls, is_loopback
 from visionstack import console, paths
@@ -56,7 +56,14 @@ async def _run(settings: Settings) -> None:
         await server.start()
     _announce(server)
     try:
-        await asked.wait()
+        waiting = [asyncio.create_task(event.wait()) for event in (asked, server.broken)]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if server.broken.is_set():
+            raise EngineBrokenError(
+                "The engine failed on a picture that is known to be good: start the server anew."
+            )
         console.err.print("draining; once more to stop at once")
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

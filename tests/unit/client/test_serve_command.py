@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from runtime.streaming import server as server_module
+from runtime.streaming.errors import SettingsError
+from runtime.streaming.server import Server
+from runtime.streaming.settings import Settings, Tls
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, picture
+from visionstack.client import serve_command
 from visionstack.client.serve_command import serve
+from visionstack.client.stream import StreamClient
+from visionstack.client.stream_types import FailedFrame, StreamAddress
 from visionstack.errors import VisionstackError
 
 OPTIONS = {"engine": "auto", "host": "127.0.0.1", "http_port": 0, "token": "t" * 30}
@@ -26,12 +36,36 @@ def test_a_host_beyond_loopback_wants_a_token_that_cannot_be_guessed(tmp_path: P
         serve(["any"], port=0, models_folder=tmp_path, **options)
 
 
-async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    from runtime.streaming.errors import SettingsError
-    from runtime.streaming.server import Server
-    from runtime.streaming.settings import Settings, Tls
-    from tests.unit.streaming.conftest import FakeSource
+def test_a_broken_engine_ends_the_command_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = FakeDetector()
+    servers: list[Server] = []
 
+    def make(settings: Settings) -> Server:
+        servers.append(Server(settings, source=FakeSource(detector), gpus=lambda: None))
+        return servers[0]
+
+    def use() -> None:
+        while not servers or not servers[0].port:
+            time.sleep(0.01)
+        address = StreamAddress("127.0.0.1", servers[0].port, OPTIONS["token"])
+        with StreamClient(address, policy="lossless") as client:
+            assert client.detect(picture(5)).detections
+            detector.dead = True
+            client.send(picture(6))
+            assert isinstance(client.answer(), FailedFrame)
+
+    monkeypatch.setattr(serve_command, "Server", make)
+    monkeypatch.setattr(server_module, "_PROBE_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        used = pool.submit(use)
+        with pytest.raises(VisionstackError, match="engine failed"):
+            serve(["fake"], port=0, models_folder=tmp_path, **OPTIONS)
+        used.result(timeout=20)
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = Settings(

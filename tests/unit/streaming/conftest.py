@@ -40,10 +40,12 @@ class FakeFound:
 @dataclass
 class FakeDetector:
     """Finds one object as large as the picture, whose class is the mean of its blue channel, so
-    that every answer can be told apart. `poison` is a class that makes the engine raise."""
+    that every answer can be told apart. `poison` is a class that makes the engine raise; `dead`,
+    that it does so on every picture."""
 
     seconds: float = 0.0
     poison: int | None = None
+    dead: bool = False
     batches: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -58,6 +60,8 @@ class FakeDetector:
         time.sleep(self.seconds)
         self.batches.append(len(batch))
         means = [round(float(image[..., 0].mean())) for image in batch]
+        if self.dead:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if self.poison in means:
             raise RuntimeError("the engine does not like this one")
         return means
