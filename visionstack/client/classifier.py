@@ -36,7 +36,7 @@ CONTENT_TYPES: Final = {
     ".tiff": "image/tiff",
 }
 """File suffixes that are taken for pictures, and what they are sent as."""
-_AGAIN: Final = {429, 500, 502, 503, 504}
+_AGAIN: Final = {500, 502, 504}
 
 
 class ClassifierError(VisionstackError):
@@ -72,8 +72,11 @@ def is_busy(status: int, code: object) -> bool:
     """Whether an answer says no more than that there is no room for the call now.
 
     API Gateway turns Lambda's own 429 into a 500 of its own, with the code that the stack gives to
-    errors of the gateway; an error of the function itself has another.
+    errors of the gateway; an error of the function itself has another. A key whose day is used up
+    is no such answer.
     """
+    if code == "quota_exceeded":
+        return False
     return status in {429, 503} or (status == 500 and code == "unavailable")
 
 

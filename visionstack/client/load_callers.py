@@ -95,7 +95,7 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             else:
                 failed += 1
             late = now - asked > CONFIG["deadline"]
-            refused = 400 <= status < 500 and status != 429
+            refused = 400 <= status < 500 and not is_busy(status, body.get("code"))
             if late or refused or failed >= _FAILED_ATTEMPTS:
                 return sample | {"code": body.get("code")}
             ceiling = min(CONFIG["cap"], CONFIG["base"] * 2.0 ** min(attempt, 16))

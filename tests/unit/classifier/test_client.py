@@ -42,7 +42,7 @@ class Service:
         if status == 0:
             raise httpx.ConnectError("refused")
         if status != 200:
-            code = "throttled" if status == 429 else self.code
+            code = "throttled" if (status, self.code) == (429, "c") else self.code
             body = {"code": code, "message": f"status {status}"}
             return httpx.Response(status, json=body, headers=self.headers)
         if request.url.path.endswith("/images"):
@@ -103,6 +103,13 @@ def test_throttled_calls_are_made_again_with_jitter_after_what_was_asked_for() -
 def test_a_throttled_function_that_the_gateway_reports_as_500_is_waited_for() -> None:
     service = Service(*[500] * 20, code="unavailable")
     assert make(service).classify_stored("a.jpg").attempts == 21
+
+
+def test_a_key_whose_day_is_used_up_is_told_at_once() -> None:
+    slept: list[float] = []
+    with pytest.raises(ClassifierError) as caught:
+        make(Service(429, code="quota_exceeded"), slept).classify_stored("a.jpg")
+    assert (caught.value.code, slept) == ("quota_exceeded", [])
 
 
 def test_the_back_off_is_capped() -> None:
