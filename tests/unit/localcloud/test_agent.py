@@ -207,7 +207,10 @@ async def test_a_new_launch_template_replaces_the_instance(running: RunningAgent
     newer = replace(SERVES, user_data=USER_DATA + "# version 2\n")
     running.groups.groups = [Group("g", ("i-1",), newer)]
 
-    await running.until(lambda now: now["i-1"].state is not InstanceState.HEALTHY)
+    # Between the old one and the new one there is none.
+    await running.until(
+        lambda now: "i-1" not in now or now["i-1"].state is not InstanceState.HEALTHY
+    )
     await running.healthy(1)
 
     script = (running.folder.instances / "i-1" / "user-data.sh").read_text()
