@@ -1,4 +1,4 @@
-"""How the desk finds what was deployed, and drives the CDK command line that deploys it.
+"""How the desk finds what was deployed.
 
 `connect()` answers with a `Deployment`: clients, outputs, and the two lanes' addresses, on AWS or
 on the embedded cloud. Local calls can only reach this machine: the endpoint must be loopback, and
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,14 +16,8 @@ from urllib.parse import urlsplit
 
 from runtime import contract
 from visionstack import paths
-from visionstack.cdk import cdk
-from visionstack.clouds import (
-    LOCAL_CREDENTIAL,
-    Cloud,
-    cloud_environment,
-    local_endpoint,
-    resolve_cloud,
-)
+from visionstack.aws_errors import translated
+from visionstack.clouds import LOCAL_CREDENTIAL, Cloud, local_endpoint, resolve_cloud
 from visionstack.console import err
 from visionstack.errors import VisionstackError
 from visionstack.localcloud import fleet, state
@@ -34,18 +26,6 @@ if TYPE_CHECKING:
     import boto3
 
     from visionstack.client.signing import SignedRequests
-
-__all__ = [
-    "ClassifierApi",
-    "Cloud",
-    "Deployment",
-    "StreamEndpoint",
-    "cdk",
-    "cloud_environment",
-    "connect",
-    "default_prefix",
-    "resolve_cloud",
-]
 
 
 @dataclass(frozen=True)
@@ -261,31 +241,6 @@ def default_prefix() -> str:
     settings = json.loads((paths.CHECKOUT / "cdk.json").read_text())
     prefix = settings.get("context", {}).get("visionstack", {}).get("prefix", contract.PROJECT)
     return str(prefix)
-
-
-@contextmanager
-def translated(action: str) -> Iterator[None]:
-    """Turn boto3's exceptions into VisionstackError: "Could not {action}: …"."""
-    from botocore import exceptions
-
-    try:
-        yield
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-        raise VisionstackError(
-            f"Could not {action}: there are no AWS credentials.",
-            remedy="Set AWS_PROFILE or `aws configure`, or start the embedded cloud with "
-            "`visionstack local up`.",
-        ) from error
-    except exceptions.NoRegionError as error:
-        raise VisionstackError(
-            f"Could not {action}: no AWS region is set.", remedy="Set AWS_REGION."
-        ) from error
-    except exceptions.EndpointConnectionError as error:
-        raise VisionstackError(
-            f"Could not {action}: {error}", remedy="Look at `visionstack local status`."
-        ) from error
-    except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-        raise VisionstackError(f"Could not {action}: {error}") from error
 
 
 def _local_session() -> boto3.Session:

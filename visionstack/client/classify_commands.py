@@ -127,8 +127,8 @@ def wakeup(
 def _classify_folder(
     deployment: Deployment, remote: list[str], pictures: list[Path], *, as_json: bool
 ) -> None:
+    from visionstack.aws_errors import translated
     from visionstack.client.folder import FolderJobs, new_run
-    from visionstack.deployment import translated
 
     jobs, run = FolderJobs.of(deployment), new_run()
     with console.progress() as bar, translated("run the folder job"):

@@ -14,7 +14,7 @@ import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from visionstack.deployment import translated
+from visionstack.aws_errors import translated
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

@@ -125,7 +125,7 @@ class DeployedEnvironments:
 
         Raises `VisionstackError`.
         """
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         with translated("publish another version of the classifier"):
             self._begin(memory_mib=memory_mib)
@@ -138,14 +138,14 @@ class DeployedEnvironments:
     def resize(self, memory_mib: int) -> None:
         """Another memory size for a limited function, on the embedded cloud, where the alias then
         points at `$LATEST`: the next call starts an environment of that size."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         with translated("change the classifier's memory size"):
             self._begin(memory_mib=memory_mib)
 
     def limit(self, environments: int) -> None:
         """Reserve this concurrency: no more environments are started. Raises `VisionstackError`."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         with translated("limit the classifier's environments"):
             if self._before is None:
@@ -157,7 +157,7 @@ class DeployedEnvironments:
 
     def restore(self) -> None:
         """Raises `VisionstackError`; nothing is done when nothing was retired or limited."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         before = self._before
         if before is None:
@@ -172,7 +172,7 @@ class DeployedEnvironments:
 
     def warm(self, target: int | None) -> dict[str, Any]:
         """Invoke the warmer function. Raises `VisionstackError` when it failed."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         warmer = self._deployment.output(Stack.WARMER, Output.WARMER_FUNCTION)
         event = {} if target is None else {"target": target}

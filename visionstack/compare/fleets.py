@@ -85,7 +85,8 @@ class StackFleets:
         Raises:
             VisionstackError: CDK failed, or S3 refused the model or the picture.
         """
-        from visionstack.deployment import cdk, translated
+        from visionstack.aws_errors import translated
+        from visionstack.cdk import cdk
         from visionstack.models.publishing import publish
 
         context = self.context(names)
@@ -127,7 +128,7 @@ class StackFleets:
         """
         from botocore.exceptions import ClientError
 
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         key = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/{FILE}"
         with translated(f"read the results of {name}"):
@@ -143,7 +144,7 @@ class StackFleets:
 
     def fetch_logs(self, name: str, folder: Path) -> None:
         """LoadGen's log files, to `folder`."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         client = self._deployment.client("s3")
         prefix = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/loadgen/"
@@ -176,7 +177,7 @@ class StackFleets:
 
     def _group_refusal(self, name: str) -> str | None:
         """The newest scaling activity, if it failed: capacity, quota, or a wrong image."""
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
 
         group = self._groups.get(name)
         if group is None:
@@ -201,7 +202,7 @@ def refuse_another(deployment: Deployment, record: Record) -> None:
     Raises:
         CompareError: stacks of another comparison are there; the message names them.
     """
-    from visionstack.deployment import translated
+    from visionstack.aws_errors import translated
 
     with translated("list the stacks"):
         pages = deployment.client("cloudformation").get_paginator("describe_stacks").paginate()
@@ -223,7 +224,7 @@ def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()
         VisionstackError: a stack is still there; the message names it.
     """
     from stacks.catalog import Catalog
-    from visionstack.deployment import cdk
+    from visionstack.cdk import cdk
 
     if not record.deployed:
         return

@@ -64,7 +64,7 @@ class StackFunctions:
             VisionstackError: CDK, S3 or a call failed.
             MixedResultsError: the function answered with another model.
         """
-        from visionstack.deployment import cdk
+        from visionstack.cdk import cdk
         from visionstack.models.publishing import publish
 
         cloud = self._deployment.cloud
@@ -93,7 +93,7 @@ class StackFunctions:
     def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
         """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
         from visionstack import paths
-        from visionstack.deployment import translated
+        from visionstack.aws_errors import translated
         from visionstack.localcloud import defaults
         from visionstack.packaging.build import settings_from
         from visionstack.packaging.libraries import publish_libraries

@@ -13,9 +13,10 @@ from typing import Final
 from runtime.contract import Output, Stack
 from stacks.settings import DeploymentSettings
 from visionstack import paths
+from visionstack.aws_errors import translated
 from visionstack.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.console import err
-from visionstack.deployment import Deployment, StreamEndpoint, connect, translated
+from visionstack.deployment import Deployment, StreamEndpoint, connect
 from visionstack.localcloud import defaults, lifecycle
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries

@@ -49,8 +49,9 @@ def build(
 
 def _publish(folders: list[Path], *, cloud: str, prefix: str) -> None:
     from runtime.contract import Output, Stack
+    from visionstack.aws_errors import translated
     from visionstack.clouds import checked_cloud
-    from visionstack.deployment import connect, translated
+    from visionstack.deployment import connect
     from visionstack.packaging.libraries import publish_libraries
 
     deployment = connect(cloud=checked_cloud(cloud), prefix=prefix)

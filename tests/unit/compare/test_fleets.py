@@ -131,7 +131,7 @@ def test_stacks_are_deleted_users_first_when_cdk_cannot(
     def broken(*_: Any, **__: Any) -> None:
         raise VisionstackError("cdk destroy failed")
 
-    monkeypatch.setattr("visionstack.deployment.cdk", broken)
+    monkeypatch.setattr("visionstack.cdk.cdk", broken)
     where = SimpleNamespace(cloud="aws", client=lambda _: formation)
     fleets.destroy(record, deployment=where)  # type: ignore[arg-type]
     assert formation.deleted == ["c-classifier", "c-comparison", "c-storage"]
@@ -152,7 +152,7 @@ def test_what_is_destroyed_is_named_by_a_type_that_can_be_started(
 ) -> None:
     contexts: list[Any] = []
     monkeypatch.setattr(
-        "visionstack.deployment.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
+        "visionstack.cdk.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
     )
     record = plan(instance_types=["p2.xlarge", "c7i.xlarge"])
     record.deployed = ["visionstack-compare-comparison"]
