@@ -36,7 +36,7 @@ def cold_start_answers(parts: Mapping[str, Any]) -> dict[str, Any]:
             init_seconds=init,
             cold_share=COLD_SHARE if setting == "none" else 0.0,
             cold_start=setting,
-            environments=ENVIRONMENTS if setting in {"warmer", "provisioned"} else 0,
+            environments=_held(setting),
             gateway="rest",
         )
         bills = {
@@ -83,6 +83,11 @@ def cold_start_answers(parts: Mapping[str, Any]) -> dict[str, Any]:
             for row in rows
         ],
     }
+
+
+def _held(setting: str) -> int:
+    """The warmer wakes a spare more, which is free for real calls meanwhile."""
+    return {"warmer": ENVIRONMENTS + 1, "provisioned": ENVIRONMENTS}.get(setting, 0)
 
 
 def _shown(seconds: float | None) -> float | str:

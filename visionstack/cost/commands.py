@@ -39,7 +39,9 @@ def cost(
         str,
         typer.Option(help="Against cold starts: none, warmer, provisioned or snapstart."),
     ] = "none",
-    environments: Annotated[int, typer.Option(min=0, help="Held by warmer or provisioned.")] = 5,
+    environments: Annotated[
+        int, typer.Option(min=0, help="Woken by the warmer (count its spare in) or provisioned.")
+    ] = 5,
     gateway: Annotated[str | None, typer.Option(help="rest (default), http or none.")] = None,
     instance_type: Annotated[
         str | None,

@@ -39,7 +39,7 @@ class Function:
     storage_mb: int = 512
     cold_start: ColdStart = "none"
     environments: int = 0
-    """Environments held warm: the warmer's target, or the provisioned concurrency."""
+    """Environments held warm: the warmer's target and spare, or the provisioned concurrency."""
     warm_interval_minutes: float = 5.0
     wakeup_seconds: float = 0.4
     """How long a wake-up holds its environment (`sleep_time`)."""
