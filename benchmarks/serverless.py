@@ -79,6 +79,8 @@ def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
                     lives[packaging].append(life)
     firsts = {way: [life["marks_s"]["first_answer"] for life in lives[way]] for way in ways}
     default = lives["package"]
+    calls_s = [second for life in default for second in life["handler_s"]]
+    settled_s = [second for life in default for second in life["settled_handler_s"]]
     overhead = [
         (whole - fetch - bare) * 1000
         for life in default
@@ -91,7 +93,9 @@ def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
         "first_answer_s": {way: summarize(samples).to_json() for way, samples in firsts.items()},
         "s3_packages_over_package": ratio(firsts["s3-packages"], firsts["package"]).to_json(),
         "handler_overhead_ms": summarize(overhead).to_json(),
+        "settled_over_unsettled": ratio(settled_s, calls_s).to_json(),
         "peak_mib": max(life["peak_mib"] for life in default),
+        "settled_peak_mib": max(life["settled_peak_mib"] for life in default),
         "model": default[0]["first"]["model"],
         "engine": default[0]["first"]["engine"],
         "lives": lives,
@@ -102,6 +106,12 @@ def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
             ),
             {"what": "handler over decode + session (ms)", **_p(overhead)},
             {"what": "peak memory (MiB)", **_p([life["peak_mib"] for life in default])},
+            {"what": "warm call (s)", **_p(calls_s)},
+            {"what": "warm call after a wake-up (s)", **_p(settled_s)},
+            {
+                "what": "peak memory after a wake-up (MiB)",
+                **_p([life["settled_peak_mib"] for life in default]),
+            },
         ],
     }
 
