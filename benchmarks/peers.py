@@ -4,8 +4,9 @@ All serve the same ONNX file with OpenVINO and this project's own decoding, lett
 suppression, on loopback without TLS, and are loaded by the same separate process with the same
 640x480 JPEG pictures, by 1, 4 and 16 clients. The engine has as many threads as the machine has
 processors, in one worker or shared by two. A peer stands with each of the ways its documentation
-recommends, and is compared by the one that does best at the figure in question. Rounds are
-interleaved: each starts, measures and ends every server.
+recommends, and is compared by the one that does best at the figure in question. Every round starts,
+measures and ends every server, with ours measured anew beside each peer: the machine's speed drifts
+within a round, and a ratio is taken between neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -86,9 +88,8 @@ _TRITON = Contender(
     path="/v2/models/detect/infer",
     body="triton",
 )
+_OVERLAPPING = replace(_OWN, setup="four frames in flight", in_flight=4)
 CONTENDERS = (
-    _OWN,
-    replace(_OWN, setup="four frames in flight", in_flight=4),
     _LITSERVE,
     replace(_LITSERVE, setup="two workers", workers=2, threads=_HALF),
     replace(_LITSERVE, setup="batches of up to 8", batch=8),
@@ -107,7 +108,8 @@ CONTENDERS = (
     _TRITON,
     replace(_TRITON, setup="two instances", workers=2, threads=_HALF),
 )
-QUICK = (_OWN, replace(_LITSERVE, batch=8, setup="batches of up to 8"), _RAY, _BENTOML, _TRITON)
+QUICK = (_LITSERVE, CONTENDERS[2], _RAY, _BENTOML, _TRITON)
+"""What did best in the full runs."""
 
 Measure = Callable[[dict[str, Any]], float]
 MEASURES: dict[str, tuple[Measure, bool]] = {
@@ -119,8 +121,9 @@ MEASURES: dict[str, tuple[Measure, bool]] = {
 
 
 def main(out: Path, quick: bool) -> None:
-    rounds, seconds = (1, 1.5) if quick else (3, 4.0)
+    rounds, seconds = (1, 2.0) if quick else (3, 2.5)
     contenders = QUICK if quick else CONTENDERS
+    neighbours = _neighbours(contenders)
     folder = model_folder()
     pictures = camera_pictures(out / "peers")
     results = Results(out / "peers.json", title="General model servers, loaded alike", quick=quick)
@@ -128,15 +131,15 @@ def main(out: Path, quick: bool) -> None:
         "model": folder.parent.name,
         "pictures": [path.name for path in pictures],
         "seconds_a_run": seconds,
-        "contenders": [_described(contender) for contender in contenders],
+        "contenders": [_described(one) for one in (_OWN, _OVERLAPPING, *contenders)],
         "runs": (runs := []),
         "not_run": (not_run := {}),
     }
     expected = _expected(folder, pictures[0])
     for number in range(rounds):
         # Each round begins elsewhere, so that none always follows the same neighbour.
-        turned = [*contenders[number:], *contenders[:number]]
-        for contender in turned:
+        turn = number % len(neighbours)
+        for beside, contender in chain(*neighbours[turn:], *neighbours[:turn]):
             if contender.label in not_run:
                 continue
             try:
@@ -147,7 +150,8 @@ def main(out: Path, quick: bool) -> None:
                     _wait_until_ready(load)
                     for clients in CLIENTS:
                         run = _run(replace(load, clients=clients), expected=expected)
-                        runs.append({"contender": contender.label, "round": number} | run)
+                        said = {"contender": contender.label, "round": number, "beside": beside}
+                        runs.append(said | run)
                         results.save()
                         _say(runs[-1])
             except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
@@ -158,6 +162,14 @@ def main(out: Path, quick: bool) -> None:
     results.save()
     print(table(["contender", "clients", *MEASURES], summary))
     print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
+
+
+def _neighbours(contenders: Sequence[Contender]) -> list[list[tuple[str, Contender]]]:
+    """What is measured one after the other: a peer's ways, after ours."""
+    peers = dict.fromkeys(contender.name for contender in contenders)
+    return [
+        [(peer, _OWN), *((peer, one) for one in contenders if one.name == peer)] for peer in peers
+    ] + [[(OURS, _OVERLAPPING)]]
 
 
 def _described(contender: Contender) -> dict[str, Any]:
@@ -278,7 +290,7 @@ def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _ratios(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours over the best of each peer's ways, round by round; below 1 is better for latencies.
+    """Ours over the best of each peer's ways, of neighbours; below 1 is better for latencies.
 
     A stream's natural way has frames in flight, but one HTTP connection has one: the way with one
     frame in flight is what is compared.
@@ -302,7 +314,7 @@ def _ratios(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     measure(ours) / measure(other)
                     for ours in runs
                     for other in runs
-                    if ours["round"] == other["round"]
+                    if (ours["round"], ours["beside"]) == (other["round"], other["beside"])
                     and ours["clients"] == other["clients"] == clients
                     and ours["contender"] == _OWN.label
                     and other["contender"] == best["contender"]
