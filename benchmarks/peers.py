@@ -157,9 +157,9 @@ def main(out: Path, quick: bool) -> None:
             except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
                 not_run[contender.label] = str(error)
                 print(f"   {contender.label}: {error}", flush=True)
-    results.values["summary"] = summary = _summary(runs)
-    results.values["ratios"] = ratios = _ratios(runs)
-    results.save()
+        results.values["summary"] = summary = _summary(runs)
+        results.values["ratios"] = ratios = _ratios(runs)
+        results.save()
     print(table(["contender", "clients", *MEASURES], summary))
     print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
 
