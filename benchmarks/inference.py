@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._inputs import model_folder
+from benchmarks._operations import time_by_operation
 from benchmarks._results import Results, table
 from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
@@ -77,6 +78,10 @@ def main(out: Path, quick: bool) -> None:
     for name in QUICK_MODELS if quick else MODELS_MEASURED:
         results.values["models"][name] = _model(name, rounds=rounds, out=out, quick=quick)
         results.save()
+    results.values["operations"] = {
+        name: time_by_operation(model_folder(name) / "model.onnx")
+        for name in results.values["models"]
+    }
     results.values["starts"] = _starts(rounds=2 if quick else 5)
     results.save()
     results.values["narrow_weights"] = _agreement()
@@ -313,5 +318,10 @@ def _summary(values: dict[str, Any]) -> str:
         for name, runs in values["starts"].items()
     ]
     narrow = [{"weights": kind, **row} for kind, row in values["narrow_weights"].items()]
-    parts = [rows, ratios, starts, narrow]
+    operations = [
+        {"model": name, **one, "gflop_per_second": one["gflop_per_second"] or ""}
+        for name, found in values["operations"].items()
+        for one in found[:8]
+    ]
+    parts = [rows, ratios, operations, starts, narrow]
     return "\n\n".join(table(list(part[0]), part) for part in parts if part) + "\n"
