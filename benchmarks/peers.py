@@ -4,9 +4,11 @@ All serve the same ONNX file with OpenVINO and this project's own decoding, lett
 suppression, on loopback without TLS, and are loaded by the same separate process with the same
 640x480 JPEG pictures, by 1, 4 and 16 clients. The engine has as many threads as the machine has
 processors, in one worker or shared by two. A peer stands with each of the ways its documentation
-recommends, and is compared by the one that does best at the figure in question. Every round starts,
-measures and ends every server, with ours measured anew beside each peer: the machine's speed drifts
-within a round, and a ratio is taken between neighbours.
+recommends, and is compared by the one that does best at the figure in question. The machine's speed
+drifts by more than the servers differ, so ours runs beside each of theirs and the two are loaded in
+turns of seconds, one while the other idles. A figure is that of all turns' samples together, and a
+ratio's 95 % interval comes of drawing turns anew (percentile bootstrap): samples of one turn share
+its weather, so that turns and not samples are what is independent.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -111,65 +113,75 @@ CONTENDERS = (
 QUICK = (_LITSERVE, CONTENDERS[2], _RAY, _BENTOML, _TRITON)
 """What did best in the full runs."""
 
-Measure = Callable[[dict[str, Any]], float]
-MEASURES: dict[str, tuple[Measure, bool]] = {
-    "frames_per_second": (lambda run: float(run["frames_per_second"]), True),
-    "p50_ms": (lambda run: float(run["latency_ms"]["p50"]), False),
-    "p99_ms": (lambda run: float(run["latency_ms"]["p99"]), False),
+Run = dict[str, Any]
+
+
+def _frames_per_second(runs: Sequence[Run]) -> float:
+    return float(np.mean([run["frames_per_second"] for run in runs]))
+
+
+def _latency(percentile: float) -> Callable[[Sequence[Run]], float]:
+    def of(runs: Sequence[Run]) -> float:
+        samples = chain.from_iterable(chain.from_iterable(run["latencies_ms"] for run in runs))
+        return float(np.percentile(np.fromiter(samples, np.float64), percentile))
+
+    return of
+
+
+MEASURES: dict[str, tuple[Callable[[Sequence[Run]], float], bool]] = {
+    "frames_per_second": (_frames_per_second, True),
+    "p50_ms": (_latency(50), False),
+    "p99_ms": (_latency(99), False),
 }
-"""How each figure is read off a run, and whether more is better."""
+"""How each figure is read off several runs of equal length, and whether more is better."""
+_RESAMPLES = 300
 
 
 def main(out: Path, quick: bool) -> None:
-    rounds, seconds = (1, 2.0) if quick else (3, 2.5)
-    contenders = QUICK if quick else CONTENDERS
-    neighbours = _neighbours(contenders)
+    turns, seconds = (1, 2.0) if quick else (6, 2.5)
+    contenders = (*(QUICK if quick else CONTENDERS), _OVERLAPPING)
     folder = model_folder()
     pictures = camera_pictures(out / "peers")
     results = Results(out / "peers.json", title="General model servers, loaded alike", quick=quick)
     results.values |= {
         "model": folder.parent.name,
         "pictures": [path.name for path in pictures],
+        "turns": turns,
         "seconds_a_run": seconds,
-        "contenders": [_described(one) for one in (_OWN, _OVERLAPPING, *contenders)],
+        "contenders": [_described(one) for one in (_OWN, *contenders)],
         "runs": (runs := []),
         "not_run": (not_run := {}),
     }
     expected = _expected(folder, pictures[0])
-    for number in range(rounds):
-        # Each round begins elsewhere, so that none always follows the same neighbour.
-        turn = number % len(neighbours)
-        for beside, contender in chain(*neighbours[turn:], *neighbours[:turn]):
-            if contender.label in not_run:
-                continue
-            try:
-                with serving(
-                    contender, folder, install=not quick, log=_log(out, contender)
-                ) as port:
-                    load = _load(contender, port, pictures=pictures, seconds=seconds)
+
+    def start(contender: Contender) -> AbstractContextManager[int]:
+        return serving(contender, folder, install=not quick, log=_log(out, contender))
+
+    for contender in contenders:
+        try:
+            with start(contender) as port, start(_OWN) as own_port:
+                pair = {
+                    one.label: _load(one, at, pictures=pictures, seconds=seconds)
+                    for one, at in ((_OWN, own_port), (contender, port))
+                }
+                for load in pair.values():
                     _wait_until_ready(load)
-                    for clients in CLIENTS:
-                        run = _run(replace(load, clients=clients), expected=expected)
-                        said = {"contender": contender.label, "round": number, "beside": beside}
+                for clients, turn in product(CLIENTS, range(turns)):
+                    order = list(pair)[:: 1 if turn % 2 else -1]
+                    for label in order:
+                        run = _run(replace(pair[label], clients=clients), expected=expected)
+                        said = {"contender": label, "beside": contender.label, "turn": turn}
                         runs.append(said | run)
                         results.save()
                         _say(runs[-1])
-            except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
-                not_run[contender.label] = str(error)
-                print(f"   {contender.label}: {error}", flush=True)
-        results.values["summary"] = summary = _summary(runs)
-        results.values["ratios"] = ratios = _ratios(runs)
-        results.save()
+        except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
+            not_run[contender.label] = str(error)
+            print(f"   {contender.label}: {error}", flush=True)
+    results.values["summary"] = summary = _summary(runs)
+    results.values["ratios"] = ratios = _ratios(runs)
+    results.save()
     print(table(["contender", "clients", *MEASURES], summary))
     print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
-
-
-def _neighbours(contenders: Sequence[Contender]) -> list[list[tuple[str, Contender]]]:
-    """What is measured one after the other: a peer's ways, after ours."""
-    peers = dict.fromkeys(contender.name for contender in contenders)
-    return [
-        [(peer, _OWN), *((peer, one) for one in contenders if one.name == peer)] for peer in peers
-    ] + [[(OURS, _OVERLAPPING)]]
 
 
 def _described(contender: Contender) -> dict[str, Any]:
@@ -189,7 +201,7 @@ def _load(contender: Contender, port: int, *, pictures: Sequence[Path], seconds:
         port=port,
         clients=1,
         seconds=seconds,
-        warmup=min(1.0, seconds / 3),
+        warmup=min(1.0, seconds / 5),
         pictures=[str(path) for path in pictures],
         path=contender.path,
         body=contender.body,
@@ -223,7 +235,7 @@ def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
             return
 
 
-def _run(load: Load, *, expected: list[dict[str, Any]]) -> dict[str, Any]:
+def _run(load: Load, *, expected: list[dict[str, Any]]) -> Run:
     command = [sys.executable, "-m", "benchmarks._load", json.dumps(asdict(load))]
     answer = subprocess.run(
         command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, timeout=60 + 2 * load.seconds
@@ -263,7 +275,7 @@ def _check(answer: dict[str, Any], expected: list[dict[str, Any]]) -> None:
         raise LoadError(f"answered with other detections than this process finds: {found}")
 
 
-def _say(run: dict[str, Any]) -> None:
+def _say(run: Run) -> None:
     latency = run["latency_ms"]
     print(
         f"   {run['contender']}, {run['clients']} clients: {run['frames_per_second']:.1f} frames/s,"
@@ -272,64 +284,79 @@ def _say(run: dict[str, Any]) -> None:
     )
 
 
-def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The median round of each contender, and the lowest and highest."""
+def _summary(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Each contender over all turns, and its lowest and highest turn."""
     rows = []
-    for label in dict.fromkeys(run["contender"] for run in runs):
-        for clients in CLIENTS:
-            mine = [r for r in runs if (r["contender"], r["clients"]) == (label, clients)]
-            if not mine:
-                continue
-            row: dict[str, Any] = {"contender": label, "clients": clients, "rounds": len(mine)}
-            for name, (measure, _) in MEASURES.items():
-                values = [measure(run) for run in mine]
-                row[name] = float(np.median(values))
-                row[f"{name}_range"] = [min(values), max(values)]
-            rows.append(row)
+    for label, clients in product(dict.fromkeys(run["contender"] for run in runs), CLIENTS):
+        mine = [run for run in runs if (run["contender"], run["clients"]) == (label, clients)]
+        if not mine:
+            continue
+        row: dict[str, Any] = {"contender": label, "clients": clients, "turns": len(mine)}
+        for name, (measure, _) in MEASURES.items():
+            row[name] = measure(mine)
+            single = [measure([run]) for run in mine]
+            row[f"{name}_range"] = [min(single), max(single)]
+        rows.append(row)
     return rows
 
 
-def _ratios(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours over the best of each peer's ways, of neighbours; below 1 is better for latencies.
+def _ratios(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Ours over theirs, against the way of each peer that comes off best; below 1 is better for
+    latencies.
 
     A stream's natural way has frames in flight, but one HTTP connection has one: the way with one
     frame in flight is what is compared.
     """
     rows = []
-    summary = _summary(runs)
-    peers = dict.fromkeys(c.name for c in CONTENDERS if c.peer is not None)
-    for peer in peers:
-        for clients in CLIENTS:
-            theirs = [
-                row
-                for row in summary
-                if row["clients"] == clients and row["contender"].startswith(f"{peer},")
-            ]
-            for name, (measure, more) in MEASURES.items():
-                if not theirs:
-                    continue
-                ordered = sorted(theirs, key=itemgetter(name), reverse=more)
-                best = ordered[0]
-                quotients = [
-                    measure(ours) / measure(other)
-                    for ours in runs
-                    for other in runs
-                    if (ours["round"], ours["beside"]) == (other["round"], other["beside"])
-                    and ours["clients"] == other["clients"] == clients
-                    and ours["contender"] == _OWN.label
-                    and other["contender"] == best["contender"]
-                ]
-                if quotients:
-                    rows.append(
-                        {
-                            "against": peer,
-                            "clients": clients,
-                            "figure": name,
-                            "best of theirs": best["contender"],
-                            "ratio": float(np.median(quotients)),
-                            "low": min(quotients),
-                            "high": max(quotients),
-                            "by_round": quotients,
-                        }
-                    )
+    for (peer, ways), clients, (name, (measure, more)) in product(
+        _ways().items(), CLIENTS, MEASURES.items()
+    ):
+        against = {
+            way: _ratio(turns, measure) for way in ways if (turns := _turns(runs, way, clients))
+        }
+        if not against:
+            continue
+        worst = min if more else max
+        best = worst(against, key=lambda way: against[way]["ratio"])
+        row = {"against": peer, "clients": clients, "figure": name, "best of theirs": best}
+        rows.append(row | against[best])
     return rows
+
+
+def _ways() -> dict[str, list[str]]:
+    """The labels of each peer's ways."""
+    ways: dict[str, list[str]] = {}
+    for contender in CONTENDERS:
+        ways.setdefault(contender.name, []).append(contender.label)
+    return ways
+
+
+def _turns(runs: Sequence[Run], way: str, clients: int) -> list[tuple[Run, Run]]:
+    """Ours and theirs, turn by turn."""
+    at = {
+        (run["contender"], run["turn"]): run
+        for run in runs
+        if (run["beside"], run["clients"]) == (way, clients)
+    }
+    return [
+        (at[_OWN.label, turn], theirs)
+        for (label, turn), theirs in at.items()
+        if label == way and (_OWN.label, turn) in at
+    ]
+
+
+def _ratio(
+    turns: Sequence[tuple[Run, Run]], measure: Callable[[Sequence[Run]], float]
+) -> dict[str, Any]:
+    def of(chosen: Iterable[int]) -> float:
+        ours, theirs = zip(*(turns[index] for index in chosen), strict=True)
+        return measure(ours) / measure(theirs)
+
+    generator = np.random.default_rng(0)
+    drawn = [of(generator.integers(len(turns), size=len(turns))) for _ in range(_RESAMPLES)]
+    return {
+        "ratio": of(range(len(turns))),
+        "low": float(np.percentile(drawn, 2.5)),
+        "high": float(np.percentile(drawn, 97.5)),
+        "by_turn": [of([turn]) for turn in range(len(turns))],
+    }
