@@ -18,7 +18,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from itertools import chain, product
@@ -110,8 +110,8 @@ CONTENDERS = (
     _TRITON,
     replace(_TRITON, setup="two instances", workers=2, threads=_HALF),
 )
-QUICK = (_LITSERVE, CONTENDERS[2], _RAY, _BENTOML, _TRITON)
-"""What did best in the full runs."""
+FOREMOST = (_LITSERVE, CONTENDERS[2], _RAY, _BENTOML, _TRITON)
+"""What did best in full runs: measured more often, each time with servers started anew."""
 
 Run = dict[str, Any]
 
@@ -134,54 +134,59 @@ MEASURES: dict[str, tuple[Callable[[Sequence[Run]], float], bool]] = {
     "p99_ms": (_latency(99), False),
 }
 """How each figure is read off several runs of equal length, and whether more is better."""
+_SECONDS = 2.5
 _RESAMPLES = 300
 
 
 def main(out: Path, quick: bool) -> None:
-    turns, seconds = (1, 2.0) if quick else (6, 2.5)
-    contenders = (*(QUICK if quick else CONTENDERS), _OVERLAPPING)
+    every, foremost = (*CONTENDERS, _OVERLAPPING), (*FOREMOST, _OVERLAPPING)
+    passes = [(foremost, 1)] if quick else [(every, 3), (FOREMOST, 4), (FOREMOST, 4)]
     folder = model_folder()
     pictures = camera_pictures(out / "peers")
     results = Results(out / "peers.json", title="General model servers, loaded alike", quick=quick)
     results.values |= {
         "model": folder.parent.name,
         "pictures": [path.name for path in pictures],
-        "turns": turns,
-        "seconds_a_run": seconds,
-        "contenders": [_described(one) for one in (_OWN, *contenders)],
+        "contenders": [_described(one) for one in (_OWN, *passes[0][0])],
         "runs": (runs := []),
         "not_run": (not_run := {}),
     }
     expected = _expected(folder, pictures[0])
 
-    def start(contender: Contender) -> AbstractContextManager[int]:
+    def serve(contender: Contender) -> AbstractContextManager[int]:
         return serving(contender, folder, install=not quick, log=_log(out, contender))
 
-    for contender in contenders:
-        try:
-            with start(contender) as port, start(_OWN) as own_port:
-                pair = {
-                    one.label: _load(one, at, pictures=pictures, seconds=seconds)
-                    for one, at in ((_OWN, own_port), (contender, port))
-                }
-                for load in pair.values():
-                    _wait_until_ready(load)
-                for clients, turn in product(CLIENTS, range(turns)):
-                    order = list(pair)[:: 1 if turn % 2 else -1]
-                    for label in order:
-                        run = _run(replace(pair[label], clients=clients), expected=expected)
-                        said = {"contender": label, "beside": contender.label, "turn": turn}
-                        runs.append(said | run)
+    for number, (contenders, turns) in enumerate(passes):
+        for contender in contenders:
+            try:
+                with serve(contender) as port, serve(_OWN) as own_port:
+                    pair = [(_OWN, own_port), (contender, port)]
+                    loads = {one.label: _load(one, at, pictures=pictures) for one, at in pair}
+                    for run in _in_turns(loads, turns=turns, expected=expected):
+                        runs.append(run | {"pass": number, "beside": contender.label})
                         results.save()
-                        _say(runs[-1])
-        except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
-            not_run[contender.label] = str(error)
-            print(f"   {contender.label}: {error}", flush=True)
+                        _say(run)
+            except (PeerUnavailableError, LoadError, subprocess.SubprocessError) as error:
+                not_run[contender.label] = str(error)
+                print(f"   {contender.label}: {error}", flush=True)
     results.values["summary"] = summary = _summary(runs)
     results.values["ratios"] = ratios = _ratios(runs)
     results.save()
     print(table(["contender", "clients", *MEASURES], summary))
     print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
+
+
+def _in_turns(
+    loads: Mapping[str, Load], *, turns: int, expected: list[dict[str, Any]]
+) -> Iterator[Run]:
+    """Load the servers one after the other, `turns` times with each number of clients."""
+    for load in loads.values():
+        _wait_until_ready(load)
+    for clients, turn in product(CLIENTS, range(turns)):
+        # Who follows whom changes, too.
+        for label in list(loads)[:: 1 if turn % 2 else -1]:
+            run = _run(replace(loads[label], clients=clients), expected=expected)
+            yield {"contender": label, "turn": turn} | run
 
 
 def _described(contender: Contender) -> dict[str, Any]:
@@ -195,13 +200,13 @@ def _log(out: Path, contender: Contender) -> Path:
     return out / "peers" / f"{contender.label.lower().replace(' ', '-').replace(',', '')}.log"
 
 
-def _load(contender: Contender, port: int, *, pictures: Sequence[Path], seconds: float) -> Load:
+def _load(contender: Contender, port: int, *, pictures: Sequence[Path]) -> Load:
     return Load(
         kind="stream" if contender.streams else "http",
         port=port,
         clients=1,
-        seconds=seconds,
-        warmup=min(1.0, seconds / 5),
+        seconds=_SECONDS,
+        warmup=0.5,
         pictures=[str(path) for path in pictures],
         path=contender.path,
         body=contender.body,
@@ -333,16 +338,11 @@ def _ways() -> dict[str, list[str]]:
 
 def _turns(runs: Sequence[Run], way: str, clients: int) -> list[tuple[Run, Run]]:
     """Ours and theirs, turn by turn."""
-    at = {
-        (run["contender"], run["turn"]): run
-        for run in runs
-        if (run["beside"], run["clients"]) == (way, clients)
-    }
-    return [
-        (at[_OWN.label, turn], theirs)
-        for (label, turn), theirs in at.items()
-        if label == way and (_OWN.label, turn) in at
-    ]
+    turns: dict[tuple[int, int], dict[str, Run]] = {}
+    for run in runs:
+        if (run["beside"], run["clients"]) == (way, clients):
+            turns.setdefault((run["pass"], run["turn"]), {})[run["contender"]] = run
+    return [(turn[_OWN.label], turn[way]) for turn in turns.values() if len(turn) == 2]
 
 
 def _ratio(

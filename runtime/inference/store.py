@@ -83,6 +83,15 @@ class ModelStore:
             shutil.rmtree(partial, ignore_errors=True)
         return Artifact(folder, manifest)
 
+    def keep_only(self, version: str, *, of: str, into: Path) -> None:
+        """Delete a model's other versions below `into`, and what pulls that were cut off left.
+
+        They can be pulled again; a process that has one open is not disturbed.
+        """
+        for folder in (into / check_name(of)).iterdir():
+            if folder.is_dir() and folder.name != version:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _fetch_all(self, manifest: Manifest, *, prefix: str, into: Path) -> None:
         pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="model-pull")
         try:

@@ -133,6 +133,9 @@ class ArtifactSource:
                 several = Detector.load(source, engine=self._engine, streams=streams)
                 served = replace(served, abreast=several, streams=streams)
             warm(served)
+            if self._bucket is not None:
+                # A disk that is only a cache need not fill up with one version after another.
+                self._store.keep_only(version, of=name, into=self._folder)
         except InferenceError as error:
             raise ModelUnavailableError(str(error)) from error
         except OSError as error:
@@ -153,21 +156,20 @@ class ArtifactSource:
         return ModelStore(client, self._bucket or "")
 
 
-def probe(served: Served) -> None:
+def probe(served: Served, *, batch: int = 1) -> None:
     """Run a picture of our own through; whatever goes wrong with it is not a client's fault."""
-    prepared = served.detector.prepare(np.zeros((480, 640, 3), np.uint8))
-    (raw,) = served.detector.infer([prepared])
-    served.detector.finish(raw, prepared, confidence=0.5, iou=0.5)
+    detector = served.detector
+    prepared = detector.prepare(np.zeros((480, 640, 3), np.uint8))
+    for raw in detector.infer([prepared] * batch):
+        detector.finish(raw, prepared, confidence=0.5, iou=0.5)
 
 
 def warm(served: Served) -> None:
     """Run one picture of each batch size through, so that no stream pays for a first time."""
-    detector = served.detector
-    prepared = detector.prepare(np.zeros((480, 640, 3), np.uint8))
     for size in range(1, served.max_batch + 1):
-        raw = detector.infer([prepared] * size)
-        detector.finish(raw[0], prepared, confidence=0.5, iou=0.5)
+        probe(served, batch=size)
     if served.abreast is not None:
+        prepared = served.abreast.prepare(np.zeros((480, 640, 3), np.uint8))
         for _ in range(served.streams):
             served.abreast.infer([prepared])
 

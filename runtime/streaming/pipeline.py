@@ -136,7 +136,7 @@ class Pipeline:
     def _decode(self, work: Work) -> None:
         began = now_us()
         session = work.session
-        key = session.next_is_key()
+        key = session.next_is_key(work)
         if key or session.video is not None:
             image = decode_frame(work.frame, session=session, pixels=self._frame_pixels)
             work.height, work.width = image.shape[:2]

@@ -103,6 +103,8 @@ class Session:
         self._tracker = tracker
         self._last: Found | FrameError = Found(())
         self._since_key = 0
+        self._served = host.current
+        """The model's version for the frames being decoded."""
         self.confidence = options.confidence if tracker is None else tracker.lowest
         """What to ask of the detector."""
 
@@ -137,8 +139,14 @@ class Session:
         self._pending.append(work)
         return work
 
-    def next_is_key(self) -> bool:
+    def next_is_key(self, work: Work) -> bool:
         """Called once for each frame as its decoding begins: whether it is to be inferred."""
+        if work.served is not self._served:
+            # What another version of the model found says nothing about what this one finds.
+            self._served = work.served
+            self._since_key = 0
+            if self.gate is not None:
+                self.gate.forget()
         if self._tracker is None:
             return True
         key = self._since_key == 0

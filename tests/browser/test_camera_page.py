@@ -16,8 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
-from tests.unit.streaming.conftest import TOKEN, FakeSource
+from tests.unit.streaming.conftest import TOKEN, make_server
 
 FLAGS = (
     "--headless",
@@ -98,18 +97,7 @@ async def browser(profile: Path) -> AsyncIterator[Tab]:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    server = Server(
-        Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=0,
-            http_port=0,
-            tls=Tls.OFF,
-            token=TOKEN,
-            reload_seconds=0,
-        ),
-        source=FakeSource(),
-    )
+    server = make_server(tmp_path)
     await server.start()
     yield server
     await server.stop()

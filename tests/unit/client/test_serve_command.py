@@ -12,8 +12,8 @@ import pytest
 from runtime.streaming import server as server_module
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
-from tests.unit.streaming.conftest import FakeDetector, FakeSource, picture
+from runtime.streaming.settings import Settings
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server, picture
 from visionstack.client import serve_command
 from visionstack.client.serve_command import serve
 from visionstack.client.stream import StreamClient
@@ -68,15 +68,7 @@ def test_a_broken_engine_ends_the_command_and_is_named(
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=port,
-            http_port=0,
-            tls=Tls.OFF,
-            token="t" * 30,
-        )
-        server = Server(settings, source=FakeSource())
+        server = make_server(tmp_path, port=port)
         with pytest.raises(SettingsError, match=str(port)):
             await server.start()
         await server.stop()

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
-from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource
+from runtime.streaming.settings import Tls
+from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, make_server
 from visionstack.cli import app
 from visionstack.client.stream_command import parse_address
 from visionstack.client.stream_summary import StreamSummary
@@ -35,18 +34,8 @@ def connect(tmp_path: Path) -> Iterator[list[str]]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = Server(
-        Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=0,
-            http_port=0,
-            tls=Tls.SELF_SIGNED,
-            token=TOKEN,
-            reload_seconds=0,
-        ),
-        source=FakeSource(FakeDetector(poison=77)),
-    )
+    source = FakeSource(FakeDetector(poison=77))
+    server = make_server(tmp_path, source=source, tls=Tls.SELF_SIGNED)
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
     yield [
         "--connect",

@@ -90,6 +90,22 @@ def test_a_published_model_arrives_whole(
     assert Artifact.load(pulled.folder).manifest == artifact.manifest
 
 
+def test_a_cache_keeps_one_version_and_leaves_other_models_alone(
+    s3: FakeS3, make_artifact: MakeArtifact, tmp_path: Path
+) -> None:
+    old, new = make_artifact(padding=1), make_artifact(padding=2)
+    store = ModelStore(s3, "b")
+    for artifact in (old, new):
+        publish(artifact, client=s3, bucket="b")
+        store.pull("colours", tmp_path)
+    (tmp_path / "colours" / ".cut-off.x").mkdir()
+    (tmp_path / "shapes" / "1").mkdir(parents=True)
+    store.keep_only(new.manifest.version, of="colours", into=tmp_path)
+    assert [folder.name for folder in (tmp_path / "colours").iterdir()] == [new.manifest.version]
+    assert (tmp_path / "shapes" / "1").is_dir()
+    assert Artifact.load(tmp_path / "colours" / new.manifest.version).manifest == new.manifest
+
+
 def test_publishing_again_moves_the_pointer_and_uploads_nothing(
     s3: FakeS3, make_artifact: MakeArtifact
 ) -> None:

@@ -130,6 +130,20 @@ def make_session(
     )
 
 
+def make_server(
+    folder: Path,
+    *,
+    source: FakeSource | None = None,
+    gpus: Callable[[], Gpus | None] = lambda: None,
+    **settings: Any,
+) -> Server:
+    """A server with fake models, on free ports of loopback and without TLS."""
+    source = source or FakeSource()
+    usual = {"port": 0, "http_port": 0, "tls": Tls.OFF, "token": TOKEN, "reload_seconds": 0.0}
+    chosen = Settings(models=tuple(source.detectors), models_folder=folder, **{**usual, **settings})
+    return Server(chosen, source=source, gpus=gpus)
+
+
 @dataclass
 class Running:
     server: Server
@@ -149,26 +163,11 @@ def running(tmp_path: Path) -> ServerFactory:
         *,
         source: FakeSource | None = None,
         limits: Limits | None = None,
-        tls: Tls = Tls.OFF,
-        port: int = 0,
-        gpus: Callable[[], Gpus | None] = lambda: None,
         **settings: Any,
     ) -> AsyncIterator[Running]:
         source = source or FakeSource()
-        server = Server(
-            Settings(
-                models=tuple(source.detectors),
-                models_folder=tmp_path,
-                port=port,
-                http_port=0,
-                tls=tls,
-                token=TOKEN,
-                limits=limits or replace(Limits(), drain_seconds=20.0),
-                **{"reload_seconds": 0.0, **settings},
-            ),
-            source=source,
-            gpus=gpus,
-        )
+        limits = limits or replace(Limits(), drain_seconds=20.0)
+        server = make_server(tmp_path, source=source, limits=limits, **settings)
         await server.start()
         try:
             yield Running(

@@ -10,9 +10,14 @@ import pytest
 from runtime.streaming import server as server_module
 from runtime.streaming.__main__ import run
 from runtime.streaming.errors import EngineBrokenError
-from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
-from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
+from tests.unit.streaming.conftest import (
+    TOKEN,
+    FakeDetector,
+    FakeSource,
+    ServerFactory,
+    make_server,
+    picture,
+)
 from visionstack.client.stream_async import AsyncStreamClient, Patience
 from visionstack.client.stream_types import FailedFrame, StreamAddress, StreamResult
 
@@ -46,19 +51,7 @@ async def test_a_broken_engine_ends_the_process_and_its_clients_move_on(
     running: ServerFactory, tmp_path: Path
 ) -> None:
     detector = FakeDetector(seconds=0.005)
-    server = Server(
-        Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=0,
-            http_port=0,
-            tls=Tls.OFF,
-            token=TOKEN,
-            reload_seconds=0,
-        ),
-        source=FakeSource(detector),
-        gpus=lambda: None,
-    )
+    server = make_server(tmp_path, source=FakeSource(detector))
     serving = asyncio.create_task(run(server.settings, server=server))
     while not server.http_port:
         await asyncio.sleep(0.01)

@@ -19,9 +19,7 @@ from runtime.streaming.__main__ import _complete_drain, run
 from runtime.streaming.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.limits import Limits
 from runtime.streaming.metrics import Metrics
-from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
-from tests.unit.streaming.conftest import TOKEN, FakeSource, picture
+from tests.unit.streaming.conftest import TOKEN, make_server, picture
 from visionstack.client.stream_async import AsyncStreamClient, Patience
 from visionstack.client.stream_errors import StreamUnreachableError
 from visionstack.client.stream_types import StreamAddress
@@ -120,19 +118,7 @@ async def test_where_there_is_no_instance_nothing_is_ever_told() -> None:
 
 
 async def test_sigterm_drains_answers_what_is_under_way_and_ends(tmp_path: Path) -> None:
-    server = Server(
-        Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=0,
-            http_port=0,
-            tls=Tls.OFF,
-            token=TOKEN,
-            limits=replace(Limits(), drain_seconds=5.0),
-            reload_seconds=0,
-        ),
-        source=FakeSource(),
-    )
+    server = make_server(tmp_path, limits=replace(Limits(), drain_seconds=5.0))
     running = asyncio.create_task(run(server.settings, server=server))
     while not server.http_port:
         await asyncio.sleep(0.01)
@@ -169,21 +155,7 @@ async def test_a_notice_drains_completes_the_groups_hook_and_leaves_the_end_to_t
     aws: Imds, tmp_path: Path, path: str, value: str, completed: dict[str, str] | None
 ) -> None:
     aws.values[path] = value
-    server = Server(
-        Settings(
-            models=("fake",),
-            models_folder=tmp_path,
-            port=0,
-            http_port=0,
-            tls=Tls.OFF,
-            token=TOKEN,
-            group="the-group",
-            metadata_endpoint=aws.endpoint,
-            reload_seconds=0,
-        ),
-        source=FakeSource(),
-        gpus=lambda: None,
-    )
+    server = make_server(tmp_path, group="the-group", metadata_endpoint=aws.endpoint)
     running = asyncio.create_task(run(server.settings, server=server))
     async with asyncio.timeout(20):
         while server.hub is None or server.hub.draining is None:

@@ -26,16 +26,12 @@ CUT_SECONDS = 5.0
 SERVER = """
 import asyncio
 from pathlib import Path
-from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource
-from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server
+from runtime.streaming.settings import Tls
 
 async def main():
-    server = Server(
-        Settings(models=("fake",), models_folder=Path("."), host="10.78.0.2", port=0, http_port=0,
-                 tls=Tls.SELF_SIGNED, token=TOKEN),
-        source=FakeSource(FakeDetector(seconds=0.005)),
-    )
+    source = FakeSource(FakeDetector(seconds=0.005))
+    server = make_server(Path("."), source=source, host="10.78.0.2", tls=Tls.SELF_SIGNED)
     await server.start()
     print(server.port, server.fingerprint, flush=True)
     await asyncio.Event().wait()

@@ -47,6 +47,30 @@ async def test_a_new_version_takes_over_in_mid_stream_without_a_gap(
     assert set(revisions) == {0, 1}
 
 
+@pytest.mark.parametrize(
+    "sparing", [{"gate": 0.001}, {"track": True, "key_interval": 60}], ids=["gate", "key frames"]
+)
+async def test_a_still_picture_is_looked_at_anew_by_a_new_version(
+    running: ServerFactory, sparing: dict[str, Any]
+) -> None:
+    old, new = FakeDetector(), FakeDetector()
+    source = FakeSource(old)
+    async with (
+        running(source=source, reload_seconds=0.02) as one,
+        AsyncStreamClient(one.address, policy="lossless", **sparing) as client,
+    ):
+        for _ in range(3):
+            await client.detect(picture(7))
+        assert len(old.batches) == 1
+        source.detectors["fake"] = new
+        source.versions["fake"] = "2"
+        loaded = one.server.metrics.reloads.labels("fake", "loaded")
+        await until(lambda: loaded._value.get() == 1)
+        for _ in range(3):
+            assert (await client.detect(picture(7))).revision == 1
+        assert len(new.batches) == 1
+
+
 async def test_a_damaged_version_is_refused_once_and_the_old_one_goes_on(
     running: ServerFactory,
 ) -> None:

@@ -198,16 +198,12 @@ async def test_a_draining_server_takes_no_new_streams(running: ServerFactory) ->
 SERVER_PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource
-from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server
+from runtime.streaming.settings import Tls
 
 async def main():
-    server = Server(
-        Settings(models=("fake",), models_folder=Path("."), port=0, http_port=0,
-                 tls=Tls.SELF_SIGNED, token=TOKEN),
-        source=FakeSource(FakeDetector(seconds=0.004)),
-    )
+    source = FakeSource(FakeDetector(seconds=0.004))
+    server = make_server(Path("."), source=source, tls=Tls.SELF_SIGNED)
     await server.start()
     print(server.port, server.fingerprint, flush=True)
     await asyncio.Event().wait()
