@@ -72,6 +72,7 @@ class Env:
     # measurement on a compared instance; what is not set has the measurement's own default
     MEASURE_RUN: Final = "VISIONSTACK_MEASURE_RUN"  # default MEASURE_LATEST
     MEASURE_SCENARIOS: Final = "VISIONSTACK_MEASURE_SCENARIOS"  # with commas
+    MEASURE_SCOPES: Final = "VISIONSTACK_MEASURE_SCOPES"  # with commas
     MEASURE_SECONDS: Final = "VISIONSTACK_MEASURE_SECONDS"  # at least, a scenario
     INSTANCE_TYPE: Final = "VISIONSTACK_INSTANCE_TYPE"
     IMAGE_ID: Final = "VISIONSTACK_IMAGE_ID"

@@ -47,6 +47,7 @@ def _none_if_empty(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Scopes = Annotated[tuple[Literal["picture", "network"], ...], BeforeValidator(_split)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 LambdaPython = Literal["3.12", "3.13", "3.14"]
@@ -311,6 +312,12 @@ class DeploymentSettings(BaseModel):
         ("single-stream", "offline"),
         "what a compared instance measures",
         allowed="single-stream, multi-stream, server[:QPS], offline, camera:FPS, with commas",
+        min_length=1,
+    )
+    comparison_scopes: Scopes = _setting(
+        ("picture", "network"),
+        "what it times: from picture to answer, the network alone, or both",
+        allowed="picture, network, with commas",
         min_length=1,
     )
     comparison_seconds: float = _setting(

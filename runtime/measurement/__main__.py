@@ -22,6 +22,7 @@ from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.workload import Subject, load
 
 _SCENARIOS: Final = "single-stream,offline"
+_SCOPES: Final = "picture,network"
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(os.environ).parse_args(arguments)
     if not options.scenario:
         options.scenario = os.environ.get(Env.MEASURE_SCENARIOS, _SCENARIOS).split(",")
+    if not options.scope:
+        options.scope = os.environ.get(Env.MEASURE_SCOPES, _SCOPES).split(",")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         result = measure(options)
@@ -92,7 +95,7 @@ def measure(options: argparse.Namespace) -> RunResult:
     """
     plan = Plan(
         scenarios=[Scenario.parse(text) for text in options.scenario],
-        scopes=[Scope(text) for text in options.scope or ["picture", "network"]],
+        scopes=[Scope(text) for text in options.scope],
         limits=Limits(
             seconds=options.seconds,
             queries=options.queries,

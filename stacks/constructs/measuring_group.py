@@ -130,5 +130,6 @@ class MeasuringGroup(Construct):
             Env.INSTANCE_TYPE: instance_type.name,
             Env.IMAGE_ID: settings.ami_id or instance_type.image_parameter or "",
             Env.MEASURE_SCENARIOS: ",".join(scenarios),
+            Env.MEASURE_SCOPES: ",".join(settings.comparison_scopes),
             Env.MEASURE_SECONDS: f"{settings.comparison_seconds:g}",
         }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
+from runtime.measurement.scenario import Scope
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
@@ -115,10 +116,16 @@ class StackFleets:
             "prefix": self._record.prefix,
             "instance_types": ",".join(names),
             "comparison_scenarios": ",".join(self._record.scenarios),
+            "comparison_scopes": ",".join(self._scopes()),
             "comparison_seconds": self._record.seconds,
             "comparison_minutes": self._minutes,
             "stream_model": self._record.model,
         }
+
+    def _scopes(self) -> list[str]:
+        """Those of the record that an instance by itself can time, or both."""
+        alone = [Scope.PICTURE.value, Scope.NETWORK.value]
+        return [scope for scope in alone if scope in self._record.scopes] or alone
 
     def look(self, name: str) -> Sight:
         """The result so far, or why there will be none.

@@ -169,6 +169,22 @@ def test_an_instance_measures_as_long_as_this_machine_does(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wished", "deployed"),
+    [
+        (["network", "picture"], "picture,network"),
+        (["network", "stream"], "network"),
+        (["stream"], "picture,network"),
+    ],
+)
+def test_an_instance_times_what_it_can_of_what_was_asked_for(
+    plan: Plan, wished: list[str], deployed: str
+) -> None:
+    watched = watching(plan, FakeS3({}))
+    watched._record.scopes = wished
+    assert watched.context(["g6.xlarge"])["comparison_scopes"] == deployed
+
+
+@pytest.mark.parametrize(
     ("there", "refused"),
     [
         (["CDKToolkit", "visionstack-storage"], False),

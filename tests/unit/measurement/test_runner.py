@@ -342,19 +342,20 @@ def test_an_instance_takes_all_it_needs_from_its_environment_and_the_bucket(
         Env.INSTANCE_TYPE: "c7i.xlarge",
         Env.IMAGE_ID: "ami-1",
         Env.MEASURE_SCENARIOS: "single-stream,camera:100",
+        Env.MEASURE_SCOPES: "picture",
         Env.MEASURE_SECONDS: "0.05",
     }.items():
         monkeypatch.setenv(name, value)
     assert main(["--out", str(tmp_path / "out"), "--no-limit"]) == 0
     written = json.loads(s3.objects["results/latest/c7i.xlarge/result.json"])
     assert (written["instance_type"], written["image"]) == ("c7i.xlarge", "ami-1")
-    assert {m["scenario"] for m in written["measurements"]} == {"single-stream", "camera:100"}
+    assert [(m["scenario"], m["scope"]) for m in written["measurements"]] == [
+        ("single-stream", "picture"),
+        ("camera:100", "picture"),
+    ]
     assert written["finished"]
     logs = [key for key in s3.objects if key.endswith("mlperf_log_summary.txt")]
-    assert sorted(logs) == [
-        "results/latest/c7i.xlarge/loadgen/network-single-stream/mlperf_log_summary.txt",
-        "results/latest/c7i.xlarge/loadgen/picture-single-stream/mlperf_log_summary.txt",
-    ]
+    assert logs == ["results/latest/c7i.xlarge/loadgen/picture-single-stream/mlperf_log_summary.txt"]
 
 
 def test_a_run_without_its_picture_in_the_bucket_says_where_it_looked(
