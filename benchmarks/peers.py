@@ -147,6 +147,7 @@ def main(out: Path, quick: bool) -> None:
     results.values |= {
         "model": folder.parent.name,
         "pictures": [path.name for path in pictures],
+        "seconds_a_run": _SECONDS,
         "contenders": [_described(one) for one in (_OWN, *passes[0][0])],
         "runs": (runs := []),
         "not_run": (not_run := {}),
@@ -158,6 +159,8 @@ def main(out: Path, quick: bool) -> None:
 
     for number, (contenders, turns) in enumerate(passes):
         for contender in contenders:
+            if contender.label in not_run:
+                continue
             try:
                 with serve(contender) as port, serve(_OWN) as own_port:
                     pair = [(_OWN, own_port), (contender, port)]

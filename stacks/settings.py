@@ -7,7 +7,6 @@ them. Values from the command line are strings: lists are written with commas, b
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from stacks.catalog import Arch, Catalog, InstanceType
 from stacks.context import belongs_to_cdk, read_context
 from stacks.errors import SettingsError
 from stacks.packages import PackageTarget
+from stacks.setting_errors import sentences
 from stacks.setting_rules import contradictions, hour_span, is_scenario, startable
 
 __all__ = ["DeploymentSettings", "PackageTarget", "SettingsError"]
@@ -414,7 +414,7 @@ class DeploymentSettings(BaseModel):
         except _ContradictionError as error:
             raise SettingsError(error.sentences) from None
         except ValidationError as error:
-            raise SettingsError(_sentences(error)) from None
+            raise SettingsError(sentences(error, cls.model_fields)) from None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, cdk_json: Path) -> Self:
@@ -474,30 +474,3 @@ class _ContradictionError(Exception):
     def __init__(self, sentences: list[str]) -> None:
         super().__init__("\n".join(sentences))
         self.sentences = sentences
-
-
-def _sentences(error: ValidationError) -> list[str]:
-    sentences: dict[str, str] = {}
-    for found in error.errors(include_url=False):
-        key = str(found["loc"][0])
-        field = DeploymentSettings.model_fields.get(key)
-        if field is None:
-            sentences.setdefault(key, _unknown(key))
-            continue
-        extra = field.json_schema_extra
-        allowed = extra["allowed"] if isinstance(extra, dict) else ""
-        reason = str(found["ctx"]["error"]) if found["type"] == "value_error" else ""
-        got = found["input"]
-        sentences.setdefault(
-            key,
-            f"{key} ({field.description}) got {got!r}"
-            + (f": {reason}" if reason else "")
-            + f"; allowed: {allowed}.",
-        )
-    return list(sentences.values())
-
-
-def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, DeploymentSettings.model_fields, n=1)
-    hint = f"did you mean {near[0]}?" if near else "cdk.json lists those there are."
-    return f"{key} is not a setting of this project; {hint}"

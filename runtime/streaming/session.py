@@ -140,9 +140,11 @@ class Session:
         return work
 
     def next_is_key(self, work: Work) -> bool:
-        """Called once for each frame as its decoding begins: whether it is to be inferred."""
+        """Called once for each frame as its decoding begins: whether it is to be inferred.
+
+        The first frame for another version of the model is, and the gate starts anew with it.
+        """
         if work.served is not self._served:
-            # What another version of the model found says nothing about what this one finds.
             self._served = work.served
             self._since_key = 0
             if self.gate is not None:
