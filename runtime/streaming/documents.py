@@ -83,6 +83,9 @@ class HelloOptions:
     """Sequence number of the first frame that has no answer yet."""
     session: str = ""
     """Session to resume; empty for a new one."""
+    connection: int = 0
+    """Which connection of this stream it is, counted by the client. One that comes after a later
+    one was held up on its way: the client has given it up."""
     client: str = ""
 
     def to_json(self) -> bytes:
@@ -105,6 +108,7 @@ class HelloOptions:
             key_interval=_whole(fields, "key_interval", 1, low=1, high=100),
             next_sequence=_whole(fields, "next_sequence", 0, low=0, high=2**62),
             session=_text(fields, "session", ""),
+            connection=_whole(fields, "connection", 0, low=0, high=2**31),
             client=_text(fields, "client", ""),
         )
 

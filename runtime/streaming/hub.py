@@ -176,6 +176,11 @@ class Hub:
         session = self._sessions.get(options.session)
         if session is None or session.live or session.host is not host:
             return None
+        if options.connection < session.connection:
+            # It was held up on its way (in a proxy, say) and must not take the stream away from
+            # the connection that the client has made since.
+            raise ProtocolError(CloseCode.TAKEN_OVER, "the client has connected again since")
+        session.connection = options.connection
         self._parked.pop(session.id, None)
         owner = self._owner.get(session)
         if owner is not None:

@@ -83,6 +83,8 @@ class Session:
         self.id = secrets.token_hex(16)
         self.options = options
         self.host = host
+        self.connection = options.connection
+        """Number of the last connection, as the client counts them."""
         self.policy = Policy(options.policy)
         self.live = self.policy is Policy.LIVE
         self.gate = gate

@@ -149,7 +149,13 @@ class ClientSession:
             first = self._waiting[0].frame.sequence if self._waiting else self._next_sequence
         session = self.hello.session if self.hello is not None and not self._live else ""
         return self._connection.send_hello(
-            replace(self._options, token=token, next_sequence=first, session=session)
+            replace(
+                self._options,
+                token=token,
+                next_sequence=first,
+                session=session,
+                connection=self.counts.connections,
+            )
         )
 
     def disconnected(self) -> list[Answer]:

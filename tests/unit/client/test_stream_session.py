@@ -103,6 +103,12 @@ def test_a_live_frame_that_waits_gives_way_to_the_next() -> None:
     assert session.counts.dropped_client == 1
 
 
+def test_each_hello_says_which_connection_of_the_stream_it_is() -> None:
+    session = opened("lossless")
+    hellos = [messages.decode(session.connected("t")) for _ in range(2)]
+    assert [hello.options.connection for hello in hellos] == [2, 3]
+
+
 def test_after_a_reconnect_only_what_the_server_lacks_is_sent_again() -> None:
     session = opened("lossless")
     submit(session, 6)

@@ -110,6 +110,26 @@ async def test_a_frame_before_the_handshake_is_refused(running: ServerFactory) -
         assert await raw.close_code() is CloseCode.PROTOCOL_ERROR
 
 
+async def test_a_hello_held_up_on_its_way_does_not_take_the_stream_from_a_later_connection(
+    running: ServerFactory,
+) -> None:
+    async with running() as one:
+        first = await RawClient.connect(one.address)
+        session = (await first.hello(policy="lossless", connection=1)).offer.session
+        # The client lost patience with its second connection and has made a third.
+        third = await RawClient.connect(one.address)
+        welcome = await third.hello(policy="lossless", session=session, connection=3)
+        assert welcome.offer.resumed
+        assert await first.close_code() is CloseCode.TAKEN_OVER
+
+        second = await RawClient.connect(one.address)
+        options = HelloOptions(token=TOKEN, policy="lossless", session=session, connection=2)
+        second.send(Hello(options).encode())
+        assert await second.close_code() is CloseCode.TAKEN_OVER
+        third.send(Frame(0, 0, Encoding.PNG, picture(7)).encode())
+        assert isinstance(await third.receive(), Result)
+
+
 async def test_an_oversized_frame_is_refused_before_it_is_received(running: ServerFactory) -> None:
     async with running(limits=quick(frame_bytes=1000)) as one:
         raw = await RawClient.connect(one.address)
