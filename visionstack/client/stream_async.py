@@ -119,7 +119,6 @@ class AsyncStreamClient:
         self._changed = asyncio.Event()
         """Set whenever anything happened that a waiting coroutine may want to know."""
         self._welcomed = asyncio.Event()
-        self._ended = asyncio.Event()
         self._error: StreamError | None = None
         self._farewell = ""
         """What the server said when it ended the last connection."""
@@ -328,7 +327,6 @@ class AsyncStreamClient:
         if link is self._link:
             self._link = None
             self._give(self._session.disconnected())
-        self._ended.set()
         self.notify()
 
     async def _keep_connected(self) -> None:
@@ -372,7 +370,6 @@ class AsyncStreamClient:
 
     async def _connect_once(self, endpoint: EndpointLike) -> None:
         self._welcomed.clear()
-        self._ended.clear()
         self._farewell = ""
         link = await connect(
             endpoint,
@@ -382,7 +379,7 @@ class AsyncStreamClient:
         )
         self._link = link
         link.send(self._session.connected(endpoint.token))
-        waiting = [asyncio.create_task(event.wait()) for event in (self._welcomed, self._ended)]
+        waiting = [asyncio.create_task(event.wait()) for event in (self._welcomed, link.ended)]
         try:
             await asyncio.wait(
                 waiting,
@@ -393,8 +390,9 @@ class AsyncStreamClient:
             for task in waiting:
                 task.cancel()
         if not self._welcomed.is_set():
-            silent = not self._ended.is_set()
+            silent = not link.ended.is_set()
             link.abort()
+            self._lost(link)
             if silent:
                 raise OSError(f"no welcome within {self._patience.connect:g} s")
             raise OSError(self._farewell or "the connection ended before the server's welcome")
@@ -403,12 +401,12 @@ class AsyncStreamClient:
         """Ping until the connection ends, or end it when nothing is heard any more."""
         link = self._link
         pings = 0
-        while link is not None and not self._ended.is_set():
+        while link is not None and not link.ended.is_set():
             link.send(self._session.ping())
             pings += 1
             pause = 0.05 if pings < _FIRST_PINGS else self._patience.ping
             try:
-                await asyncio.wait_for(self._ended.wait(), timeout=pause)
+                await asyncio.wait_for(link.ended.wait(), timeout=pause)
             except TimeoutError:
                 silent = time.monotonic() - link.heard
                 if silent > self._patience.silence and not self._holding:

@@ -29,6 +29,7 @@ class StreamLink(asyncio.Protocol):
         self._reader = MessageReader(limit=Limits().message_bytes)
         self._transport: asyncio.Transport | None = None
         self.heard = time.monotonic()
+        self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -43,6 +44,7 @@ class StreamLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.ended.set()
         self._lost(self)
 
     def send(self, message: bytes) -> None:

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runtime.streaming.limits import Limits
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
 from visionstack.client.stream_async import AsyncStreamClient, Patience
 from visionstack.client.stream_errors import StreamUnreachableError
@@ -145,10 +147,6 @@ async def test_a_live_stream_counts_what_a_torn_connection_cost_and_goes_on(
 
 
 async def test_a_session_nobody_comes_back_for_is_forgotten(running: ServerFactory) -> None:
-    from dataclasses import replace
-
-    from runtime.streaming.limits import Limits
-
     limits = replace(Limits(), resume_seconds=0.2, drain_seconds=1)
     async with running(limits=limits) as one, Cable(one.address).laid() as cable:
         client = AsyncStreamClient(cable.address, policy="lossless", patience=HASTY)
@@ -181,6 +179,32 @@ async def test_on_goaway_the_client_moves_to_the_other_server_by_itself(
         answered = len(slow.detectors["fake"].batches)
         assert 0 < answered < 300
         assert len(other.source.detectors["fake"].batches) == 300 - answered
+
+
+async def test_after_a_server_that_never_answers_the_next_one_is_given_its_time() -> None:
+    asked: list[asyncio.StreamReader] = []
+    kept: list[asyncio.StreamWriter] = []
+    second_asked = asyncio.Event()
+
+    def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(reader)
+        kept.append(writer)
+        if len(asked) == 2:
+            second_asked.set()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    endpoint = StreamAddress(host, port, TOKEN)
+    client = AsyncStreamClient([endpoint] * 2, patience=replace(HASTY, connect=1.0, begin=30.0))
+    connecting = asyncio.create_task(client.connect())
+    await asyncio.wait_for(second_asked.wait(), timeout=20)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asked[1].read(), timeout=0.3)
+    connecting.cancel()
+    await client.close()
+    for writer in kept:
+        writer.close()
+    server.close()
 
 
 async def test_a_draining_server_takes_no_new_streams(running: ServerFactory) -> None:
