@@ -392,6 +392,7 @@ class AsyncStreamClient:
         if not self._welcomed.is_set():
             silent = not link.ended.is_set()
             link.abort()
+            # The transport reports it only on the loop's next turn, the next connection's first.
             self._lost(link)
             if silent:
                 raise OSError(f"no welcome within {self._patience.connect:g} s")

@@ -182,28 +182,23 @@ async def test_on_goaway_the_client_moves_to_the_other_server_by_itself(
 
 
 async def test_after_a_server_that_never_answers_the_next_one_is_given_its_time() -> None:
-    asked: list[asyncio.StreamReader] = []
-    kept: list[asyncio.StreamWriter] = []
-    second_asked = asyncio.Event()
-
-    def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(reader)
-        kept.append(writer)
-        if len(asked) == 2:
-            second_asked.set()
-
-    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    asked: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    server = await asyncio.start_server(
+        lambda reader, writer: asked.put_nowait((reader, writer)), "127.0.0.1", 0
+    )
     host, port = server.sockets[0].getsockname()
     endpoint = StreamAddress(host, port, TOKEN)
     client = AsyncStreamClient([endpoint] * 2, patience=replace(HASTY, connect=1.0, begin=30.0))
     connecting = asyncio.create_task(client.connect())
-    await asyncio.wait_for(second_asked.wait(), timeout=20)
+    async with asyncio.timeout(20):
+        _, first_writer = await asked.get()
+        second, second_writer = await asked.get()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asked[1].read(), timeout=0.3)
+        await asyncio.wait_for(second.read(), timeout=0.3)
     connecting.cancel()
     await client.close()
-    for writer in kept:
-        writer.close()
+    first_writer.close()
+    second_writer.close()
     server.close()
 
 
