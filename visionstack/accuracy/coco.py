@@ -72,7 +72,7 @@ def _entries(
     entries = document[part]
     if not isinstance(entries, list) or (not entries and part != "annotations"):
         raise LabelError(f"{path}: {part} is not a list, or is empty.")
-    found = []
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise LabelError(f"{path}, {part}[{index}] is not an object.")
