@@ -8,6 +8,9 @@ from typing import Final
 from visionstack.accuracy.errors import LabelError
 
 SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_ORIENTATION: Final = 0x0112
+_TURNED: Final = (5, 6, 7, 8)
+"""EXIF's orientations in which width and height are exchanged."""
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -16,13 +19,16 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels as its file stores it. Raises `LabelError` if it is no picture."""
-    from PIL import Image, UnidentifiedImageError
+    """(width, height) in pixels as models see it, turned as EXIF says. Raises `LabelError`."""
+    from runtime.inference.errors import PictureError
+    from runtime.inference.pictures import open_checked
 
     try:
-        with Image.open(path) as image:
-            return image.size
-    except UnidentifiedImageError as error:
-        raise LabelError(f"{path} is no picture.") from error
+        image = open_checked(path.read_bytes())
     except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
+    except PictureError as error:
+        raise LabelError(f"{path} is no usable picture: {error}") from error
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION) in _TURNED
+    return (height, width) if turned else (width, height)

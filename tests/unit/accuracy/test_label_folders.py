@@ -103,8 +103,18 @@ def test_what_is_wrong_with_a_label_file_is_said(tmp_path: Path, labels: str, me
 def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
     path = data(tmp_path)
     (tmp_path / "images" / "val" / "a.jpg").write_text("no picture")
-    with pytest.raises(LabelError, match=r"a\.jpg is no picture"):
+    with pytest.raises(LabelError, match=r"a\.jpg is no usable picture"):
         read_yolo(path)
+
+
+def test_a_picture_is_as_large_as_it_is_after_exif_has_turned_it(tmp_path: Path) -> None:
+    path = data(tmp_path)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (200, 100)).save(tmp_path / "images" / "val" / "a.jpg", exif=turned)
+    (one,) = read_yolo(path).pictures
+    assert one.size == (100, 200)
+    assert one.labels[0].box == pytest.approx((40, 60, 60, 140))
 
 
 def test_a_folder_is_a_class(tmp_path: Path) -> None:
@@ -129,5 +139,5 @@ def test_what_is_wrong_with_class_folders_is_said(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="cat holds no pictures"):
         read_class_folders(tmp_path)
     (tmp_path / "cat" / "a.jpg").write_text("no picture")
-    with pytest.raises(LabelError, match=r"a\.jpg is no picture"):
+    with pytest.raises(LabelError, match=r"a\.jpg is no usable picture"):
         read_class_folders(tmp_path)
