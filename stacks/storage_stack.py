@@ -41,10 +41,11 @@ class StorageStack(Stack):
             expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
             access_logs=self.logs,
         )
-        if not settings.retain_data:
-            emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
-            for bucket in (self.artifacts, self.pictures, self.logs):
-                emptier.empties(bucket)
+        # With retain_data too: taking it out of a deployed stack would have CloudFormation send
+        # each of its resources a delete.
+        emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
+        for bucket in (self.artifacts, self.pictures, self.logs):
+            emptier.empties(bucket)
         CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
         CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
 

@@ -1,7 +1,11 @@
 """CloudFormation custom resource: on delete, removes every object and version of one bucket.
 
 Deployed as inline code (under 4 KiB, boto3 from the Lambda runtime). Properties: `BucketName`.
-Create and update do nothing, so that only an end of the stack empties anything.
+Create and update do nothing. A delete empties only a bucket whose tag says so: it may also come
+from an update that takes this resource out of the template, or from a rollback, and then the
+bucket stays. The tag is gone by then, since CloudFormation deletes after it has changed what stays
+(CDK's own handler does so too: aws-cdk pull request 16756, "setting autoDeleteObjects to false
+empties the bucket").
 """
 
 from __future__ import annotations
@@ -12,34 +16,49 @@ from typing import Any
 
 import boto3
 
+TAG = "visionstack:empty-on-delete"
+
+
+def marked(s3: Any, bucket: str) -> bool:
+    """Whether the bucket's tag asks for it to be emptied; one that is gone is not marked."""
+    try:
+        tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in {"NoSuchTagSet", "NoSuchBucket"}:
+            return False
+        raise
+    return {"Key": TAG, "Value": "true"} in tags
+
 
 def empty(s3: Any, bucket: str) -> None:
-    """Delete all objects, versions and delete markers of `bucket`; one that is gone is fine."""
-    try:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            found = page.get("Versions", []) + page.get("DeleteMarkers", [])
-            keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
-            if keys:
-                answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
-                if answer.get("Errors"):
-                    raise RuntimeError(f"{bucket}: {answer['Errors'][0]}")
-    except s3.exceptions.NoSuchBucket:
-        return
+    """Delete all objects, versions and delete markers of `bucket`."""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if keys:
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            if answer.get("Errors"):
+                raise RuntimeError(f"{bucket}: {answer['Errors'][0]}")
 
 
 def handle(event: dict[str, Any], context: object) -> None:
     """Answer CloudFormation at the URL it gave, whatever happened."""
     bucket = event["ResourceProperties"]["BucketName"]
     status, reason = "SUCCESS", ""
+    identity = f"empty-{bucket}"
     try:
         if event["RequestType"] == "Delete":
-            empty(boto3.client("s3"), bucket)
+            identity = event["PhysicalResourceId"]
+            s3 = boto3.client("s3")
+            if marked(s3, bucket):
+                empty(s3, bucket)
     except Exception as error:
         status, reason = "FAILED", f"could not empty {bucket}: {error}"
     answer = {
         "Status": status,
         "Reason": reason,
-        "PhysicalResourceId": event.get("PhysicalResourceId") or f"empty-{bucket}",
+        # Another bucket is another identity, and CloudFormation then deletes the old one's.
+        "PhysicalResourceId": identity,
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],

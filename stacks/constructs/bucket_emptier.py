@@ -1,4 +1,4 @@
-"""Empties buckets when their stack ends, so that `cdk destroy` leaves nothing."""
+"""Empties marked buckets when their stack ends, so that `cdk destroy` leaves nothing."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class BucketEmptier(Construct):
         )
 
     def empties(self, bucket: s3.Bucket) -> None:
-        """Empty `bucket` just before it is deleted."""
-        self._role.allow(["s3:ListBucketVersions"], [bucket.bucket_arn])
+        """Empty `bucket` just before it is deleted, if its tag says so by then."""
+        self._role.allow(["s3:GetBucketTagging", "s3:ListBucketVersions"], [bucket.bucket_arn])
         self._role.allow(
             ["s3:DeleteObject", "s3:DeleteObjectVersion"], [bucket.arn_for_objects("*")]
         )

@@ -7,32 +7,45 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from runtime.emptier.handler import empty, handle
+from runtime.emptier.handler import TAG, empty, handle
 
-
-class NoSuchBucketError(Exception):
-    pass
+MARKED = {"Key": TAG, "Value": "true"}
 
 
 class FakeS3:
-    """The three calls that emptying a bucket takes, two versions a page."""
+    """The calls that emptying a bucket takes, two versions a page."""
 
     class exceptions:  # noqa: N801 - boto3's own spelling
-        NoSuchBucket = NoSuchBucketError
+        ClientError = ClientError
 
-    def __init__(self, keys: list[str], *, refuse: str | None = None, gone: bool = False) -> None:
+    def __init__(
+        self,
+        keys: list[str],
+        *,
+        tags: list[dict[str, str]] | None = None,
+        refuse: str | None = None,
+        answers: str | None = None,
+    ) -> None:
         self.left = keys
+        self._tags = tags or []
         self._refuse = refuse
-        self._gone = gone
+        self._answers = answers
+
+    def get_bucket_tagging(self, *, Bucket: str) -> dict[str, Any]:  # noqa: N803
+        del Bucket
+        code = self._answers or ("" if self._tags else "NoSuchTagSet")
+        if code:
+            raise ClientError({"Error": {"Code": code, "Message": code}}, "GetBucketTagging")
+        return {"TagSet": self._tags}
 
     def get_paginator(self, operation: str) -> FakeS3:
         assert operation == "list_object_versions"
         return self
 
     def paginate(self, *, Bucket: str) -> Iterator[dict[str, Any]]:  # noqa: N803
-        if self._gone:
-            raise NoSuchBucketError(Bucket)
+        del Bucket
         entries = [{"Key": key, "VersionId": "1"} for key in self.left]
         for start in range(0, len(entries), 2):
             yield {
@@ -79,6 +92,7 @@ def event(kind: str, url: str) -> dict[str, Any]:
         "StackId": "stack",
         "RequestId": "request",
         "LogicalResourceId": "Empty",
+        "PhysicalResourceId": "empty-models",
         "ResourceProperties": {"BucketName": "models"},
     }
 
@@ -89,8 +103,53 @@ def test_every_version_and_marker_goes() -> None:
     assert s3.left == []
 
 
-def test_a_bucket_that_is_gone_is_empty() -> None:
-    empty(FakeS3([], gone=True), "models")
+@pytest.mark.parametrize(
+    ("tags", "left"),
+    [
+        ([MARKED], []),
+        ([{"Key": "visionstack", "Value": "visionstack"}], ["a"]),
+        ([{"Key": TAG, "Value": "false"}], ["a"]),
+        ([], ["a"]),
+    ],
+)
+def test_a_delete_empties_only_a_bucket_that_is_marked(
+    tags: list[dict[str, str]],
+    left: list[str],
+    cloudformation: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An update or a rollback that takes the resource away sends it a delete too."""
+    url, answers = cloudformation
+    s3 = FakeS3(["a"], tags=tags)
+    monkeypatch.setattr("runtime.emptier.handler.boto3.client", lambda _: s3)
+    handle(event("Delete", url), None)
+    assert answers[0]["Status"] == "SUCCESS"
+    assert s3.left == left
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("NoSuchBucket", "SUCCESS"), ("AccessDenied", "FAILED")]
+)
+def test_a_bucket_whose_mark_cannot_be_read_is_left_alone(
+    code: str,
+    status: str,
+    cloudformation: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, answers = cloudformation
+    s3 = FakeS3(["a"], tags=[MARKED], answers=code)
+    monkeypatch.setattr("runtime.emptier.handler.boto3.client", lambda _: s3)
+    handle(event("Delete", url), None)
+    assert answers[0]["Status"] == status
+    assert s3.left == ["a"]
+
+
+def test_another_bucket_is_another_resource_so_that_the_old_one_is_emptied(
+    cloudformation: tuple[str, list[dict[str, Any]]],
+) -> None:
+    url, answers = cloudformation
+    handle(event("Update", url) | {"PhysicalResourceId": "empty-old"}, None)
+    assert answers[0]["PhysicalResourceId"] == "empty-models"
 
 
 def test_an_object_that_cannot_be_deleted_is_an_error_that_names_it() -> None:
