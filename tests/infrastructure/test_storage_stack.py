@@ -74,3 +74,12 @@ def test_switching_retain_data_takes_no_resource_out_of_the_stack(defaults: Any,
 def test_only_what_ends_with_the_stack_is_marked_to_be_emptied(defaults: Any) -> None:
     assert all(tagged(bucket) for bucket in defaults.resources(STACK, BUCKET))
     assert runtime.emptier.handler.TAG == EMPTY_ON_DELETE_TAG
+
+
+def test_logs_that_are_still_on_their_way_are_waited_for(defaults: Any) -> None:
+    settle = {
+        emptied["SettleSeconds"] for emptied in defaults.resources(STACK, "Custom::EmptyBucket")
+    }
+    assert settle == {"0", "15"}
+    (policy,) = defaults.resources(STACK, "AWS::IAM::Policy")
+    assert "s3:PutBucketPolicy" in json.dumps(policy["PolicyDocument"])
