@@ -122,7 +122,7 @@ def _start_agent(folder: CloudFolder, current: CloudState) -> ProcessId:
             "PYTHONUNBUFFERED": "1",
             state.FOLDER_VARIABLE: str(folder.root),
         },
-        folder=paths.CHECKOUT,
+        folder=paths.IMPORT_ROOT,
         log=folder.logs / "agent.log",
     )
 
