@@ -148,7 +148,7 @@ def _show_qr_code(address: str) -> None:
     console.err.print("On a phone in the same network, scan this:")
     segno.make(address, error="l", micro=False).terminal(out=sys.stderr, compact=True)
     console.err.print(
-        "The phone warns of a certificate it does not know, since the server made it itself: choose "
-        "to go on (Android: Advanced, Proceed; iPhone: Show Details, visit this website).",
+        "The phone warns of a certificate it does not know, since the server made it itself: "
+        "choose to go on (Android: Advanced, Proceed; iPhone: Show Details, visit this website).",
         soft_wrap=True,
     )
