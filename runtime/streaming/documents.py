@@ -12,7 +12,6 @@ from typing import Any
 
 from runtime.streaming.errors import CloseCode, ProtocolError
 
-
 _LARGEST_WINDOW = 65_535
 
 
