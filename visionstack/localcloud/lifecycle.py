@@ -149,7 +149,7 @@ def _stop_everything(folder: CloudFolder) -> bool:
 
 @contextmanager
 def _lock(folder: CloudFolder) -> Iterator[None]:
-    folder.root.mkdir(parents=True, exist_ok=True)
+    folder.make()
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     with folder.lock.open("w") as file:
         while True:
