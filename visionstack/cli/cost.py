@@ -65,6 +65,7 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""
+    from visionstack.compare.times import ComparisonTimes
     from visionstack.cost import inputs
     from visionstack.cost.report import report
     from visionstack.report.terminal import show
@@ -76,7 +77,7 @@ def cost(
         book_name=prices,
         seconds=seconds,
         images_per_second=images_per_second,
-        measured=measured,
+        measured=None if measured is None else ComparisonTimes(measured),
         memory=memory,
         arch=arch,
         init_seconds=init_seconds,

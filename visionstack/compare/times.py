@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
@@ -10,6 +11,27 @@ from visionstack.compare.record import Record, Row, load
 from visionstack.compare.summary import Figures, figures
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import PriceBook
+
+
+@dataclass(frozen=True)
+class ComparisonTimes:
+    """The times in a comparison's folder, as `visionstack.cost.inputs.question` takes them."""
+
+    folder: Path
+
+    @property
+    def origin(self) -> str:
+        return f"measured, from {self.folder}"
+
+    def rate(self, instance_type: str, *, book: PriceBook) -> float:
+        """See `rate_from`."""
+        return rate_from(self.folder, instance_type, book=book)
+
+    def function(
+        self, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
+    ) -> tuple[float, float]:
+        """See `function_from`."""
+        return function_from(self.folder, memory_mb, arch=arch, cold_start=cold_start, book=book)
 
 
 def rate_from(folder: Path, instance_type: str, *, book: PriceBook) -> float:

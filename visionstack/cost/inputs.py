@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from visionstack.compare.times import function_from, rate_from
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.instances import PROFILES, Fleet
-from visionstack.cost.prices import REFRESHED, load
+from visionstack.cost.prices import REFRESHED, PriceBook, load
 from visionstack.cost.refresh import refresh, save
 from visionstack.cost.report import Question
 from visionstack.cost.serverless import Arch, ColdStart, Function, Gateway
@@ -32,12 +30,31 @@ _COLD_STARTS: Final[dict[str, ColdStart]] = {
 _GATEWAYS: Final[dict[str, Gateway]] = {"rest": "rest", "http": "http", "none": "none"}
 
 
+class Measured(Protocol):
+    """Times that were measured. Methods raise CostInputError for what was not."""
+
+    @property
+    def origin(self) -> str:
+        """Where they are from, as the report says it."""
+        ...
+
+    def rate(self, instance_type: str, *, book: PriceBook) -> float:
+        """Images a second of an instance type."""
+        ...
+
+    def function(
+        self, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
+    ) -> tuple[float, float]:
+        """Seconds inside the function, and INIT seconds."""
+        ...
+
+
 def question(
     *,
     book_name: str,
     seconds: float | None,
     images_per_second: float | None,
-    measured: Path | None,
+    measured: Measured | None,
     memory: int | None,
     arch: str,
     init_seconds: float,
@@ -64,14 +81,12 @@ def question(
     instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
     origin = "given on the command line"
     if measured is not None:
-        origin = f"measured, from {measured}"
+        origin = measured.origin
         if seconds is None:
-            seconds, init = function_from(
-                measured, memory, arch=arch, cold_start=cold_start, book=book
-            )
+            seconds, init = measured.function(memory, arch=arch, cold_start=cold_start, book=book)
             init_seconds = init_seconds or init
         if images_per_second is None:
-            images_per_second = rate_from(measured, instance_type, book=book)
+            images_per_second = measured.rate(instance_type, book=book)
     elif papers:
         origin = "as the paper assumes them" if seconds is None else origin
         seconds = _PAPER_SECONDS if seconds is None else seconds
