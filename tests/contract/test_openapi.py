@@ -15,7 +15,7 @@ from werkzeug.test import Client
 from runtime.classifier import errors, requests
 from runtime.contract import MAX_WAKEUP_SLEEP_MS, Route
 from visionstack.classify.client import CONTENT_TYPES
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT as CHECKOUT
 
 ROUTES = (Route.CLASSIFICATION, Route.WAKEUP, Route.IMAGES, Route.RECOGNITIONS)
 

@@ -11,7 +11,7 @@ import pytest
 
 import visionstack.stream
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT as CHECKOUT
 from visionstack.stream import AsyncStreamClient, StreamAddress, StreamClient
 
 PAGE = (CHECKOUT / "docs" / "streaming-client.md").read_text(encoding="utf-8")
