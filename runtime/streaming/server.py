@@ -25,6 +25,7 @@ from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.hub import Hub, Settled, Submitter
 from runtime.streaming.metrics import Metrics
 from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe
+from runtime.streaming.page.serving import PageFiles
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.reload import watch_models
 from runtime.streaming.settings import Settings, Tls
@@ -88,7 +89,7 @@ class Server:
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
-        await self._listen(self.hub, tls)
+        await self._listen(self.hub, tls, token)
         self._tasks = [
             asyncio.create_task(self._check_times(self.hub)),
             asyncio.create_task(self._check_engines()),
@@ -163,7 +164,7 @@ class Server:
             )
         return certificate.server_context()
 
-    async def _listen(self, hub: Hub, tls: ssl.SSLContext | None) -> None:
+    async def _listen(self, hub: Hub, tls: ssl.SSLContext | None, token: str) -> None:
         settings, limits = self.settings, self.settings.limits
         loop = asyncio.get_running_loop()
         try:
@@ -186,7 +187,10 @@ class Server:
                 settings.http_port,
                 ssl=tls,
                 process_request=HttpPages(
-                    healthz=self._healthz, readyz=self._readyz, metrics=self._metrics_page
+                    healthz=self._healthz,
+                    readyz=self._readyz,
+                    metrics=self._metrics_page,
+                    files=PageFiles(models=settings.models_folder, token=token),
                 ),
                 max_size=limits.message_bytes,
                 max_queue=2,
