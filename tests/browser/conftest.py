@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,7 +34,9 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "clip.y4m"
     frames = frames_of_clip()
     with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{frames[0].width} H{frames[0].height} F10:1 Ip A1:1 C420\n".encode())
+        file.write(
+            f"YUV4MPEG2 W{frames[0].width} H{frames[0].height} F10:1 Ip A1:1 C420\n".encode()
+        )
         for frame in frames:
             planes = frame.reformat(format="yuv420p").to_ndarray()
             file.write(b"FRAME\n" + planes.tobytes())
@@ -101,3 +104,8 @@ def address(server: Server, *, token: str = TOKEN, more: str = "") -> str:
     return f"http://127.0.0.1:{server.http_port}/#token={token.replace(' ', '%20')}{more}"
 
 
+async def until(page: Page, expression: str, *, seconds: float = 30) -> None:
+    """Wait for it to be true. Playwright's own waiting evaluates text, which the policy forbids."""
+    async with asyncio.timeout(seconds):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.05)

@@ -56,3 +56,17 @@ export class Adaptation {
       + (rate < LEVELS[0].rate ? `, ${rate} a second at most.` : ".");
   }
 }
+
+const MOST_IN_FLIGHT = 8;
+const FEWEST_IN_FLIGHT = 2;
+
+/**
+ * How many frames to have under way, from how it went with `now`: fewer when they only wait in the
+ * server's queue, more when a long link and not the server holds them. All in milliseconds.
+ */
+export function framesInFlight(now, { queue, inference, total, window }) {
+  if (total === undefined) return now;
+  if (queue > Math.max(10, inference / 3)) return Math.max(FEWEST_IN_FLIGHT, now - 1);
+  if (total > now * (1000 / LEVELS[0].rate)) return Math.min(MOST_IN_FLIGHT, window, now + 1);
+  return now;
+}

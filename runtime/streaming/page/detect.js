@@ -1,6 +1,6 @@
 // The Detect tab: a source's pictures to the server, its boxes over the picture.
 
-import { Adaptation } from "./adapt.js";
+import { Adaptation, framesInFlight } from "./adapt.js";
 import { closeSource, eachPicture, openSource, SourceError } from "./capture.js";
 import { clock, Connection } from "./connection.js";
 import { draw, paint } from "./draw.js";
@@ -9,7 +9,6 @@ import { FLAG, NEEDS_KEYFRAME } from "./protocol.js";
 import { CAUSES, drawChart, Statistics } from "./stats.js";
 import { element, say } from "./page.js";
 
-const IN_FLIGHT = 3;
 const BACKLOG_BYTES = 96 * 1024;
 const TICK = 1000;
 
@@ -26,6 +25,7 @@ class Session {
   #sentAt = 0;
   #held = 0;
   #looked = 0;
+  #inFlight = 2;
 
   constructor(video, options, encoder) {
     this.video = video;
@@ -53,7 +53,7 @@ class Session {
 
   frame(frame) {
     // Encoding took a moment, in which the connection may have gone.
-    if (!this.connection.ready(IN_FLIGHT + 2)) { this.encoder.restart(); this.stats.drop("busy"); return; }
+    if (!this.connection.ready(this.offer?.window ?? 0)) { this.encoder.restart(); this.stats.drop("busy"); return; }
     this.connection.send(frame);
   }
 
@@ -64,7 +64,7 @@ class Session {
     this.#looked += 1;
     const full = this.connection.backlog > BACKLOG_BYTES;
     if (full) this.#held += 1;
-    if (full || this.encoder.busy || !this.connection.ready(IN_FLIGHT)) {
+    if (full || this.encoder.busy || !this.connection.ready(this.#inFlight)) {
       this.stats.drop("busy");
       return;
     }
@@ -121,6 +121,10 @@ class Session {
       link: summary.rate ? summary.link - this.connection.roundTrip : undefined,
       backlog: this.#looked > 0 && this.#held > this.#looked / 2 })) this.#told();
     this.#held = this.#looked = 0;
+    if (!this.offer) return;
+    const parts = Object.fromEntries(summary.parts.map(({ name, ms }) => [name, ms]));
+    this.#inFlight = framesInFlight(this.#inFlight, { ...parts, total: summary.total,
+      window: this.offer.window });
   }
 
   #show() {

@@ -3,29 +3,38 @@
 const overlap = (one, other) => one.x < other.x + other.width && other.x < one.x + one.width
   && one.y < other.y + other.height && other.y < one.y + one.height;
 
+const shared = (one, other) => Math.max(0, Math.min(one.x + one.width, other.x + other.width)
+  - Math.max(one.x, other.x)) * Math.max(0, Math.min(one.y + one.height, other.y + other.height)
+  - Math.max(one.y, other.y));
+
 /**
  * Where each label goes: {x, y, width, height}, or null where no place is left. Earlier ones choose
- * first. `boxes` are [x1, y1, x2, y2], `sizes` {width, height}, `bounds` {width, height}; pixels.
+ * first, the place near their box that hides least of all boxes. `boxes` are [x1, y1, x2, y2],
+ * `sizes` {width, height}, `bounds` {width, height}; pixels.
  */
 export function placeLabels(boxes, sizes, bounds) {
   const placed = [];
+  const areas = boxes.map(([x1, y1, x2, y2]) => ({ x: x1, y: y1, width: x2 - x1, height: y2 - y1 }));
   return boxes.map(([x1, y1, x2, y2], index) => {
     const { width, height } = sizes[index];
     if (width > bounds.width || height > bounds.height) return null;
-    const rows = [y1 - height, y1, y2, y2 - height];
-    const columns = [x1, x2 - width, x1 - width, x2];
-    for (let step = 1; step <= 6; step += 1) rows.push(y1 - (step + 1) * height, y2 + step * height);
-    for (const y of rows) {
-      for (const x of columns) {
-        const place = { width, height, x: Math.max(0, Math.min(bounds.width - width, x)),
-          y: Math.max(0, Math.min(bounds.height - height, y)) };
-        if (!placed.some((other) => overlap(place, other))) {
-          placed.push(place);
-          return place;
-        }
-      }
+    const rows = [y1 - height - 1, y2 + 1, y1, y2 - height];
+    const columns = [x1, x2 - width, x1 - width - 2, x2 + 2];
+    for (let step = 1; step <= 6; step += 1) {
+      rows.push(y1 - (step + 1) * (height + 1), y2 + 1 + step * (height + 1));
     }
-    return null;
+    let best = null;
+    let least = Infinity;
+    rows.forEach((y, row) => columns.forEach((x, column) => {
+      const place = { width, height, x: Math.max(0, Math.min(bounds.width - width, x)),
+        y: Math.max(0, Math.min(bounds.height - height, y)) };
+      if (placed.some((other) => overlap(place, other))) return;
+      const hidden = areas.reduce((sum, area) => sum + shared(place, area), 0);
+      const cost = hidden / (width * height) + row * 0.04 + column * 0.02;
+      if (cost < least) [best, least] = [place, cost];
+    }));
+    if (best !== null) placed.push(best);
+    return best;
   });
 }
 
@@ -48,7 +57,7 @@ export function draw(canvas, answer, labels) {
 /** The same with any pen, for a snapshot too. */
 export function paint(pen, answer, labels, bounds) {
   const scale = [bounds.width / answer.width, bounds.height / answer.height];
-  const size = Math.max(12, Math.min(28, bounds.width / 48));
+  const size = Math.max(11, Math.min(28, bounds.width / 52));
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
   pen.lineJoin = "round";

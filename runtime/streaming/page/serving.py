@@ -92,7 +92,9 @@ class PageFiles:
     def _model(self, name: str, file: str, request: Request) -> Response | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not self._token or not hmac.compare_digest(given.encode(), self._token.encode()):
-            return respond(HTTPStatus.UNAUTHORIZED, "text/plain", b"the token is missing or wrong\n")
+            return respond(
+                HTTPStatus.UNAUTHORIZED, "text/plain", b"the token is missing or wrong\n"
+            )
         current = self._models and self._models / name / "current"
         if not current or not current.is_file():
             return None
