@@ -58,15 +58,18 @@ export class Adaptation {
 }
 
 const MOST_IN_FLIGHT = 8;
-const FEWEST_IN_FLIGHT = 2;
 
 /**
  * How many frames to have under way, from how it went with `now`: fewer when they only wait in the
- * server's queue, more when a long link and not the server holds them. All in milliseconds.
+ * server's queue, down to one beside a busy server that is near; more when a long link and not the
+ * server holds them. All in milliseconds.
  */
-export function framesInFlight(now, { queue, inference, total, window }) {
+export function framesInFlight(now, { queue, inference, total, link, window }) {
   if (total === undefined) return now;
-  if (queue > Math.max(10, inference / 3)) return Math.max(FEWEST_IN_FLIGHT, now - 1);
-  if (total > now * (1000 / LEVELS[0].rate)) return Math.min(MOST_IN_FLIGHT, window, now + 1);
+  const far = link > inference / 4;
+  if (queue > Math.max(10, inference / 3)) return Math.max(far ? 2 : 1, now - 1);
+  if ((far || now > 1) && total > now * (1000 / LEVELS[0].rate)) {
+    return Math.min(MOST_IN_FLIGHT, window, now + 1);
+  }
   return now;
 }

@@ -124,7 +124,7 @@ class Session {
     if (!this.offer) return;
     const parts = Object.fromEntries(summary.parts.map(({ name, ms }) => [name, ms]));
     this.#inFlight = framesInFlight(this.#inFlight, { ...parts, total: summary.total,
-      window: this.offer.window });
+      link: summary.link, window: this.offer.window });
   }
 
   #show() {

@@ -87,10 +87,14 @@ test("a slow link lowers what is sent, a good one raises it, a failed rise waits
 
 test("frames that only wait in a queue are not sent, a long link holds more", () => {
   const window = 8;
-  assert.equal(framesInFlight(4, { queue: 90, inference: 60, total: 200, window }), 3);
-  assert.equal(framesInFlight(2, { queue: 90, inference: 60, total: 200, window }), 2);
-  assert.equal(framesInFlight(2, { queue: 1, inference: 10, total: 150, window }), 3);
-  assert.equal(framesInFlight(2, { queue: 1, inference: 10, total: 20, window }), 2);
+  const busy = { queue: 90, inference: 60, total: 200, window };
+  assert.equal(framesInFlight(4, { ...busy, link: 2 }), 3);
+  assert.equal(framesInFlight(2, { ...busy, link: 2 }), 1);
+  assert.equal(framesInFlight(2, { ...busy, link: 50 }), 2);
+  assert.equal(framesInFlight(1, { queue: 0, inference: 60, total: 70, link: 2, window }), 1);
+  assert.equal(framesInFlight(2, { queue: 1, inference: 10, total: 150, link: 130, window }), 3);
+  assert.equal(framesInFlight(8, { queue: 1, inference: 10, total: 900, link: 130, window }), 8);
+  assert.equal(framesInFlight(2, { queue: 1, inference: 10, total: 20, link: 2, window }), 2);
 });
 
 test("the server's clock is that of the shortest way", () => {
