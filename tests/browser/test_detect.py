@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from playwright.async_api import Page
 
-from runtime.streaming.messages import Encoding, Frame
+from runtime.protocol.messages import Encoding, Frame
 from runtime.streaming.server import Server
 from tests.browser.conftest import Browser, address, frames_of_clip, until
 from tests.unit.streaming.conftest import TOKEN, make_server
-from visionstack.client import StreamAddress, StreamClient
-from visionstack.client.stream_pictures import EncodedPicture
+from visionstack.stream import StreamAddress, StreamClient
+from visionstack.stream.pictures import EncodedPicture
 
 COLLECT = """() => {
   window.drawn = [];

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from runtime.inference.detector import Detector
-from runtime.streaming.page.serving import runtime_folder
 from runtime.streaming.server import Server
+from runtime.streaming.transports.page.serving import runtime_folder
 from tests.browser.conftest import Browser, address, until
 from visionstack.paths import CHECKOUT
 

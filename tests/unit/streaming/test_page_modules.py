@@ -15,10 +15,9 @@ import numpy as np
 
 from runtime.inference.boxes import decode_darknet, suppress
 from runtime.inference.letterbox import Letterbox
-from runtime.streaming import messages
-from runtime.streaming.documents import HelloOptions, ModelOffer, WelcomeOffer
-from runtime.streaming.errors import CloseCode, FrameErrorCode
-from runtime.streaming.messages import (
+from runtime.protocol import messages
+from runtime.protocol.errors import CloseCode, FrameErrorCode
+from runtime.protocol.messages import (
     Close,
     Detection,
     Dropped,
@@ -34,7 +33,8 @@ from runtime.streaming.messages import (
     Timing,
     Welcome,
 )
-from runtime.streaming.page import serving
+from runtime.protocol.options import HelloOptions, ModelOffer, WelcomeOffer
+from runtime.streaming.transports.page import serving
 
 HERE = Path(__file__).parent
 CONVERSATION = HERE / "conversation.json"

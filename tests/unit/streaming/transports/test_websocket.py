@@ -1,0 +1,163 @@
+"""The same messages over WebSocket, and the page's own codec against Python's."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from runtime.protocol import messages
+from runtime.protocol.errors import CloseCode
+from runtime.protocol.limits import Limits
+from runtime.protocol.messages import Close, Encoding, Frame, Hello, Ping, Pong, Welcome
+from runtime.protocol.options import HelloOptions
+from runtime.streaming.settings import Tls
+from runtime.streaming.transports import websocket
+from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
+
+PAGE = Path(websocket.__file__).parent / "page"
+
+
+async def open_stream(port: int, **options: Any) -> ClientConnection:
+    socket = await connect(f"ws://127.0.0.1:{port}/stream", max_size=None)
+    await socket.send(Hello(HelloOptions(**{"token": TOKEN, **options})).encode())
+    return socket
+
+
+async def test_frames_and_results_travel_over_websocket(running: ServerFactory) -> None:
+    async with running() as one:
+        socket = await open_stream(one.server.http_port, policy="lossless")
+        assert isinstance(messages.decode(await socket.recv()), Welcome)
+        for sequence in range(8):
+            await socket.send(Frame(sequence, 0, Encoding.PNG, picture(sequence)).encode())
+        answers = [messages.decode(await socket.recv()) for _ in range(8)]
+        assert [answer.sequence for answer in answers] == list(range(8))
+        assert [answer.detections[0].class_id for answer in answers] == list(range(8))
+        await socket.send(Ping(7).encode())
+        pong = messages.decode(await socket.recv())
+        assert isinstance(pong, Pong)
+        assert pong.sent == 7
+        await socket.close()
+
+
+async def test_a_wrong_token_is_told_by_message_and_by_close_code(running: ServerFactory) -> None:
+    async with running() as one:
+        socket = await open_stream(one.server.http_port, token="wrong")
+        close = messages.decode(await socket.recv())
+        assert isinstance(close, Close)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == close.code == CloseCode.WRONG_TOKEN
+
+
+async def test_a_frame_above_the_limit_ends_the_connection(running: ServerFactory) -> None:
+    limits = replace(Limits(), frame_bytes=2000, drain_seconds=1)
+    async with running(limits=limits) as one:
+        socket = await open_stream(one.server.http_port)
+        await socket.recv()
+        await socket.send(Frame(0, 0, Encoding.JPEG, bytes(3000)).encode())
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code in (1009, CloseCode.MESSAGE_TOO_LARGE)
+
+
+async def test_a_websocket_that_says_nothing_is_ended(running: ServerFactory) -> None:
+    limits = replace(Limits(), handshake_seconds=0.3, drain_seconds=1)
+    async with running(limits=limits) as one:
+        socket = await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
+        assert isinstance(messages.decode(await socket.recv()), Close)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == CloseCode.HANDSHAKE_TIMEOUT
+
+
+async def test_a_websocket_that_is_cut_leaves_nothing_behind(running: ServerFactory) -> None:
+    async with running() as one:
+        socket = await open_stream(one.server.http_port)
+        await socket.recv()
+        socket.transport.abort()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if not one.server.registry.connections:
+                break
+        assert not one.server.registry.connections
+
+
+async def test_the_page_is_served_and_loads_nothing_from_elsewhere(running: ServerFactory) -> None:
+    async with running(tls=Tls.SELF_SIGNED) as one:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", one.server.http_port, ssl=context
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"default-src 'self'" in head
+    assert b'src="app.js"' in body
+    assert b"http://" not in body
+    assert b"https://" not in body
+
+
+async def get(port: int, path: str, **headers: str) -> tuple[bytes, bytes]:
+    """Head and body of a plain GET."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return head, body
+
+
+async def test_a_model_is_lent_in_pieces_and_only_for_the_token(
+    running: ServerFactory, tmp_path: Path
+) -> None:
+    folder = tmp_path / "fake" / "1"
+    folder.mkdir(parents=True)
+    (tmp_path / "fake" / "current").write_text("1\n")
+    (folder / "model.json").write_text('{"files": {"model.weights": {}}}')
+    (folder / "model.weights").write_bytes(bytes(range(250)) * 8000)
+    (folder / "private").write_text("not listed")
+    async with running() as one:
+        port, token = one.server.http_port, {"Authorization": f"Bearer {TOKEN}"}
+        for given in ({}, {"Authorization": "Bearer wrong"}):
+            head, _ = await get(port, "/models/fake/model.weights", **given)
+            assert b" 401 " in head.splitlines()[0]
+        head, body = await get(
+            port, "/models/fake/model.weights", Range="bytes=250-9999999", **token
+        )
+        assert b" 206 " in head.splitlines()[0]
+        assert b"bytes 250-1048825/2000000" in head
+        assert len(body) == 1 << 20
+        assert body[:3] == b"\0\1\2"
+        for path in (
+            "/models/fake/private",
+            "/models/fake/..%2fcurrent",
+            "/models/../fake/current",
+        ):
+            head, _ = await get(port, path, **token)
+            assert b" 404 " in head.splitlines()[0]
+        head, _ = await get(port, "/models/fake/model.weights", Range="bytes=2000000-", **token)
+        assert b" 416 " in head.splitlines()[0]
+
+
+async def test_the_pages_files_weigh_less_than_150_kb_and_run_no_foreign_script(
+    running: ServerFactory,
+) -> None:
+    async with running() as one:
+        head, body = await get(one.server.http_port, "/app.js")
+        policy = next(
+            line for line in head.splitlines() if line.lower().startswith(b"content-security")
+        )
+        assert b"text/javascript" in head
+        assert b"script-src 'self' 'wasm-unsafe-eval';" in policy
+        assert b"unsafe-inline" not in policy
+        assert b"import" in body
+    assert sum(path.stat().st_size for path in PAGE.iterdir() if path.suffix != ".py") < 150_000
