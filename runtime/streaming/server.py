@@ -30,6 +30,7 @@ from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, pro
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.supervision import cancelled, supervised
+from runtime.streaming.transports.page.serving import PageFiles
 from runtime.streaming.transports.tcp import TcpLink
 from runtime.streaming.transports.websocket import HttpPages, WebSocketLink
 
@@ -91,7 +92,7 @@ class Server:
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
-        await self._listen(self.registry, tls)
+        await self._listen(self.registry, tls, token)
         self._supervise("time limits", self._check_times, self.registry)
         self._supervise("engine check", self._check_engines)
         self._supervise(
@@ -174,7 +175,7 @@ class Server:
             )
         return certificate.server_context()
 
-    async def _listen(self, registry: Registry, tls: ssl.SSLContext | None) -> None:
+    async def _listen(self, registry: Registry, tls: ssl.SSLContext | None, token: str) -> None:
         settings, limits = self.settings, self.settings.limits
         loop = asyncio.get_running_loop()
         try:
@@ -197,7 +198,10 @@ class Server:
                 settings.http_port,
                 ssl=tls,
                 process_request=HttpPages(
-                    healthz=self._healthz, readyz=self._readyz, metrics=self._metrics_page
+                    healthz=self._healthz,
+                    readyz=self._readyz,
+                    metrics=self._metrics_page,
+                    files=PageFiles(models=settings.models_folder, token=token),
                 ),
                 max_size=limits.message_bytes,
                 max_queue=2,

@@ -9,16 +9,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib.resources import files
 
 from websockets.asyncio.server import ServerConnection as WebSocket
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
+from runtime.streaming.transports.page.serving import PageFiles, respond
 
 STREAM_PATH = "/stream"
 Page = Callable[[], tuple[HTTPStatus, str, bytes]]
@@ -119,15 +118,12 @@ class WebSocketLink:
 class HttpPages:
     """Answers plain GETs on the WebSocket port."""
 
-    def __init__(self, *, healthz: Page, readyz: Page, metrics: Page) -> None:
+    def __init__(self, *, healthz: Page, readyz: Page, metrics: Page, files: PageFiles) -> None:
+        self._files = files
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
             "/readyz": readyz,
             "/metrics": metrics,
-            "/": _asset("index.html", "text/html; charset=utf-8"),
-            "/camera.css": _asset("camera.css", "text/css; charset=utf-8"),
-            "/camera.js": _asset("camera.js", "text/javascript; charset=utf-8"),
-            "/protocol.js": _asset("protocol.js", "text/javascript; charset=utf-8"),
         }
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
@@ -136,29 +132,8 @@ class HttpPages:
         if path == STREAM_PATH:
             return None
         page = self._pages.get(path)
-        if page is None:
-            return _response(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
-        return _response(*page())
-
-
-def _asset(name: str, content_type: str) -> Page:
-    body = files("runtime.streaming.transports").joinpath("page", name).read_bytes()
-    return lambda: (HTTPStatus.OK, content_type, body)
-
-
-def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
-    headers = Headers(
-        {
-            "Content-Type": content_type,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            # Safari does not count a WebSocket of the same host as 'self'.
-            "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; "
-            "frame-ancestors 'none'",
-            "Permissions-Policy": "camera=(self)",
-        }
-    )
-    return Response(int(status), status.phrase, headers, body)
+        if page is not None:
+            return respond(*page())
+        return self._files.answer(path, request) or respond(
+            HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
+        )

@@ -1,10 +1,19 @@
 // Version 1 of the stream protocol as a browser speaks it; docs/protocol.md has the layouts.
 
+export const ENCODING = { JPEG: 1, H264: 5 };
+export const FLAG = { UNCHANGED: 1, PREDICTED: 2, TRACKED: 4 };
+export const NEEDS_KEYFRAME = 6;
 const KIND = { HELLO: 0x01, WELCOME: 0x02, FRAME: 0x10, RESULT: 0x11, DROPPED: 0x12,
   FRAME_FAILED: 0x13, PING: 0x20, PONG: 0x21, GOAWAY: 0x30, CLOSE: 0x31 };
-const JPEG = 1;
 const RESULT_HEADER = 52;
 const DETECTION = 26;
+// Handshake and idle timeouts, too many connections, slow reader, going away, internal error.
+const RETRYABLE = new Set([4006, 4007, 4008, 4011, 4012, 4014]);
+
+/** Whether the same client may try again after a connection ended with this code. */
+export function retryable(code) {
+  return code < 4000 || code > 4999 || RETRYABLE.has(code);
+}
 
 export function encodeHello(options) {
   const json = new TextEncoder().encode(JSON.stringify(options));
@@ -14,14 +23,15 @@ export function encodeHello(options) {
   return message;
 }
 
-export function encodeFrame(sequence, captured, picture) {
-  const message = new Uint8Array(24 + picture.length);
+/** One picture. `captured` is this client's clock in whole microseconds. */
+export function encodeFrame(sequence, captured, payload, encoding = ENCODING.JPEG) {
+  const message = new Uint8Array(24 + payload.length);
   const view = new DataView(message.buffer);
   view.setUint8(0, KIND.FRAME);
-  view.setUint8(1, JPEG);
+  view.setUint8(1, encoding);
   view.setBigUint64(8, BigInt(sequence));
   view.setBigUint64(16, BigInt(captured));
-  message.set(picture, 24);
+  message.set(payload, 24);
   return message;
 }
 
@@ -63,7 +73,8 @@ function decodeResult(view) {
   return { kind: "result", flags: view.getUint8(1), width: view.getUint16(4),
     height: view.getUint16(6), sequence: number(view, 8), received: number(view, 16),
     sent: number(view, 24), decode: view.getUint32(32), queue: view.getUint32(36),
-    inference: view.getUint32(40), post: view.getUint32(44), detections };
+    inference: view.getUint32(40), post: view.getUint32(44), batch: view.getUint16(48),
+    revision: view.getUint16(50), detections };
 }
 
 function decodeDropped(view) {
@@ -71,7 +82,7 @@ function decodeDropped(view) {
   for (let index = 0; index < view.getUint16(2); index += 1) {
     sequences.push(number(view, 4 + 8 * index));
   }
-  return { kind: "dropped", sequences };
+  return { kind: "dropped", reason: view.getUint8(1), sequences };
 }
 
 function number(view, offset) {

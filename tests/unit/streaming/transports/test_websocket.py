@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from runtime.protocol import messages
 from runtime.protocol.errors import CloseCode
 from runtime.protocol.limits import Limits
-from runtime.protocol.messages import (
-    Close,
-    Detection,
-    Dropped,
-    Encoding,
-    Frame,
-    Hello,
-    Ping,
-    Pong,
-    Result,
-    ResultFlag,
-    Timing,
-    Welcome,
-)
+from runtime.protocol.messages import Close, Encoding, Frame, Hello, Ping, Pong, Welcome
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.settings import Tls
 from runtime.streaming.transports import websocket
@@ -116,65 +101,63 @@ async def test_the_page_is_served_and_loads_nothing_from_elsewhere(running: Serv
         writer.close()
     assert head.startswith(b"HTTP/1.1 200")
     assert b"default-src 'self'" in head
-    assert b'src="camera.js"' in body
+    assert b'src="app.js"' in body
     assert b"http://" not in body
     assert b"https://" not in body
 
 
-def in_node(expression: str) -> Any:
-    """What the page's codec makes of something, as JSON."""
-    program = f"""
-        import * as codec from {json.dumps((PAGE / "protocol.js").as_uri())};
-        const hex = (bytes) => Buffer.from(bytes).toString("hex");
-        const bytes = (text) => new Uint8Array(Buffer.from(text, "hex"));
-        console.log(JSON.stringify({expression}));
-    """
-    done = subprocess.run(
-        ["node", "--experimental-default-type=module", "--input-type=module", "-e", program],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+async def get(port: int, path: str, **headers: str) -> tuple[bytes, bytes]:
+    """Head and body of a plain GET."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return head, body
 
 
-def test_what_the_page_sends_is_what_the_server_reads() -> None:
-    hello, frame, ping = (
-        messages.decode(bytes.fromhex(text))
-        for text in in_node(
-            '[codec.encodeHello({token: "t", policy: "live", track: true}),'
-            " codec.encodeFrame(5, 123456789012, new Uint8Array([1, 2, 3])),"
-            " codec.encodePing(77)].map(hex)"
+async def test_a_model_is_lent_in_pieces_and_only_for_the_token(
+    running: ServerFactory, tmp_path: Path
+) -> None:
+    folder = tmp_path / "fake" / "1"
+    folder.mkdir(parents=True)
+    (tmp_path / "fake" / "current").write_text("1\n")
+    (folder / "model.json").write_text('{"files": {"model.weights": {}}}')
+    (folder / "model.weights").write_bytes(bytes(range(250)) * 8000)
+    (folder / "private").write_text("not listed")
+    async with running() as one:
+        port, token = one.server.http_port, {"Authorization": f"Bearer {TOKEN}"}
+        for given in ({}, {"Authorization": "Bearer wrong"}):
+            head, _ = await get(port, "/models/fake/model.weights", **given)
+            assert b" 401 " in head.splitlines()[0]
+        head, body = await get(
+            port, "/models/fake/model.weights", Range="bytes=250-9999999", **token
         )
-    )
-    assert hello == Hello(HelloOptions(token="t", track=True))
-    assert frame == Frame(5, 123456789012, Encoding.JPEG, b"\1\2\3")
-    assert ping == Ping(77)
+        assert b" 206 " in head.splitlines()[0]
+        assert b"bytes 250-1048825/2000000" in head
+        assert len(body) == 1 << 20
+        assert body[:3] == b"\0\1\2"
+        for path in (
+            "/models/fake/private",
+            "/models/fake/..%2fcurrent",
+            "/models/../fake/current",
+        ):
+            head, _ = await get(port, path, **token)
+            assert b" 404 " in head.splitlines()[0]
+        head, _ = await get(port, "/models/fake/model.weights", Range="bytes=2000000-", **token)
+        assert b" 416 " in head.splitlines()[0]
 
 
-def test_what_the_server_sends_is_what_the_page_reads() -> None:
-    sent = [
-        Result(
-            9,
-            640,
-            480,
-            Timing(1, 2, 3, 4, 5, 6, 1),
-            (Detection(16, 0.5, (1.0, 2.0, 3.0, 4.5), 7),),
-            ResultFlag.TRACKED,
-        ),
-        Dropped((3, 4)),
-        Pong(1, 2, 3),
-        Close(CloseCode.GOING_AWAY, "später"),
-    ]
-    result, dropped, pong, close = in_node(
-        f"{json.dumps([message.encode().hex() for message in sent])}"
-        ".map((text) => codec.decode(bytes(text)))"
-    )
-    assert result["detections"] == [
-        {"box": [1, 2, 3, 4.5], "confidence": 0.5, "classId": 16, "track": 7}
-    ]
-    assert [result[key] for key in ("sequence", "width", "height", "flags")] == [9, 640, 480, 4]
-    assert [result[key] for key in ("decode", "queue", "inference", "post")] == [3, 4, 5, 6]
-    assert dropped["sequences"] == [3, 4]
-    assert (pong["sent"], pong["received"], pong["answered"]) == (1, 2, 3)
-    assert (close["code"], close["reason"]) == (4012, "später")
+async def test_the_pages_files_weigh_less_than_150_kb_and_run_no_foreign_script(
+    running: ServerFactory,
+) -> None:
+    async with running() as one:
+        head, body = await get(one.server.http_port, "/app.js")
+        policy = next(
+            line for line in head.splitlines() if line.lower().startswith(b"content-security")
+        )
+        assert b"text/javascript" in head
+        assert b"script-src 'self' 'wasm-unsafe-eval';" in policy
+        assert b"unsafe-inline" not in policy
+        assert b"import" in body
+    assert sum(path.stat().st_size for path in PAGE.iterdir() if path.suffix != ".py") < 150_000
