@@ -15,9 +15,9 @@ from playwright.async_api import Page, async_playwright
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from tests.unit.streaming.conftest import TOKEN
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
-CLIP = CHECKOUT / "samples" / "pedestrians.avi"
+CLIP = IMPORT_ROOT / "samples" / "pedestrians.avi"
 CLIP_FRAMES = 60
 Browser = Callable[..., AbstractAsyncContextManager[Page]]
 
@@ -78,7 +78,7 @@ def browser(camera_file: Path) -> Browser:
 @pytest.fixture(scope="session")
 def detector_settings() -> dict[str, object]:
     """Settings of a server with the official weights of YOLOv3-tiny."""
-    folder = CHECKOUT / ".models"
+    folder = IMPORT_ROOT / ".models"
     if not (folder / "yolov3-tiny" / "current").is_file():
         pytest.skip("no yolov3-tiny: run `visionstack models build yolov3-tiny`")
     return {

@@ -15,11 +15,13 @@ import pytest
 from runtime.streaming.server import Server
 from tests.browser.conftest import Browser, address, until
 from tests.unit.streaming.conftest import make_server
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 KEY = "a key"
-DOG = CHECKOUT / "samples" / "dog.jpg"
-DESCRIPTION = json.loads((CHECKOUT / "docs" / "api" / "openapi.json").read_text(encoding="utf-8"))
+DOG = IMPORT_ROOT / "samples" / "dog.jpg"
+DESCRIPTION = json.loads(
+    (IMPORT_ROOT / "docs" / "api" / "openapi.json").read_text(encoding="utf-8")
+)
 
 
 class Api:

@@ -13,9 +13,9 @@ from runtime.inference.detector import Detector
 from runtime.streaming.server import Server
 from runtime.streaming.transports.page.serving import runtime_folder
 from tests.browser.conftest import Browser, address, until
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
-DOG = CHECKOUT / "samples" / "dog.jpg"
+DOG = IMPORT_ROOT / "samples" / "dog.jpg"
 
 
 async def test_this_device_finds_what_python_finds_and_gives_its_row(

@@ -10,9 +10,9 @@ import pytest
 from runtime.streaming.server import Server
 from tests.browser.conftest import Browser, address
 from tests.unit.streaming.conftest import make_server
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
-AXE = CHECKOUT / "node_modules" / "axe-core" / "axe.min.js"
+AXE = IMPORT_ROOT / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("detect", "classify", "device")
 
 

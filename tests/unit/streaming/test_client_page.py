@@ -11,10 +11,10 @@ import pytest
 
 import visionstack.stream
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
-from visionstack.paths import IMPORT_ROOT as CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 from visionstack.stream import AsyncStreamClient, StreamAddress, StreamClient
 
-PAGE = (CHECKOUT / "docs" / "streaming-client.md").read_text(encoding="utf-8")
+PAGE = (IMPORT_ROOT / "docs" / "streaming-client.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
