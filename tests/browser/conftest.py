@@ -15,7 +15,9 @@ from playwright.async_api import Page, async_playwright
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from tests.unit.streaming.conftest import TOKEN
-from visionstack.paths import IMPORT_ROOT
+from visionstack.models.building import build
+from visionstack.models.catalog import find_recipe
+from visionstack.paths import IMPORT_ROOT, MODELS
 
 CLIP = IMPORT_ROOT / "samples" / "pedestrians.avi"
 CLIP_FRAMES = 60
@@ -78,12 +80,10 @@ def browser(camera_file: Path) -> Browser:
 @pytest.fixture(scope="session")
 def detector_settings() -> dict[str, object]:
     """Settings of a server with the official weights of YOLOv3-tiny."""
-    folder = IMPORT_ROOT / ".models"
-    if not (folder / "yolov3-tiny" / "current").is_file():
-        pytest.skip("no yolov3-tiny: run `visionstack models build yolov3-tiny`")
+    build(find_recipe("yolov3-tiny"), root=MODELS)
     return {
         "models": ("yolov3-tiny",),
-        "models_folder": folder,
+        "models_folder": MODELS,
         "tls": Tls.OFF,
         "token": TOKEN,
         "reload_seconds": 0.0,
