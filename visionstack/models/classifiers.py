@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 RESNETS: Final = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+RESNET50_SHA256: Final = "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca"
+"""torchvision's second ImageNet weights; its name tells the first 8 digits, others pin them all."""
 _IMAGENET_MEAN: Final = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_DEVIATION: Final = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
@@ -123,8 +125,11 @@ def _resnet_weights(context: BuildContext, network: nn.Module, published: Any) -
         return Weights(trained=True, description=f"given as {options.weights.name}")
     url = options.weights_url or str(published.url)
     file = url.rpartition("/")[2]
-    # torchvision names its files by the beginning of their SHA-256: resnet50-11ad3fa6.pth.
-    digest = None if options.weights_url else file.rpartition("-")[2].removesuffix(".pth")
+    digest = None
+    if not options.weights_url:
+        # torchvision names its files by the beginning of their SHA-256: resnet50-11ad3fa6.pth.
+        beginning = file.rpartition("-")[2].removesuffix(".pth")
+        digest = RESNET50_SHA256 if RESNET50_SHA256.startswith(beginning) else beginning
     try:
         remote = RemoteFile(url=url, name=file, sha256=digest)
         _load(network, fetch(remote, cache=context.cache, say=context.say))

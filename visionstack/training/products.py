@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,8 +28,22 @@ from visionstack.training.errors import ProductsError
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MOST_PICTURES: Final = 100_000
+MOST_BYTES: Final = 4 * 1024**3
+"""Of all pictures of a zip together, unpacked: they are held in memory."""
 FEWEST_PER_PRODUCT: Final = 2
 _TEST_EVERY: Final = 5
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    struct.error,
+)
+"""What zipfile and the decompressors below it raise on damaged, encrypted or unknown entries."""
 _SPLITS: Final = ("train", "test")
 
 Pixels = NDArray[np.uint8]
@@ -99,14 +116,30 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(source).as_posix(), path.read_bytes()
         return
     try:
-        with zipfile.ZipFile(source) as archive:
-            for entry in sorted(archive.namelist()):
-                if _wanted(entry):
-                    yield entry, archive.read(entry)
+        archive = zipfile.ZipFile(source)
     except FileNotFoundError as error:
         raise ProductsError(f"There is no folder or zip of products at {source}.") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except _ZIP_ERRORS as error:
         raise ProductsError(f"{source} is neither a folder nor a zip: {error}.") from error
+    with archive:
+        entries = [entry for entry in archive.infolist() if _wanted(entry.filename)]
+        total = sum(entry.file_size for entry in entries)
+        if total > MOST_BYTES:
+            raise ProductsError(
+                f"{source} unpacks to {total:,} bytes; at most {MOST_BYTES:,} are read.",
+                remedy="Scale the pictures down, or take fewer.",
+            )
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            try:
+                with archive.open(entry) as file:
+                    # With the size that was counted, more than which is then never unpacked.
+                    data = file.read(entry.file_size)
+            except _ZIP_ERRORS as error:
+                raise ProductsError(
+                    f"{source}: {entry.filename} cannot be unpacked: {error}.",
+                    remedy="Make the zip anew.",
+                ) from error
+            yield entry.filename, data
 
 
 def _wanted(name: str) -> bool:

@@ -96,3 +96,64 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("text")
     with pytest.raises(ProductsError, match="neither a folder nor a zip"):
         read_products(tmp_path / "text.zip")
+
+
+def zipped(path: Path, entries: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = zipped(tmp_path / "bomb.zip", {f"a/{n}.png": bytes(300_000) for n in range(4)})
+    monkeypatch.setattr("visionstack.training.products.MOST_BYTES", 1_000_000)
+    read: list[str] = []
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda _, name, *rest: read.append(str(name)))
+    assert source.stat().st_size < 10_000
+
+    with pytest.raises(ProductsError, match=r"bomb\.zip.*1,200,000 bytes.*1,000,000"):
+        read_products(source)
+
+    assert read == []
+
+
+def test_an_entry_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
+    source = zipped(tmp_path / "liar.zip", {"a/0.png": bytes(300_000)})
+    data = source.read_bytes()
+    source.write_bytes(data.replace((300_000).to_bytes(4, "little"), (100).to_bytes(4, "little")))
+
+    with pytest.raises(ProductsError, match=r"liar\.zip: a/0\.png"):
+        read_products(source)
+
+
+LOCAL, CENTRAL = 0, 1
+DAMAGE: dict[str, list[tuple[int, int, bytes]]] = {
+    # What, in which of the two headers, at which offset, is overwritten by which bytes.
+    "deflate stream": [(LOCAL, 30 + len("a/0.png"), b"\xff" * 8)],
+    "method": [(LOCAL, 8, b"\x63\0"), (CENTRAL, 10, b"\x63\0")],
+    "bzip2 stream": [(LOCAL, 8, b"\x0c\0"), (CENTRAL, 10, b"\x0c\0")],
+    "lzma stream": [(LOCAL, 8, b"\x0e\0"), (CENTRAL, 10, b"\x0e\0")],
+    "encrypted": [(LOCAL, 6, b"\x01\0"), (CENTRAL, 8, b"\x01\0")],
+    "checksum": [(LOCAL, 14, b"\0\0\0\0"), (CENTRAL, 16, b"\0\0\0\0")],
+    "offset": [(CENTRAL, 42, b"\0\0\0\x80")],
+    "name": [(LOCAL, 30, b"z")],
+}
+
+
+def _damaged(path: Path, how: str) -> Path:
+    data = bytearray(zipped(path, {"a/0.png": picture((1, 2, 3))}).read_bytes())
+    starts = {LOCAL: 0, CENTRAL: data.index(b"PK\x01\x02")}
+    for header, offset, written in DAMAGE[how]:
+        at = starts[header] + offset
+        data[at : at + len(written)] = written
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_zip_is_a_sentence_that_names_it(tmp_path: Path, how: str) -> None:
+    with pytest.raises(ProductsError, match=r"damaged\.zip"):
+        read_products(_damaged(tmp_path / "damaged.zip", how))
