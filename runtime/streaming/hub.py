@@ -6,12 +6,14 @@ pipeline's threads hand settled frames back through `settled`.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.inference.changes import ChangeGate
+from runtime.streaming.admission import PendingHandshakes, WaitingBytes
 from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions, WelcomeOffer
 from runtime.streaming.errors import (
@@ -70,8 +72,12 @@ class Hub:
         self._owner: dict[Session, Peer] = {}
         self._parked: dict[str, tuple[Session, float]] = {}
         self._sessions: dict[str, Session] = {}
-        self._waiting_bytes = 0
-        self._holding = False
+        self._waiting: WaitingBytes[Session] = WaitingBytes(
+            total=limits.waiting_bytes, each=limits.session_waiting_bytes
+        )
+        self.pending = PendingHandshakes(
+            limit=limits.pending_handshakes, per_address=limits.pending_per_address
+        )
         self._pipeline = pipeline(self.settled)
 
     @property
@@ -83,21 +89,32 @@ class Hub:
         """Whether any connected stream still waits for an answer."""
         return any(session.pending for session in self._owner)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many streams are connected as are allowed."""
+        return len(self._owner) >= self.limits.connections
+
+    @property
+    def handshake_seconds(self) -> float:
+        """How long a newcomer may take to show its token."""
+        limits = self.limits
+        return (
+            limits.crowded_handshake_seconds if self.pending.crowded else limits.handshake_seconds
+        )
+
     def admit(self, peer: Peer) -> None:
         """A connection was made. Raises ProtocolError when there are too many."""
-        newcomers = sum(1 for one in self._peers if one.session is None)
         self._peers.add(peer)
         self.metrics.connections.set(len(self._peers))
-        if len(self._peers) > self.limits.connections:
+        if self.full:
             raise ProtocolError(
                 CloseCode.TOO_MANY_CONNECTIONS,
                 f"the server takes {self.limits.connections} connections",
             )
-        if newcomers >= self.limits.pending_handshakes:
-            raise ProtocolError(
-                CloseCode.TOO_MANY_CONNECTIONS,
-                f"{newcomers} connections have not shown a token yet",
-            )
+        crowd = ProtocolError(
+            CloseCode.TOO_MANY_CONNECTIONS, "too many connections have not shown a token yet"
+        )
+        self.pending.enter(peer, address=peer.host, evict=lambda: peer.fail(crowd))
 
     def open(self, peer: Peer, options: HelloOptions) -> tuple[Session, WelcomeOffer]:
         """Begin or resume a stream. Raises ProtocolError: token, model, draining, too many."""
@@ -110,10 +127,10 @@ class Hub:
         resumed = session is not None
         if session is None:
             session = self._begin(options, host)
+        self.pending.leave(peer)
         self._owner[session] = peer
         self.metrics.sessions.set(len(self._sessions))
-        if self._holding:
-            peer.hold(True)
+        peer.hold(self._waiting.held(session))
         return session, self._offer(session, resumed=resumed)
 
     def frame(self, session: Session, frame: Frame, *, received: int) -> None:
@@ -121,22 +138,24 @@ class Hub:
         work = session.take(frame, received=received)
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
-        self._waiting_bytes += len(frame.payload)
-        self._hold_or_release()
-        self.settled(self._pipeline.submit(work))
+        self._weigh(session, len(frame.payload))
+        if work.outcome is None:
+            self.settled(self._pipeline.submit(work))
+        else:
+            # Later, so that the credits hold for a flood of these as for all other frames.
+            asyncio.get_running_loop().call_soon(self.settled, (work,))
 
     def settled(self, works: Sequence[Work]) -> None:
         """These frames have their outcome."""
         for work in works:
-            self._waiting_bytes -= len(work.frame.payload)
+            self._weigh(work.session, -len(work.frame.payload))
             self._count(work)
             work.session.settle(work)
-        if self._holding:
-            self._hold_or_release()
 
     def leave(self, peer: Peer, *, final: bool) -> None:
         """A connection has ended; `final` when the client said so, so that nothing is kept."""
         self._peers.discard(peer)
+        self.pending.leave(peer)
         self.metrics.connections.set(len(self._peers))
         session = peer.session
         if session is None or self._owner.get(session) is not peer:
@@ -150,6 +169,12 @@ class Hub:
 
     def close_all(self) -> None:
         """The server stops now."""
+        for session in [session for session in self._owner if session.live]:
+            # A lossless client sends them to the next server.
+            left = self._pipeline.cancel(session)
+            for work in left:
+                work.outcome = DropReason.GOING_AWAY
+            self.settled(left)
         for peer in self.peers:
             peer.fail(ProtocolError(CloseCode.GOING_AWAY, self.draining or "the server stops"))
 
@@ -176,9 +201,10 @@ class Hub:
         session = self._sessions.get(options.session)
         if session is None or session.live or session.host is not host:
             return None
-        if options.connection < session.connection:
-            # It was held up on its way (in a proxy, say) and must not take the stream away from
-            # the connection that the client has made since.
+        if options.connection < session.connection or options.connection == session.connection > 0:
+            # It was held up on its way (in a proxy, say) or sent twice, and must not take the
+            # stream away from the connection that the client has. A client that does not count
+            # says 0.
             raise ProtocolError(CloseCode.TAKEN_OVER, "the client has connected again since")
         session.connection = options.connection
         self._parked.pop(session.id, None)
@@ -190,10 +216,12 @@ class Hub:
         return session
 
     def _begin(self, options: HelloOptions, host: ModelHost) -> Session:
-        if len(self._sessions) >= self.limits.sessions:
-            raise ProtocolError(
-                CloseCode.TOO_MANY_CONNECTIONS, f"the server takes {self.limits.sessions} streams"
-            )
+        if len(self._sessions) >= self.limits.sessions and self._parked:
+            # A stream that nobody may come back for must not shut out one that is here.
+            longest, _ = self._parked.pop(next(iter(self._parked)))
+            self._end(longest)
+        if len(self._sessions) >= self.limits.sessions or self.full:
+            raise ProtocolError(CloseCode.TOO_MANY_CONNECTIONS, "the server takes no more streams")
         session = Session(
             options=options,
             host=host,
@@ -207,7 +235,7 @@ class Hub:
     def _end(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
         for work in self._pipeline.cancel(session):
-            self._waiting_bytes -= len(work.frame.payload)
+            self._weigh(session, -len(work.frame.payload))
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
@@ -245,13 +273,9 @@ class Hub:
             microseconds=now_us() - work.received,
         )
 
-    def _hold_or_release(self) -> None:
-        """Above the limit on waiting bytes nothing is read, until half of them are worked off."""
-        if not self._holding and self._waiting_bytes > self.limits.waiting_bytes:
-            self._holding = True
-        elif self._holding and self._waiting_bytes < self.limits.waiting_bytes // 2:
-            self._holding = False
-        else:
-            return
-        for peer in self._peers:
-            peer.hold(self._holding)
+    def _weigh(self, session: Session, size: int) -> None:
+        """So many bytes more of a stream wait (fewer: negative); hold or release the heavy."""
+        for stream in self._waiting.add(session, size):
+            peer = self._owner.get(stream)
+            if peer is not None:
+                peer.hold(self._waiting.held(stream))

@@ -23,13 +23,14 @@ from runtime.streaming.certificate import Certificate
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.hub import Hub, Settled, Submitter
+from runtime.streaming.limits import HANDSHAKE_BYTES
 from runtime.streaming.metrics import Metrics
 from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.reload import watch_models
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings, Tls, is_loopback
 from runtime.streaming.tcp import TcpLink
-from runtime.streaming.websocket import HttpPages, WebSocketLink
+from runtime.streaming.websocket import HttpPages, WebSocketLink, counted_sockets
 from runtime.streaming.work import Work
 
 log = logging.getLogger(__name__)
@@ -186,9 +187,17 @@ class Server:
                 settings.http_port,
                 ssl=tls,
                 process_request=HttpPages(
-                    healthz=self._healthz, readyz=self._readyz, metrics=self._metrics_page
+                    healthz=self._healthz,
+                    readyz=self._readyz,
+                    metrics=self._metrics_page,
+                    loopback=is_loopback(settings.host),
+                    full=lambda: hub.full,
                 ),
-                max_size=limits.message_bytes,
+                create_connection=counted_sockets(hub),
+                # Raised when the token was right.
+                max_size=HANDSHAKE_BYTES,
+                close_timeout=limits.linger_seconds,
+                backlog=limits.connections,
                 max_queue=2,
                 compression=None,
                 open_timeout=limits.handshake_seconds,

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from runtime.streaming.clock import now_us
 from runtime.streaming.documents import HelloOptions
-from runtime.streaming.errors import CloseCode, DropReason, FrameError, ProtocolError
+from runtime.streaming.errors import (
+    CloseCode,
+    DropReason,
+    FrameError,
+    FrameErrorCode,
+    ProtocolError,
+)
 from runtime.streaming.messages import (
     NO_FLAGS,
     Detection,
@@ -138,6 +144,10 @@ class Session:
             self.serial = True
             self.newest_wins = False
         work = Work(self, frame, received, self.host.current)
+        if frame.encoding is Encoding.UNKNOWN:
+            work.outcome = FrameError(
+                FrameErrorCode.UNSUPPORTED_ENCODING, "The frame's encoding is none that is known."
+            )
         self._pending.append(work)
         return work
 

@@ -16,6 +16,7 @@ class TcpLink(asyncio.Protocol):
     """One accepted connection."""
 
     def __init__(self, hub: Hub) -> None:
+        self._limits = hub.limits
         self._unsent_bytes = hub.limits.unsent_bytes
         self._peer = Peer(hub, self)
         self._reader = MessageReader(limit=self._peer.message_limit)
@@ -74,6 +75,10 @@ class TcpLink(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+            # What it does not read would keep the socket open for ever.
+            asyncio.get_running_loop().call_later(
+                self._limits.linger_seconds, self._transport.abort
+            )
 
     def _read_or_not(self) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 
 from runtime.streaming.errors import CloseCode, ProtocolError
 from runtime.streaming.hub import Hub
+from runtime.streaming.origins import refusal
 from runtime.streaming.peer import Peer
 
 STREAM_PATH = "/stream"
@@ -25,10 +26,29 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
+def counted_sockets(hub: Hub) -> type[WebSocket]:
+    """Connections that are among the pending handshakes before they are upgraded as well."""
+
+    class Counted(WebSocket):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            name = transport.get_extra_info("peername")
+            hub.pending.enter(
+                self, address=str(name[0]) if name else "?", evict=self.transport.abort
+            )
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            hub.pending.leave(self)
+            super().connection_lost(exc)
+
+    return Counted
+
+
 class WebSocketLink:
     """One upgraded connection."""
 
     def __init__(self, hub: Hub, socket: WebSocket) -> None:
+        self._hub = hub
         self._limits = hub.limits
         self._socket = socket
         self._peer = Peer(hub, self)
@@ -47,12 +67,18 @@ class WebSocketLink:
 
     async def run(self) -> None:
         """Until the connection ends."""
+        self._hub.pending.leave(self._socket)
         self._peer.connected()
         writer = asyncio.create_task(self._write())
         try:
             while True:
                 await self._reading.wait()
-                message = await self._socket.recv(decode=False)
+                message = await self._socket.recv()
+                if isinstance(message, str):
+                    self._peer.fail(
+                        ProtocolError(CloseCode.PROTOCOL_ERROR, "a text message, not a binary one")
+                    )
+                    continue
                 if len(message) > self._peer.message_limit:
                     self._peer.fail(
                         ProtocolError(
@@ -60,6 +86,8 @@ class WebSocketLink:
                         )
                     )
                 self._peer.received(bytes(message))
+                if self._peer.session is not None:
+                    self._socket.protocol.max_message_size = self._peer.message_limit
         except ConnectionClosed:
             self._peer.lost()
         finally:
@@ -79,6 +107,11 @@ class WebSocketLink:
     def close(self, code: CloseCode, *, abort: bool) -> None:
         if abort:
             self._socket.transport.abort()
+        else:
+            # What it does not read or answer would keep the socket open for ever.
+            asyncio.get_running_loop().call_later(
+                self._limits.linger_seconds, self._socket.transport.abort
+            )
         self._outbox.put_nowait(code)
 
     async def _write(self) -> None:
@@ -119,7 +152,17 @@ class WebSocketLink:
 class HttpPages:
     """Answers plain GETs on the WebSocket port."""
 
-    def __init__(self, *, healthz: Page, readyz: Page, metrics: Page) -> None:
+    def __init__(
+        self,
+        *,
+        healthz: Page,
+        readyz: Page,
+        metrics: Page,
+        loopback: bool,
+        full: Callable[[], bool],
+    ) -> None:
+        self._loopback = loopback
+        self._full = full
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
             "/readyz": readyz,
@@ -132,13 +175,32 @@ class HttpPages:
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
-        path = request.path.partition("?")[0]
-        if path == STREAM_PATH:
+        status, kind, body = self._answer(request)
+        if status is HTTPStatus.SWITCHING_PROTOCOLS:
             return None
+        response = _response(status, kind, body)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
+
+    def _answer(self, request: Request) -> tuple[HTTPStatus, str, bytes]:
+        headers = request.headers
+        wrong = refusal(
+            host=headers.get_all("Host"), origin=headers.get_all("Origin"), loopback=self._loopback
+        )
+        if wrong is not None:
+            return HTTPStatus.FORBIDDEN, "text/plain", f"{wrong}\n".encode()
+        path = request.path.partition("?")[0]
+        if request.method not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD\n"
+        if path == STREAM_PATH:
+            if self._full():
+                return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"too many streams\n"
+            return HTTPStatus.SWITCHING_PROTOCOLS, "", b""
         page = self._pages.get(path)
         if page is None:
-            return _response(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
-        return _response(*page())
+            return HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
+        return page()
 
 
 def _asset(name: str, content_type: str) -> Page:
