@@ -39,6 +39,9 @@ class TcpLink(asyncio.Protocol):
         try:
             for message in self._reader.feed(data):
                 self._peer.received(message)
+                if self._transport is None or self._transport.is_closing():
+                    # What came behind the message that ended the connection costs nothing more.
+                    return
                 self._reader.limit = self._peer.message_limit
                 self.partial_since = None
         except ProtocolError as error:
