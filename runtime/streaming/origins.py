@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from runtime.streaming.settings import is_loopback
+from runtime.protocol.loopback import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 

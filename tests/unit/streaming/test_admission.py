@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from runtime.protocol.errors import DropReason
+from runtime.protocol.limits import Limits
+from runtime.protocol.messages import Dropped, Encoding, Frame
 from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
-from runtime.streaming.errors import DropReason
-from runtime.streaming.limits import Limits
-from runtime.streaming.logs import SampledLines
-from runtime.streaming.messages import Dropped, Encoding, Frame
+from runtime.streaming.host.logs import SampledLines
 from runtime.streaming.origins import refusal
 from tests.unit.streaming.conftest import ServerFactory, picture
 from tests.unit.streaming.test_faults import RawClient
@@ -89,7 +89,7 @@ async def test_a_parked_stream_gives_way_to_one_that_is_here(running: ServerFact
         first = await RawClient.connect(one.address)
         await first.hello(policy="lossless")
         first.writer.transport.abort()
-        while one.server.hub.peers:
+        while one.server.registry.connections:
             await asyncio.sleep(0.01)
         second = await RawClient.connect(one.address)
         assert not (await second.hello()).offer.resumed
@@ -106,7 +106,7 @@ async def test_frames_of_a_live_stream_that_a_stopping_server_leaves_are_reporte
         for sequence in range(6):
             raw.send(Frame(sequence, 0, Encoding.PNG, picture(1)).encode())
         answers = [await raw.receive()]  # one at least gave way, so the others wait
-        one.server.hub.close_all()
+        one.server.registry.close_all()
         gate.set()
         while (answer := await raw.receive()) is not None:
             answers.append(answer)
