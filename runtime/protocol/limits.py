@@ -24,9 +24,19 @@ class Limits:
     window: int = 8
     """Frames of one stream that may be unanswered at any time."""
     connections: int = 256
-    pending_handshakes: int = 64
-    """Connections that have not shown a token yet."""
+    """Streams that are connected."""
+    pending_handshakes: int = 512
+    """Connections that have not shown a token yet; above it the oldest gives way."""
+    pending_per_address: int = 256
+    """Of these, from one address: an honest burst of a full server's streams gets in."""
     handshake_seconds: float = 5.0
+    crowded_handshake_seconds: float = 1.0
+    """The same while half the places of `pending_handshakes` are taken."""
+    linger_seconds: float = 1.0
+    """A closed connection whose other end does not read or answer is aborted after this long."""
+    pings_per_second: float = 20.0
+    ping_burst: int = 100
+    """Pings of one connection at once; above both it is closed."""
     idle_seconds: float = 60.0
     """Without a message (a ping is one) for this long, the connection is closed."""
     message_seconds: float = 30.0
@@ -36,8 +46,11 @@ class Limits:
     unsent_bytes: int = 1024 * 1024
     """Answers waiting for a slow reader; above it, nothing more is read from that client."""
     waiting_bytes: int = 256 * 1024 * 1024
-    """Encoded frames of all streams waiting in the server; above it, reading pauses."""
+    """Encoded frames of all streams waiting in the server; above it, the heavy are not read."""
+    session_waiting_bytes: int = 32 * 1024 * 1024
+    """The same of one stream; above it, that stream is not read."""
     sessions: int = 512
+    """Streams, those waiting to resume included; above it the one that waits longest ends."""
     resume_seconds: float = 30.0
     """A lossless session whose connection was lost is kept this long."""
     drain_seconds: float = 20.0

@@ -42,6 +42,8 @@ class Policy(StrEnum):
 
 
 class Encoding(IntEnum):
+    UNKNOWN = 0
+    """Stands for every number that is none of those below; such a frame fails alone."""
     JPEG = 1
     PNG = 2
     WEBP = 3
@@ -147,7 +149,7 @@ class Frame:
         try:
             kind = Encoding(encoding)
         except ValueError:
-            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"no encoding {encoding}") from None
+            kind = Encoding.UNKNOWN
         return cls(sequence, captured, kind, message[FRAME_HEADER_BYTES:], width, height)
 
 

@@ -30,7 +30,8 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 
 def _bad(name: str, value: object, allowed: str) -> ProtocolError:
-    return ProtocolError(CloseCode.BAD_OPTION, f"{name} is {value!r:.80}, allowed is {allowed}")
+    shown = "not shown here" if name == "token" else f"{value!r:.80}"
+    return ProtocolError(CloseCode.BAD_OPTION, f"{name} is {shown}, allowed is {allowed}")
 
 
 def _text(fields: dict[str, Any], name: str, default: str | None, *, longest: int = 256) -> str:

@@ -19,6 +19,8 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.asyncio.server import serve as serve_websockets
 
+from runtime.protocol.limits import HANDSHAKE_BYTES
+from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.frames.frame import FrameJob
 from runtime.streaming.frames.pipeline import Pipeline
@@ -32,7 +34,7 @@ from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.supervision import cancelled, supervised
 from runtime.streaming.transports.page.serving import PageFiles
 from runtime.streaming.transports.tcp import TcpLink
-from runtime.streaming.transports.websocket import HttpPages, WebSocketLink
+from runtime.streaming.transports.websocket import HttpPages, WebSocketLink, counted_sockets
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +203,18 @@ class Server:
                     healthz=self._healthz,
                     readyz=self._readyz,
                     metrics=self._metrics_page,
+<<<<<<< main
                     files=PageFiles(models=settings.models_folder, token=token),
+=======
+                    loopback=is_loopback(settings.host),
+                    full=lambda: registry.full,
+>>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be
                 ),
-                max_size=limits.message_bytes,
+                create_connection=counted_sockets(registry),
+                # Raised when the token was right.
+                max_size=HANDSHAKE_BYTES,
+                close_timeout=limits.linger_seconds,
+                backlog=limits.connections,
                 max_queue=2,
                 compression=None,
                 open_timeout=limits.handshake_seconds,

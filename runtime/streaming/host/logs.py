@@ -4,10 +4,43 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final
 
 from pythonjsonlogger.json import JsonFormatter
 
 from runtime.streaming.host.aws import shipper
+
+LINES: Final = 20
+SECONDS: Final = 10.0
+_KINDS: Final = 1_000
+"""Kinds of line remembered; a message made of a client's bytes must not fill memory."""
+
+
+class SampledLines(logging.Filter):
+    """Lets `lines` of each kind through in `seconds`, and says with the next how many it kept.
+
+    A kind is a logger, a level and a message without its details, so that what a client can cause
+    (refused tokens, failed frames, accepts without descriptors) cannot fill a disk.
+    """
+
+    def __init__(self, *, lines: int = LINES, seconds: float = SECONDS) -> None:
+        super().__init__()
+        self._lines = lines
+        self._seconds = seconds
+        self._kinds: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = (record.name, record.levelno, str(record.msg)[:200])
+        if len(self._kinds) > _KINDS:
+            self._kinds.clear()
+        began, count = self._kinds.get(kind, (record.created, 0))
+        if record.created - began >= self._seconds:
+            kept = count - self._lines
+            if kept > 0:
+                record.suppressed = kept
+            began, count = record.created, 0
+        self._kinds[kind] = (began, count + 1)
+        return count < self._lines
 
 
 def configure(level: str, *, group: str | None = None) -> None:
@@ -19,6 +52,7 @@ def configure(level: str, *, group: str | None = None) -> None:
     if group is not None:
         handlers.append(shipper(group))
     for handler in handlers:
+        handler.addFilter(SampledLines())
         handler.setFormatter(
             JsonFormatter(
                 "%(asctime)s %(levelname)s %(name)s %(message)s",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.protocol.clock import now_us
-from runtime.protocol.errors import CloseCode, DropReason, FrameError, ProtocolError
+from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErrorCode, ProtocolError
 from runtime.protocol.messages import (
     NO_FLAGS,
     Detection,
@@ -138,6 +138,10 @@ class Session:
             self.serial = True
             self.newest_wins = False
         job = FrameJob(self, frame, received, self.host.current)
+        if frame.encoding is Encoding.UNKNOWN:
+            job.outcome = FrameError(
+                FrameErrorCode.UNSUPPORTED_ENCODING, "The frame's encoding is none that is known."
+            )
         self._pending.append(job)
         return job
 

@@ -11,6 +11,7 @@ from runtime.protocol.connection import ServerConnection, State
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.messages import Close, Frame, GoAway, Hello, Ping, Pong
 from runtime.protocol.options import HelloOptions
+from runtime.streaming.admission import TokenBucket
 from runtime.streaming.sessions.answers import Session
 from runtime.streaming.sessions.registry import Registry
 
@@ -50,12 +51,22 @@ class Connection:
         self._link = link
         self._connection = ServerConnection(limits=registry.limits)
         self._began = self._heard = time.monotonic()
+        self._held = False
+        self._released = 0.0
+        self._pings = TokenBucket(
+            rate=registry.limits.pings_per_second, burst=registry.limits.ping_burst
+        )
         self._gone = False
         self.session: Session | None = None
 
     @property
     def message_limit(self) -> int:
         return self._connection.message_limit
+
+    @property
+    def host(self) -> str:
+        """The other end's address without its port."""
+        return self._link.address.rpartition(":")[0]
 
     def connected(self) -> None:
         try:
@@ -74,7 +85,7 @@ class Connection:
                 case Frame() as frame if self.session is not None:
                     self._registry.frame(self.session, frame, received=arrived)
                 case Ping(sent):
-                    self._link.send(Pong(sent, arrived, now_us()).encode())
+                    self._pong(sent, arrived)
                 case Hello(options):
                     self._open(options)
                 case Close():
@@ -112,18 +123,19 @@ class Connection:
             self.fail(ProtocolError(CloseCode.GOING_AWAY, reason))
 
     def hold(self, holding: bool) -> None:
-        self._link.hold(holding)
+        """Stop reading, or go on; the other end's clocks stand still meanwhile."""
+        if holding != self._held:
+            self._held = holding
+            self._heard = self._released = time.monotonic()
+            self._link.hold(holding)
 
     def check_times(self, now: float) -> None:
         """End the connection if it is too slow at anything. `now` in monotonic seconds."""
         limits = self._registry.limits
         link = self._link
-        if self.session is None and now - self._began > limits.handshake_seconds:
-            self.fail(
-                ProtocolError(
-                    CloseCode.HANDSHAKE_TIMEOUT, f"no hello within {limits.handshake_seconds:g} s"
-                )
-            )
+        patience = self._registry.handshake_seconds
+        if self.session is None and now - self._began > patience:
+            self.fail(ProtocolError(CloseCode.HANDSHAKE_TIMEOUT, f"no hello within {patience:g} s"))
         elif link.stalled_since and now - link.stalled_since > limits.stall_seconds:
             self.fail(
                 ProtocolError(
@@ -131,7 +143,12 @@ class Connection:
                 ),
                 abort=True,
             )
-        elif link.partial_since and now - link.partial_since > limits.message_seconds:
+        elif self._held:
+            return
+        elif (
+            link.partial_since
+            and now - max(link.partial_since, self._released) > limits.message_seconds
+        ):
             self.fail(
                 ProtocolError(
                     CloseCode.IDLE_TIMEOUT,
@@ -144,6 +161,14 @@ class Connection:
                     CloseCode.IDLE_TIMEOUT, f"nothing heard for {limits.idle_seconds:g} s"
                 )
             )
+
+    def _pong(self, sent: int, arrived: int) -> None:
+        if not self._pings.take(self._heard):
+            raise ProtocolError(
+                CloseCode.PROTOCOL_ERROR,
+                f"more than {self._registry.limits.pings_per_second:g} pings a second",
+            )
+        self._link.send(Pong(sent, arrived, now_us()).encode())
 
     def _open(self, options: HelloOptions) -> None:
         session, offer = self._registry.open(self, options)

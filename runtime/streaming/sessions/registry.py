@@ -6,6 +6,7 @@ threads hand finished frames back through `done`.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErro
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Frame
 from runtime.protocol.options import HelloOptions, WelcomeOffer
+from runtime.streaming.admission import PendingHandshakes, WaitingBytes
 from runtime.streaming.frames.frame import Found, FrameJob, Unchanged
 from runtime.streaming.frames.tracks import StreamTracker
 from runtime.streaming.host.metrics import Metrics
@@ -64,8 +66,12 @@ class Registry:
         self._owner: dict[Session, Connection] = {}
         self._parked: dict[str, tuple[Session, float]] = {}
         self._sessions: dict[str, Session] = {}
-        self._waiting_bytes = 0
-        self._holding = False
+        self._waiting: WaitingBytes[Session] = WaitingBytes(
+            total=limits.waiting_bytes, each=limits.session_waiting_bytes
+        )
+        self.pending = PendingHandshakes(
+            limit=limits.pending_handshakes, per_address=limits.pending_per_address
+        )
         self._pipeline = pipeline(self.done)
 
     @property
@@ -77,21 +83,34 @@ class Registry:
         """Whether any connected stream still waits for an answer."""
         return any(session.pending for session in self._owner)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many streams are connected as are allowed."""
+        return len(self._owner) >= self.limits.connections
+
+    @property
+    def handshake_seconds(self) -> float:
+        """How long a newcomer may take to show its token."""
+        limits = self.limits
+        return (
+            limits.crowded_handshake_seconds if self.pending.crowded else limits.handshake_seconds
+        )
+
     def admit(self, connection: Connection) -> None:
         """A connection was made. Raises ProtocolError when there are too many."""
-        newcomers = sum(1 for one in self._connections if one.session is None)
         self._connections.add(connection)
         self.metrics.connections.set(len(self._connections))
-        if len(self._connections) > self.limits.connections:
+        if self.full:
             raise ProtocolError(
                 CloseCode.TOO_MANY_CONNECTIONS,
                 f"the server takes {self.limits.connections} connections",
             )
-        if newcomers >= self.limits.pending_handshakes:
-            raise ProtocolError(
-                CloseCode.TOO_MANY_CONNECTIONS,
-                f"{newcomers} connections have not shown a token yet",
-            )
+        crowd = ProtocolError(
+            CloseCode.TOO_MANY_CONNECTIONS, "too many connections have not shown a token yet"
+        )
+        self.pending.enter(
+            connection, address=connection.host, evict=lambda: connection.fail(crowd)
+        )
 
     def open(self, connection: Connection, options: HelloOptions) -> tuple[Session, WelcomeOffer]:
         """Begin or resume a stream. Raises ProtocolError: token, model, draining, too many."""
@@ -104,10 +123,10 @@ class Registry:
         resumed = session is not None
         if session is None:
             session = self._begin(options, host)
+        self.pending.leave(connection)
         self._owner[session] = connection
         self.metrics.sessions.set(len(self._sessions))
-        if self._holding:
-            connection.hold(True)
+        connection.hold(self._waiting.held(session))
         return session, self._offer(session, resumed=resumed)
 
     def frame(self, session: Session, frame: Frame, *, received: int) -> None:
@@ -115,22 +134,24 @@ class Registry:
         job = session.take(frame, received=received)
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
-        self._waiting_bytes += len(frame.payload)
-        self._hold_or_release()
-        self.done(self._pipeline.submit(job))
+        self._weigh(session, len(frame.payload))
+        if job.outcome is None:
+            self.done(self._pipeline.submit(job))
+        else:
+            # Later, so that the credits hold for a flood of these as for all other frames.
+            asyncio.get_running_loop().call_soon(self.done, (job,))
 
     def done(self, jobs: Sequence[FrameJob]) -> None:
         """These frames have their outcome."""
         for job in jobs:
-            self._waiting_bytes -= len(job.frame.payload)
+            self._weigh(job.session, -len(job.frame.payload))
             self._count(job)
             job.session.complete(job)
-        if self._holding:
-            self._hold_or_release()
 
     def leave(self, connection: Connection, *, final: bool) -> None:
         """A connection has ended; `final` when the client said so, so that nothing is kept."""
         self._connections.discard(connection)
+        self.pending.leave(connection)
         self.metrics.connections.set(len(self._connections))
         session = connection.session
         if session is None or self._owner.get(session) is not connection:
@@ -144,6 +165,12 @@ class Registry:
 
     def close_all(self) -> None:
         """The server stops now."""
+        for session in [session for session in self._owner if session.live]:
+            # A lossless client sends them to the next server.
+            left = self._pipeline.cancel(session)
+            for job in left:
+                job.outcome = DropReason.GOING_AWAY
+            self.done(left)
         for connection in self.connections:
             connection.fail(
                 ProtocolError(CloseCode.GOING_AWAY, self.draining or "the server stops")
@@ -172,9 +199,10 @@ class Registry:
         session = self._sessions.get(options.session)
         if session is None or session.live or session.host is not host:
             return None
-        if options.connection < session.connection:
-            # It was held up on its way (in a proxy, say) and must not take the stream away from
-            # the connection that the client has made since.
+        if options.connection < session.connection or options.connection == session.connection > 0:
+            # It was held up on its way (in a proxy, say) or sent twice, and must not take the
+            # stream away from the connection that the client has. A client that does not count
+            # says 0.
             raise ProtocolError(CloseCode.TAKEN_OVER, "the client has connected again since")
         session.connection = options.connection
         self._parked.pop(session.id, None)
@@ -186,10 +214,12 @@ class Registry:
         return session
 
     def _begin(self, options: HelloOptions, host: ModelHost) -> Session:
-        if len(self._sessions) >= self.limits.sessions:
-            raise ProtocolError(
-                CloseCode.TOO_MANY_CONNECTIONS, f"the server takes {self.limits.sessions} streams"
-            )
+        if len(self._sessions) >= self.limits.sessions and self._parked:
+            # A stream that nobody may come back for must not shut out one that is here.
+            longest, _ = self._parked.pop(next(iter(self._parked)))
+            self._end(longest)
+        if len(self._sessions) >= self.limits.sessions or self.full:
+            raise ProtocolError(CloseCode.TOO_MANY_CONNECTIONS, "the server takes no more streams")
         session = Session(
             options=options,
             host=host,
@@ -203,7 +233,7 @@ class Registry:
     def _end(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
         for job in self._pipeline.cancel(session):
-            self._waiting_bytes -= len(job.frame.payload)
+            self._weigh(session, -len(job.frame.payload))
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
@@ -241,13 +271,9 @@ class Registry:
             microseconds=now_us() - job.received,
         )
 
-    def _hold_or_release(self) -> None:
-        """Above the limit on waiting bytes nothing is read, until half of them are worked off."""
-        if not self._holding and self._waiting_bytes > self.limits.waiting_bytes:
-            self._holding = True
-        elif self._holding and self._waiting_bytes < self.limits.waiting_bytes // 2:
-            self._holding = False
-        else:
-            return
-        for connection in self._connections:
-            connection.hold(self._holding)
+    def _weigh(self, session: Session, size: int) -> None:
+        """So many bytes more of a stream wait (fewer: negative); hold or release the heavy."""
+        for stream in self._waiting.add(session, size):
+            connection = self._owner.get(stream)
+            if connection is not None:
+                connection.hold(self._waiting.held(stream))

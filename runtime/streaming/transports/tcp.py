@@ -16,6 +16,7 @@ class TcpLink(asyncio.Protocol):
     """One accepted connection."""
 
     def __init__(self, registry: Registry) -> None:
+        self._limits = registry.limits
         self._unsent_bytes = registry.limits.unsent_bytes
         self._connection = Connection(registry, self)
         self._reader = MessageReader(limit=self._connection.message_limit)
@@ -38,6 +39,9 @@ class TcpLink(asyncio.Protocol):
         try:
             for message in self._reader.feed(data):
                 self._connection.received(message)
+                if self._transport is None or self._transport.is_closing():
+                    # What came behind the message that ended the connection costs nothing more.
+                    return
                 self._reader.limit = self._connection.message_limit
                 self.partial_since = None
         except ProtocolError as error:
@@ -74,6 +78,10 @@ class TcpLink(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+            # What it does not read would keep the socket open for ever.
+            asyncio.get_running_loop().call_later(
+                self._limits.linger_seconds, self._transport.abort
+            )
 
     def _read_or_not(self) -> None:
         if self._transport is None or self._transport.is_closing():

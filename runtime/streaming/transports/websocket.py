@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from runtime.protocol.errors import CloseCode, ProtocolError
+from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
 from runtime.streaming.transports.page.serving import PageFiles, respond
@@ -24,10 +25,29 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
+def counted_sockets(registry: Registry) -> type[WebSocket]:
+    """Connections that are among the pending handshakes before they are upgraded as well."""
+
+    class Counted(WebSocket):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            name = transport.get_extra_info("peername")
+            registry.pending.enter(
+                self, address=str(name[0]) if name else "?", evict=self.transport.abort
+            )
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            registry.pending.leave(self)
+            super().connection_lost(exc)
+
+    return Counted
+
+
 class WebSocketLink:
     """One upgraded connection."""
 
     def __init__(self, registry: Registry, socket: WebSocket) -> None:
+        self._registry = registry
         self._limits = registry.limits
         self._socket = socket
         self._connection = Connection(registry, self)
@@ -46,12 +66,18 @@ class WebSocketLink:
 
     async def run(self) -> None:
         """Until the connection ends."""
+        self._registry.pending.leave(self._socket)
         self._connection.connected()
         writer = asyncio.create_task(self._write())
         try:
             while True:
                 await self._reading.wait()
-                message = await self._socket.recv(decode=False)
+                message = await self._socket.recv()
+                if isinstance(message, str):
+                    self._connection.fail(
+                        ProtocolError(CloseCode.PROTOCOL_ERROR, "a text message, not a binary one")
+                    )
+                    continue
                 if len(message) > self._connection.message_limit:
                     self._connection.fail(
                         ProtocolError(
@@ -59,6 +85,8 @@ class WebSocketLink:
                         )
                     )
                 self._connection.received(bytes(message))
+                if self._connection.session is not None:
+                    self._socket.protocol.max_message_size = self._connection.message_limit
         except ConnectionClosed:
             self._connection.lost()
         finally:
@@ -78,6 +106,11 @@ class WebSocketLink:
     def close(self, code: CloseCode, *, abort: bool) -> None:
         if abort:
             self._socket.transport.abort()
+        else:
+            # What it does not read or answer would keep the socket open for ever.
+            asyncio.get_running_loop().call_later(
+                self._limits.linger_seconds, self._socket.transport.abort
+            )
         self._outbox.put_nowait(code)
 
     async def _write(self) -> None:
@@ -118,8 +151,22 @@ class WebSocketLink:
 class HttpPages:
     """Answers plain GETs on the WebSocket port."""
 
+<<<<<<< main
     def __init__(self, *, healthz: Page, readyz: Page, metrics: Page, files: PageFiles) -> None:
         self._files = files
+=======
+    def __init__(
+        self,
+        *,
+        healthz: Page,
+        readyz: Page,
+        metrics: Page,
+        loopback: bool,
+        full: Callable[[], bool],
+    ) -> None:
+        self._loopback = loopback
+        self._full = full
+>>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
             "/readyz": readyz,
@@ -128,12 +175,60 @@ class HttpPages:
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
-        path = request.path.partition("?")[0]
-        if path == STREAM_PATH:
+        status, kind, body = self._answer(request)
+        if status is HTTPStatus.SWITCHING_PROTOCOLS:
             return None
+        response = _response(status, kind, body)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
+
+    def _answer(self, request: Request) -> tuple[HTTPStatus, str, bytes]:
+        headers = request.headers
+        wrong = refusal(
+            host=headers.get_all("Host"), origin=headers.get_all("Origin"), loopback=self._loopback
+        )
+        if wrong is not None:
+            return HTTPStatus.FORBIDDEN, "text/plain", f"{wrong}\n".encode()
+        path = request.path.partition("?")[0]
+        if request.method not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD\n"
+        if path == STREAM_PATH:
+            if self._full():
+                return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"too many streams\n"
+            return HTTPStatus.SWITCHING_PROTOCOLS, "", b""
         page = self._pages.get(path)
+<<<<<<< main
         if page is not None:
             return respond(*page())
         return self._files.answer(path, request) or respond(
             HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
         )
+=======
+        if page is None:
+            return HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
+        return page()
+
+
+def _asset(name: str, content_type: str) -> Page:
+    body = files("runtime.streaming.transports").joinpath("page", name).read_bytes()
+    return lambda: (HTTPStatus.OK, content_type, body)
+
+
+def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
+    headers = Headers(
+        {
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            # Safari does not count a WebSocket of the same host as 'self'.
+            "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; "
+            "frame-ancestors 'none'",
+            "Permissions-Policy": "camera=(self)",
+        }
+    )
+    return Response(int(status), status.phrase, headers, body)
+>>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be

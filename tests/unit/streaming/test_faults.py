@@ -98,7 +98,7 @@ async def test_garbage_in_mid_stream_ends_only_that_connection(running: ServerFa
     async with running() as one:
         raw = await RawClient.connect(one.address)
         await raw.hello()
-        raw.send(b"\x10\x63" + bytes(40))
+        raw.send(b"\x63" + bytes(40))
         assert await raw.close_code() is CloseCode.PROTOCOL_ERROR
         assert await others_are_served(one.address)
 
@@ -248,11 +248,14 @@ async def test_a_silent_client_is_ended_and_one_that_pings_is_not(running: Serve
 
 
 async def test_a_flood_of_handshakes_leaves_room_for_others(running: ServerFactory) -> None:
-    async with running(limits=quick(pending_handshakes=5, handshake_seconds=0.4)) as one:
+    limits = quick(pending_handshakes=5, crowded_handshake_seconds=0.4)
+    async with running(limits=limits) as one:
         flood = [await RawClient.connect(one.address) for _ in range(30)]
+        # While they wait: the oldest gives way to whoever comes.
+        assert await others_are_served(one.address)
         codes = await asyncio.gather(*(raw.close_code() for raw in flood))
-        assert codes.count(CloseCode.TOO_MANY_CONNECTIONS) == 25
-        assert codes.count(CloseCode.HANDSHAKE_TIMEOUT) == 5
+        assert codes.count(CloseCode.TOO_MANY_CONNECTIONS) >= 25
+        assert set(codes) == {CloseCode.TOO_MANY_CONNECTIONS, CloseCode.HANDSHAKE_TIMEOUT}
         assert await others_are_served(one.address)
 
 
@@ -270,7 +273,7 @@ async def test_connections_beyond_the_limit_are_refused_and_told_so(
 async def test_a_client_that_stops_reading_is_held_and_then_ended_while_others_go_on(
     running: ServerFactory,
 ) -> None:
-    limits = quick(unsent_bytes=2000, stall_seconds=0.5)
+    limits = quick(unsent_bytes=2000, stall_seconds=0.5, pings_per_second=1e9, ping_burst=10**9)
     async with running(limits=limits) as one:
         raw = await RawClient.connect(one.address)
         await raw.hello()

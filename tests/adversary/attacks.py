@@ -1,0 +1,74 @@
+"""Attacks to run beside an honest stream, in a process of their own: `NAME PORT HTTP_PORT TOKEN`.
+
+Each goes on until it is killed. The process gives way to others (nice), as it stands for another
+machine: what is measured is what the server does, not a fight for this machine's processors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.adversary.client import Connection, frame, ping
+
+ADDRESS = "127.0.0.2"
+
+
+async def long_hellos(port: int, http_port: int, token: str) -> None:
+    """A mebibyte over WebSocket before any token."""
+    message = b"\x01VSTK\x01\x01" + bytes(2**20)
+    while True:
+        async with connect(f"ws://127.0.0.1:{http_port}/stream", close_timeout=0.1) as socket:
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(message)
+            await socket.wait_closed()
+            assert socket.close_code in (1006, 1009), socket.close_code
+
+
+async def heavy_streams(port: int, http_port: int, token: str) -> None:
+    """Four streams that send windows full of 8 MiB each, which wait until they are decoded."""
+    message = frame(0, bytes(8 * 2**20), encoding=1)
+    streams = [await Connection.open(port, source=ADDRESS) for _ in range(4)]
+    for one in streams:
+        assert isinstance(await one.hello(token=token, policy="lossless"), dict)
+
+    async def use(one: Connection) -> None:
+        unanswered, sequence = 0, 0
+        while True:
+            while unanswered < 8:
+                head = frame(sequence, b"", encoding=1)
+                one.send(head + message[len(head) :])
+                await one.writer.drain()
+                sequence, unanswered = sequence + 1, unanswered + 1
+            await one.receive()
+            unanswered -= 1
+
+    await asyncio.gather(*map(use, streams))
+
+
+async def pings(port: int, http_port: int, token: str) -> None:
+    """As many as the connection takes, and again on the next when it is ended."""
+    message = ping()
+    while True:
+        one = await Connection.open(port, source=ADDRESS)
+        await one.hello(token=token)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(5000):
+                one.send(message)
+            await one.writer.drain()
+        assert await one.ended() in (4001, None)
+        one.abort()
+
+
+ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings)}
+
+if __name__ == "__main__":
+    os.nice(10)
+    name, port, http_port, token = sys.argv[1:]
+    print("begun", flush=True)
+    asyncio.run(ATTACKS[name](int(port), int(http_port), token))

@@ -1,0 +1,218 @@
+"""Attacks on a server in a process of its own, with an honest stream beside each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import statistics
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.adversary.client import Connection, HonestStream, frame, ping
+
+TOKEN = "a token of more than twenty-four characters"
+PROTOCOL_ERROR, TAKEN_OVER = 4001, 4013
+CEILING_BYTES = 512 * 2**20
+"""What an attack may add: the 256 MiB of waiting frames, and as much again for their handling."""
+ROOT = Path(__file__).parents[2]
+
+
+class Target:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.port, self.http_port = map(int, process.stdout.readline().split())
+        self.resting = self.memory
+
+    @property
+    def memory(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+    @property
+    def sockets(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.adversary.server_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        yield Target(process)
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
+
+
+@contextlib.contextmanager
+def attacking(target: Target, attack: str) -> Iterator[None]:
+    """One of `attacks`, from a process of its own; it must not have given up by itself."""
+    program = [sys.executable, "-m", "tests.adversary.attacks", attack]
+    ports = [str(target.port), str(target.http_port), TOKEN]
+    with subprocess.Popen(program + ports, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            yield
+            assert process.poll() is None, "the attacker ended by itself"
+        finally:
+            process.kill()
+
+
+async def beside(target: Target, attack: str) -> list[tuple[float, float]]:
+    """The honest p99 in seconds, undisturbed and attacked, of trials that alternate. Every honest
+    frame is answered, memory stays below the ceiling, sockets are gone within ten seconds."""
+    honest = await HonestStream.open(target.port, TOKEN)
+    await honest.times(30)
+    before = target.sockets
+    pairs = []
+    for _ in range(5):
+        quiet = p99(await honest.times(60))
+        with attacking(target, attack):
+            await asyncio.sleep(0.3)
+            pairs.append((quiet, p99(await honest.times(60))))
+    async with asyncio.timeout(10):
+        while target.sockets > before:
+            await asyncio.sleep(0.1)
+    await honest.times(10)
+    honest.close()
+    added = target.memory - target.resting
+    figures = [f"{quiet * 1e3:.1f}/{loud * 1e3:.1f}" for quiet, loud in pairs]
+    print(f"{attack}: p99 in ms, quiet/attacked: {figures}; {added / 2**20:.0f} MiB added")
+    assert added < CEILING_BYTES
+    return pairs
+
+
+async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(target: Target) -> None:
+    await beside(target, "heavy_streams")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "long_hellos",
+        "pings",
+        pytest.param(
+            "heavy_streams",
+            marks=pytest.mark.xfail(
+                reason="not met: the event loop copies 8 MiB messages while others wait",
+                strict=False,
+            ),
+        ),
+    ],
+)
+async def test_an_honest_stream_is_not_slowed_by(target: Target, attack: str) -> None:
+    """At most twice the undisturbed p99, plus the grain of a busy machine's timers."""
+    pairs = await beside(target, attack)
+    quiet, loud = (statistics.median(column) for column in zip(*pairs, strict=True))
+    assert loud <= 2 * quiet + 0.005, pairs
+
+
+async def test_idle_connections_do_not_keep_an_honest_burst_out(target: Target) -> None:
+    idle = [await Connection.open(target.port, source="127.0.0.2") for _ in range(300)]
+    burst = await asyncio.gather(*(Connection.open(target.port) for _ in range(256)))
+    welcomes = await asyncio.gather(*(one.hello(token=TOKEN) for one in burst))
+    assert sum(isinstance(one, dict) for one in welcomes) == 256
+    for one in (*idle, *burst):
+        one.abort()
+
+
+async def test_a_flood_of_pings_is_ended(target: Target) -> None:
+    one = await Connection.open(target.port)
+    await one.hello(token=TOKEN)
+    # One write: bytes that come after the end would reset the connection before CLOSE is read.
+    one.writer.write((struct.pack(">I", len(ping())) + ping()) * 110)
+    assert await one.ended() == PROTOCOL_ERROR
+    one.abort()
+
+
+async def test_sockets_of_clients_that_read_nothing_are_ended(target: Target) -> None:
+    before = target.sockets
+    deaf = []
+    for _ in range(10):
+        one = await connect(f"ws://127.0.0.1:{target.http_port}/stream", close_timeout=0.1)
+        one.transport.pause_reading()
+        await one.send(b"\x01VSTK\x01\x01{}")
+        deaf.append(one)
+    async with asyncio.timeout(10):
+        while target.sockets > before:
+            await asyncio.sleep(0.1)
+    for one in deaf:
+        one.transport.abort()
+
+
+async def test_a_hello_sent_twice_does_not_take_the_stream_over(target: Target) -> None:
+    first, second = await Connection.open(target.port), await Connection.open(target.port)
+    options = {"token": TOKEN, "policy": "lossless", "connection": 1}
+    session = (await first.hello(**options))["session"]
+    assert await second.hello(session=session, **options) == TAKEN_OVER
+    first.send(frame(0, bytes(3), encoding=4, width=1, height=1))
+    assert (await first.receive())[0] == 0x11
+    first.abort()
+
+
+async def test_an_unknown_encoding_fails_its_frame_alone(target: Target) -> None:
+    one = await Connection.open(target.port)
+    await one.hello(token=TOKEN, policy="lossless")
+    one.send(frame(0, b"x", encoding=99))
+    assert (await one.receive())[:2] == b"\x13\x03"
+    one.send(frame(1, bytes(3), encoding=4, width=1, height=1))
+    assert (await one.receive())[0] == 0x11
+    one.abort()
+
+
+async def test_text_is_not_taken_for_a_message(target: Target) -> None:
+    async with connect(f"ws://127.0.0.1:{target.http_port}/stream") as socket:
+        await socket.send('\x01VSTK\x01\x01{"token": "' + TOKEN + '"}')
+        await socket.wait_closed()
+        assert socket.close_code == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}]
+)
+async def test_a_foreign_page_may_not_speak_to_loopback(
+    target: Target, headers: dict[str, str]
+) -> None:
+    if "Host" in headers:
+        head = await http(target, f"GET /stream HTTP/1.1\r\nHost: {headers['Host']}\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 403")
+        return
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(
+            f"ws://127.0.0.1:{target.http_port}/stream", origin=None, additional_headers=headers
+        )
+    assert refused.value.response.status_code == 403
+
+
+async def test_a_head_has_no_body(target: Target) -> None:
+    answer = await http(target, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.partition(b"\r\n\r\n")[2] == b""
+
+
+async def http(target: Target, request: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.http_port)
+    writer.write(request.encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
