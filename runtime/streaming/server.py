@@ -203,12 +203,9 @@ class Server:
                     healthz=self._healthz,
                     readyz=self._readyz,
                     metrics=self._metrics_page,
-<<<<<<< main
                     files=PageFiles(models=settings.models_folder, token=token),
-=======
                     loopback=is_loopback(settings.host),
                     full=lambda: registry.full,
->>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be
                 ),
                 create_connection=counted_sockets(registry),
                 # Raised when the token was right.

@@ -151,22 +151,19 @@ class WebSocketLink:
 class HttpPages:
     """Answers plain GETs on the WebSocket port."""
 
-<<<<<<< main
-    def __init__(self, *, healthz: Page, readyz: Page, metrics: Page, files: PageFiles) -> None:
-        self._files = files
-=======
     def __init__(
         self,
         *,
         healthz: Page,
         readyz: Page,
         metrics: Page,
+        files: PageFiles,
         loopback: bool,
         full: Callable[[], bool],
     ) -> None:
+        self._files = files
         self._loopback = loopback
         self._full = full
->>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
             "/readyz": readyz,
@@ -175,60 +172,28 @@ class HttpPages:
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
-        status, kind, body = self._answer(request)
-        if status is HTTPStatus.SWITCHING_PROTOCOLS:
-            return None
-        response = _response(status, kind, body)
-        if request.method == "HEAD":
+        response = self._answer(request)
+        if response is not None and request.method == "HEAD":
             response.body = b""
         return response
 
-    def _answer(self, request: Request) -> tuple[HTTPStatus, str, bytes]:
+    def _answer(self, request: Request) -> Response | None:
         headers = request.headers
         wrong = refusal(
             host=headers.get_all("Host"), origin=headers.get_all("Origin"), loopback=self._loopback
         )
         if wrong is not None:
-            return HTTPStatus.FORBIDDEN, "text/plain", f"{wrong}\n".encode()
+            return respond(HTTPStatus.FORBIDDEN, "text/plain", f"{wrong}\n".encode())
         path = request.path.partition("?")[0]
         if request.method not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD\n"
+            return respond(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD\n")
         if path == STREAM_PATH:
             if self._full():
-                return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"too many streams\n"
-            return HTTPStatus.SWITCHING_PROTOCOLS, "", b""
+                return respond(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"too many streams\n")
+            return None
         page = self._pages.get(path)
-<<<<<<< main
         if page is not None:
             return respond(*page())
         return self._files.answer(path, request) or respond(
             HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
         )
-=======
-        if page is None:
-            return HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
-        return page()
-
-
-def _asset(name: str, content_type: str) -> Page:
-    body = files("runtime.streaming.transports").joinpath("page", name).read_bytes()
-    return lambda: (HTTPStatus.OK, content_type, body)
-
-
-def _response(status: HTTPStatus, content_type: str, body: bytes) -> Response:
-    headers = Headers(
-        {
-            "Content-Type": content_type,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            # Safari does not count a WebSocket of the same host as 'self'.
-            "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; "
-            "frame-ancestors 'none'",
-            "Permissions-Policy": "camera=(self)",
-        }
-    )
-    return Response(int(status), status.phrase, headers, body)
->>>>>>> 609e73b52e914b265f735ec4dc02585ad20930be
