@@ -20,9 +20,10 @@ from websockets.asyncio.server import serve as serve_websockets
 
 from runtime.streaming import aws
 from runtime.streaming.certificate import Certificate
-from runtime.streaming.errors import SettingsError
+from runtime.streaming.errors import ModelUnavailableError, SettingsError
 from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.hub import Hub, Settled, Submitter
+from runtime.streaming.loading import load_models
 from runtime.streaming.metrics import Metrics
 from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe
 from runtime.streaming.pipeline import Pipeline
@@ -71,15 +72,17 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Returns when frames are taken. Raises SettingsError and ModelUnavailableError."""
+        """Returns when frames are taken; what listens meanwhile says that they are not yet.
+
+        Models from a bucket are waited for, since they may be published later.
+
+        Raises:
+            SettingsError: it cannot listen, or AWS refused the token's secret or the parameter.
+            ModelUnavailableError: a model of the local folder cannot be loaded.
+        """
         settings = self.settings
         token = await self._token()
         tls = await self._prepare_tls(token)
-        for name in settings.models:
-            version = await asyncio.to_thread(self._source.current_version, name)
-            served = await asyncio.to_thread(self._source.load, name, version)
-            self.hosts[name] = ModelHost(served)
-            log.info("model loaded", extra={"model": name, "version": version})
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
         self.hub = Hub(
             token=token,
@@ -88,7 +91,21 @@ class Server:
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
+        self.hub.loading = "its models are being loaded"
         await self._listen(self.hub, tls)
+        log.info("listening", extra={"port": self.port, "http_port": self.http_port})
+        try:
+            await load_models(
+                self.hosts,
+                self._source,
+                settings.models,
+                patient=settings.bucket is not None,
+                waiting=self._wait_for_model,
+            )
+        except ModelUnavailableError:
+            await self.stop()
+            raise
+        self.hub.loading = None
         self._tasks = [
             asyncio.create_task(self._check_times(self.hub)),
             asyncio.create_task(self._check_engines()),
@@ -105,7 +122,7 @@ class Server:
             self._tasks.append(
                 asyncio.create_task(aws.publish_metrics(self.figures, group=settings.group))
             )
-        log.info("listening", extra={"port": self.port, "http_port": self.http_port})
+        log.info("serving", extra={"models": ", ".join(self.hosts)})
 
     async def drain(self, reason: str) -> None:
         """Take no new streams, ask clients to move on, answer what is under way.
@@ -252,6 +269,9 @@ class Server:
             raise SettingsError("The server has not been started.")
         return self.hub
 
+    def _wait_for_model(self, reason: str) -> None:
+        self._hub().loading = f"waiting for a model: {reason}"
+
     def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
         models = {
             name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
@@ -263,9 +283,13 @@ class Server:
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
         if self.broken.is_set():
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"an engine is broken\n"
-        reason = self._hub().draining
-        if reason is not None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()
+        hub = self._hub()
+        if hub.draining is not None:
+            reason = f"draining: {hub.draining}\n"
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
+        if hub.loading is not None:
+            reason = f"not serving yet: {hub.loading}\n"
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
         return HTTPStatus.OK, "text/plain", b"ready\n"
 
     def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:
