@@ -164,14 +164,16 @@ def _plan(wish: Wish, artifact: Artifact, deployment: Deployment | None) -> Reco
     from visionstack.doctor_aws import check_instance_type
     from visionstack.localcloud.defaults import architecture
     from visionstack.packaging.build import settings_from
+    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
+    quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
         if deployment is None:
             return []
         with console.err.status(f"checking {name} …"):
-            return check_instance_type(deployment, name, ami_id=settings.ami_id)
+            return check_instance_type(deployment, name, ami_id=settings.ami_id, quotas=quotas)
 
     return make(
         wish,
