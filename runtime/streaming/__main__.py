@@ -9,14 +9,10 @@ import os
 import signal
 import sys
 
-from runtime.streaming import aws, logs
-from runtime.streaming.errors import EngineBrokenError, StreamingError
-from runtime.streaming.instance import (
-    InstanceMetadata,
-    Leaving,
-    NotAnInstanceError,
-    leaving,
-)
+from runtime.protocol.errors import StreamingError
+from runtime.streaming.errors import EngineBrokenError
+from runtime.streaming.host import aws, logs
+from runtime.streaming.host.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import supervised
@@ -47,7 +43,7 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
             await starting
         notice = await ending
         starting.cancel()
-        if server.hub is not None:
+        if server.registry is not None:
             await server.drain(notice.reason if notice else "the server is stopping")
     finally:
         starting.cancel()

@@ -13,15 +13,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from runtime.contract import Output
+from tests.unit.compare.conftest import Plan, result
 from visionstack.compare import fleets
 from visionstack.compare.errors import CompareError
 from visionstack.compare.fleets import StackFleets, delete_stacks
 from visionstack.compare.record import Status
-from visionstack.compare.rows import FunctionSetting
-from visionstack.compare.runner import Hands, run
+from visionstack.compare.runner import Executors, run
+from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
-
-from .conftest import Plan, result
 
 
 def missing(code: str = "NoSuchKey") -> ClientError:
@@ -157,7 +156,7 @@ def test_each_group_is_started_after_the_deploy_and_one_that_is_refused_stops_no
     scaling = FakeScaling([], refused=("group-c7i.xlarge",))
     done: list[Any] = []
     monkeypatch.setattr(
-        "visionstack.cdk.cdk",
+        "visionstack.deploy.cdk.cdk",
         lambda arguments, **_: done.append((arguments[1], scaling.capacities)),
     )
     monkeypatch.setattr("visionstack.models.publishing.publish", lambda *_, **__: None)
@@ -166,7 +165,7 @@ def test_each_group_is_started_after_the_deploy_and_one_that_is_refused_stops_no
     monkeypatch.setattr(s3, "upload_file", lambda *_: s3.objects.update(measured), raising=False)
     measured = {f"results/latest/{name}/result.json": value for name in ("g6.xlarge", "c6i.xlarge")}
     groups = {name: f"group-{name}" for name in names}
-    hands = Hands(
+    executors = Executors(
         here=None,  # type: ignore[arg-type]
         fleets=StackFleets(
             deployment(s3, scaling=scaling, groups=groups),
@@ -179,7 +178,7 @@ def test_each_group_is_started_after_the_deploy_and_one_that_is_refused_stops_no
         destroy=lambda what, _types: what.deployed.clear(),
     )
     clock = itertools.count(step=60.0)
-    run(record, tmp_path, hands, minutes=1, clock=lambda: next(clock), sleep=lambda _: None)
+    run(record, tmp_path, executors, minutes=1, clock=lambda: next(clock), sleep=lambda _: None)
 
     assert scaling.capacities == [("group-g6.xlarge", 1), ("group-c6i.xlarge", 1)]
     assert [row.status for row in record.rows] == [Status.MEASURED, Status.FAILED, Status.MEASURED]
@@ -231,7 +230,7 @@ def test_stacks_are_deleted_users_first_when_cdk_cannot(
     def broken(*_: Any, **__: Any) -> None:
         raise VisionstackError("cdk destroy failed")
 
-    monkeypatch.setattr("visionstack.cdk.cdk", broken)
+    monkeypatch.setattr("visionstack.deploy.cdk.cdk", broken)
     where = SimpleNamespace(cloud="aws", client=lambda _: formation)
     fleets.destroy(record, deployment=where)  # type: ignore[arg-type]
     assert formation.deleted == ["c-classifier", "c-comparison", "c-storage"]
@@ -252,7 +251,7 @@ def test_what_is_destroyed_is_named_by_a_type_that_can_be_started(
 ) -> None:
     contexts: list[Any] = []
     monkeypatch.setattr(
-        "visionstack.cdk.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
+        "visionstack.deploy.cdk.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
     )
     record = plan(instance_types=["p2.xlarge", "c7i.xlarge"])
     record.deployed = ["visionstack-compare-comparison"]

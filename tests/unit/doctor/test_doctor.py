@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from stacks.catalog import Catalog
-from visionstack.compare.plan import Wish
+from visionstack.compare.plan import Request
 from visionstack.compare.session import _plan
-from visionstack.doctor import Check, State, check_this_machine, worst
-from visionstack.doctor_aws import check_account, check_instance_type
+from visionstack.doctor.aws import check_account, check_instance_type
+from visionstack.doctor.checks import Check, State, check_this_machine, worst
 from visionstack.vcpu_quotas import VcpuQuotas, quota_of
 
 
@@ -358,7 +358,7 @@ def test_a_comparison_runs_the_types_that_fit_the_quota_together_and_names_the_o
         files={},
     )
     record = _plan(
-        Wish(instance_types=names, picture=picture),
+        Request(instance_types=names, picture=picture),
         SimpleNamespace(manifest=manifest),  # type: ignore[arg-type]
         cloud,
     )

@@ -13,13 +13,13 @@ import pytest
 from runtime.streaming import loading
 from runtime.streaming.__main__ import run
 from runtime.streaming.errors import ModelUnavailableError
-from runtime.streaming.models import Served
+from runtime.streaming.models import LoadedModel
 from runtime.streaming.server import Server
 from tests.unit.streaming.conftest import TOKEN, FakeSource, make_server, picture
-from visionstack.client.stream_async import AsyncStreamClient, Patience
-from visionstack.client.stream_errors import StreamUnreachableError
-from visionstack.client.stream_types import StreamAddress
 from visionstack.packaging.recipes import INSTANCE_FILES
+from visionstack.stream.client import AsyncStreamClient, Patience
+from visionstack.stream.errors import StreamUnreachableError
+from visionstack.stream.types import StreamAddress
 
 
 class Unpublished(FakeSource):
@@ -116,7 +116,7 @@ async def test_sigterm_ends_the_wait(tmp_path: Path) -> None:
 
 async def test_what_no_wait_can_mend_ends_the_server(tmp_path: Path) -> None:
     class Odd(FakeSource):
-        def load(self, name: str, version: str) -> Served:
+        def load(self, name: str, version: str) -> LoadedModel:
             raise MemoryError
 
     server = make_server(tmp_path, source=Odd(), bucket="artifacts")
