@@ -23,6 +23,8 @@ log = logging.getLogger("runtime.streaming")
 async def run(settings: Settings, *, server: Server | None = None) -> None:
     """Serve until SIGTERM or SIGINT, or until the instance has to go; then drain and stop.
 
+    Any of these also ends the wait for a model.
+
     Raises EngineBrokenError, after a drain as well, when only a new process can serve on.
     """
     stopped = asyncio.Event()
@@ -31,11 +33,22 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
         loop.add_signal_handler(number, stopped.set)
     server = server or Server(settings)
     metadata = InstanceMetadata(settings.metadata_endpoint)
-    await server.start()
+    starting = asyncio.create_task(server.start())
+    ending = asyncio.create_task(
+        _first(stopped, server.broken, metadata if settings.group else None)
+    )
     try:
-        notice = await _first(stopped, server.broken, metadata if settings.group else None)
-        await server.drain(notice.reason if notice else "the server is stopping")
+        await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        notice = await ending
+        starting.cancel()
+        if server.registry is not None:
+            await server.drain(notice.reason if notice else "the server is stopping")
     finally:
+        starting.cancel()
+        ending.cancel()
+        await asyncio.gather(starting, ending, return_exceptions=True)
         await server.stop()
     if notice is not None and notice.hook and settings.group is not None:
         await asyncio.to_thread(_complete_drain, settings.group, metadata)

@@ -19,15 +19,20 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.asyncio.server import serve as serve_websockets
 
+<<<<<<< main
 from runtime.protocol.limits import HANDSHAKE_BYTES
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
+=======
+from runtime.streaming.errors import ModelUnavailableError, SettingsError
+>>>>>>> cc17a9f5dc7815f77e4d8d6e2a060810434cee6c
 from runtime.streaming.frames.frame import FrameJob
 from runtime.streaming.frames.pipeline import Pipeline
 from runtime.streaming.host import aws
 from runtime.streaming.host.certificate import Certificate
 from runtime.streaming.host.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.host.metrics import Metrics
+from runtime.streaming.loading import load_models
 from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe, watch_models
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings, Tls
@@ -77,15 +82,17 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Returns when frames are taken. Raises SettingsError and ModelUnavailableError."""
+        """Returns when frames are taken; what listens meanwhile says that they are not yet.
+
+        Models from a bucket are waited for, since they may be published later.
+
+        Raises:
+            SettingsError: it cannot listen, or AWS refused the token's secret or the parameter.
+            ModelUnavailableError: a model of the local folder cannot be loaded.
+        """
         settings = self.settings
         token = await self._token()
         tls = await self._prepare_tls(token)
-        for name in settings.models:
-            version = await asyncio.to_thread(self._source.current_version, name)
-            model = await asyncio.to_thread(self._source.load, name, version)
-            self.hosts[name] = ModelHost(model)
-            log.info("model loaded", extra={"model": name, "version": version})
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
         self.registry = Registry(
             token=token,
@@ -94,8 +101,26 @@ class Server:
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
+<<<<<<< main
         await self._listen(self.registry, tls, token)
+=======
+        self.registry.loading = "its models are being loaded"
+        await self._listen(self.registry, tls)
+        log.info("listening", extra={"port": self.port, "http_port": self.http_port})
+>>>>>>> cc17a9f5dc7815f77e4d8d6e2a060810434cee6c
         self._supervise("time limits", self._check_times, self.registry)
+        try:
+            await load_models(
+                self.hosts,
+                self._source,
+                settings.models,
+                patient=settings.bucket is not None,
+                waiting=self._wait_for_model,
+            )
+        except ModelUnavailableError:
+            await self.stop()
+            raise
+        self.registry.loading = None
         self._supervise("engine check", self._check_engines)
         self._supervise(
             "model reload",
@@ -112,7 +137,7 @@ class Server:
             self._supervise(
                 "CloudWatch metrics", aws.publish_metrics, self.figures, group=settings.group
             )
-        log.info("listening", extra={"port": self.port, "http_port": self.http_port})
+        log.info("serving", extra={"models": ", ".join(self.hosts)})
 
     async def drain(self, reason: str) -> None:
         """Take no new streams, ask clients to move on, answer what is under way.
@@ -275,6 +300,9 @@ class Server:
             raise SettingsError("The server has not been started.")
         return self.registry
 
+    def _wait_for_model(self, reason: str) -> None:
+        self._registry().loading = f"waiting for a model: {reason}"
+
     def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
         models = {
             name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
@@ -286,9 +314,13 @@ class Server:
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
         if self.broken.is_set():
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"an engine is broken\n"
-        reason = self._registry().draining
-        if reason is not None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()
+        registry = self._registry()
+        if registry.draining is not None:
+            reason = f"draining: {registry.draining}\n"
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
+        if registry.loading is not None:
+            reason = f"not serving yet: {registry.loading}\n"
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
         return HTTPStatus.OK, "text/plain", b"ready\n"
 
     def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:

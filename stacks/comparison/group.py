@@ -30,7 +30,10 @@ fi
 
 
 class MeasuringGroup(Construct):
-    """A group of one instance of one type.
+    """A group of one instance of one type, deployed empty.
+
+    Whoever compares sets its capacity to 1 after the deployment: CloudFormation waits for the
+    capacity that a template asks for, and one type that cannot start would roll all back.
 
     The instance first sets its own end (`comparison_minutes` after boot, whatever happens) and
     stops its group from starting another; a shutdown terminates it. `cdk destroy` ends it at any
@@ -106,13 +109,11 @@ class MeasuringGroup(Construct):
             launch_template=launch_template,
             min_capacity=0,
             max_capacity=1,
-            desired_capacity=1,
         )
         acknowledge(
             group,
             {
                 "AwsSolutions-AS3": "The comparison reads the group's activities while it runs.",
-                "@aws-cdk/aws-autoscaling:desiredCapacitySet": "A deployment starts a measurement.",
             },
         )
 

@@ -32,6 +32,7 @@ def doctor(
     from visionstack.doctor.checks import State, check_this_machine, worst
     from visionstack.errors import UsageError
     from visionstack.packaging.build import settings_from
+    from visionstack.vcpu_quotas import VcpuQuotas
 
     if cloud not in {"auto", "local", "aws"}:
         raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
@@ -39,6 +40,11 @@ def doctor(
     names = instance_type or [settings.instance_type, *settings.extra_instance_types]
     deployment = connect(cloud=cloud)  # type: ignore[arg-type]
     checks = check_this_machine()
+    # Types of the group stand in for one another; types that were named are wanted side by side.
+    group = f"{settings.prefix}-stream"
+    together = VcpuQuotas(deployment)
+    count = 1 if instance_type else max(1, settings.instances_desired or settings.instances_min)
+    extra = int(not instance_type and settings.instances_max > count)
     with console.err.status("asking the cloud …"):
         account = check_account(deployment)
         checks += account
@@ -48,8 +54,10 @@ def doctor(
                     deployment,
                     name,
                     ami_id=ami_id or settings.ami_id,
-                    count=1 if instance_type else max(1, settings.instances_min),
+                    count=count,
                     spot=settings.spot and not instance_type,
+                    extra=extra,
+                    quotas=together if instance_type else VcpuQuotas(deployment, own_group=group),
                 )
     if as_json:
         console.print_json(

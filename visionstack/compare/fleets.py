@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
 from runtime.inference.artifact import Artifact
@@ -18,6 +20,9 @@ from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
     from visionstack.cloud.deployment import Deployment
+
+_SOLD_OUT: Final = re.compile("InsufficientInstanceCapacity|sufficient .* capacity", re.IGNORECASE)
+"""In a scaling activity's message: this zone has none, and the group tries the next by itself."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class StackFleets:
         self._picture = picture
         self._minutes = minutes
         self._groups: dict[str, str] = {}
+        self._failed: dict[str, VisionstackError] = {}
+        """Types whose group could not be told to start an instance."""
 
     def batches(self, names: Sequence[str]) -> list[list[str]]:
         """All at once on AWS; the embedded cloud has one image, which fits one architecture."""
@@ -109,6 +116,12 @@ class StackFleets:
         cdk(deploy_arguments(comparison), cloud=cloud, context=context)
         groups = self._deployment.output(Stack.COMPARISON, Output.COMPARISON_GROUPS)
         self._groups = json.loads(groups)
+        self._failed = {}
+        for name in names:
+            try:
+                self._set_capacity(name, 1)
+            except VisionstackError as error:
+                self._failed[name] = error
 
     def context(self, names: Sequence[str]) -> dict[str, object]:
         """The deployment settings that make these fleets."""
@@ -131,12 +144,14 @@ class StackFleets:
         """The result so far, or why there will be none.
 
         Raises:
-            VisionstackError: S3 or the group cannot be read.
+            VisionstackError: S3 or the group cannot be read, or the group could not be started.
         """
         from botocore.exceptions import ClientError
 
         from visionstack.cloud.aws_errors import translated
 
+        if name in self._failed:
+            raise self._failed[name]
         key = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/{FILE}"
         with translated(f"read the results of {name}"):
             try:
@@ -183,19 +198,46 @@ class StackFleets:
         return None
 
     def _group_refusal(self, name: str) -> str | None:
-        """The newest scaling activity, if it failed: capacity, quota, or a wrong image."""
+        """Why the group's launches fail: capacity (once every zone was tried), quota, image.
+
+        A group that is refused is emptied: it would go on trying, and a later success would cost
+        money without being waited for.
+        """
         from visionstack.cloud.aws_errors import translated
 
         group = self._groups.get(name)
         if group is None:
             return "not run: the comparison stack has no group for it"
         with translated(f"read the scaling activities of {group}"):
-            activities = self._deployment.client("autoscaling").describe_scaling_activities(
-                AutoScalingGroupName=group, MaxRecords=1
+            client = self._deployment.client("autoscaling")
+            # Newest first.
+            activities = client.describe_scaling_activities(
+                AutoScalingGroupName=group, MaxRecords=20
             )["Activities"]
-        if activities and activities[0]["StatusCode"] == "Failed":
-            return f"not run: {activities[0].get('StatusMessage', 'the launch failed')}"
-        return None
+            failures = list(takewhile(lambda one: one["StatusCode"] == "Failed", activities))
+            if not failures:
+                return None
+            reason = failures[0].get("StatusMessage", "the launch failed")
+            if _SOLD_OUT.search(reason):
+                (description,) = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group])[
+                    "AutoScalingGroups"
+                ]
+                if len(failures) < len(description["AvailabilityZones"]):
+                    return None
+        self._set_capacity(name, 0)
+        return f"not run: {reason}"
+
+    def _set_capacity(self, name: str, instances: int) -> None:
+        """Raises VisionstackError when AWS refuses it; a type without a group is left alone."""
+        from visionstack.cloud.aws_errors import translated
+
+        group = self._groups.get(name)
+        if group is None:
+            return
+        with translated(f"set the capacity of {group}"):
+            self._deployment.client("autoscaling").set_desired_capacity(
+                AutoScalingGroupName=group, DesiredCapacity=instances
+            )
 
 
 def deploy_arguments(stack: str) -> list[str]:

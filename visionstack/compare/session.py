@@ -167,14 +167,16 @@ def _plan(request: Request, artifact: Artifact, deployment: Deployment | None) -
     from visionstack.doctor.aws import check_instance_type
     from visionstack.doctor.checks import Check
     from visionstack.packaging.build import settings_from
+    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
+    quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
         if deployment is None:
             return []
         with console.err.status(f"checking {name} …"):
-            return check_instance_type(deployment, name, ami_id=settings.ami_id)
+            return check_instance_type(deployment, name, ami_id=settings.ami_id, quotas=quotas)
 
     return make(
         request,

@@ -9,27 +9,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from visionstack.cloud.clouds import NO_REGION_REMEDY
-from visionstack.doctor.checks import Check, State
+from visionstack.doctor.checks import Check, State, worst
 from visionstack.errors import VisionstackError
+from visionstack.vcpu_quotas import VcpuQuotas
 
 if TYPE_CHECKING:
     from stacks.catalog import InstanceType
 
 _BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_OLDEST: Final = 6
-_QUOTA_NAMES: Final = {
-    "standard": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-    "g": "Running On-Demand G and VT instances",
-    "p": "Running On-Demand P instances",
-    "inf": "Running On-Demand Inf instances",
-    "trn": "Running On-Demand Trn instances",
-    "dl": "Running On-Demand DL instances",
-    "x": "Running On-Demand X instances",
-    "f": "Running On-Demand F instances",
-}
-"""Amazon EC2's own names of the vCPU quotas, by family group."""
-
-
 _REJECTED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "AuthFailure"}
 )
@@ -48,26 +36,6 @@ class Cloud(Protocol):
         ...
 
 
-def quota_name(instance_type: InstanceType, *, spot: bool = False) -> str:
-    """The vCPU quota that a type counts against, as EC2 calls it."""
-    name = _on_demand_quota(instance_type)
-    if not spot:
-        return name
-    group = name.removeprefix("Running On-Demand ").removesuffix(" instances")
-    return f"All {group} Spot Instance Requests"
-
-
-def _on_demand_quota(instance_type: InstanceType) -> str:
-    family = instance_type.family
-    for group in ("trn", "inf", "dl"):
-        if family.startswith(group):
-            return _QUOTA_NAMES[group]
-    letter = family[0]
-    if letter in {"g", "v"}:
-        return _QUOTA_NAMES["g"]
-    return _QUOTA_NAMES.get(letter, _QUOTA_NAMES["standard"])
-
-
 def check_account(cloud: Cloud) -> list[Check]:
     """Credentials, region, and whether CDK was bootstrapped there."""
     credentials = _asked("credentials", lambda: _credentials(cloud))
@@ -77,9 +45,27 @@ def check_account(cloud: Cloud) -> list[Check]:
 
 
 def check_instance_type(
-    cloud: Cloud, name: str, *, ami_id: str | None = None, count: int = 1, spot: bool = False
+    cloud: Cloud,
+    name: str,
+    *,
+    ami_id: str | None = None,
+    count: int = 1,
+    spot: bool = False,
+    extra: int = 0,
+    quotas: VcpuQuotas | None = None,
 ) -> list[Check]:
-    """Whether `count` instances would start: known, offered, within quota, with an image."""
+    """Whether `count` instances would start: known, offered, within quota, with an image.
+
+    Args:
+        cloud: Where to ask.
+        name: The type.
+        ami_id: The image, if not the newest of AWS's own.
+        count: Instances of the plan.
+        spot: Whether they are to come from the spot market.
+        extra: Instances that an update starts beside them.
+        quotas: Holds the claims of what is planned besides; a type that cannot start anyway
+            claims nothing.
+    """
     from stacks.catalog import Catalog
     from stacks.errors import UnknownInstanceTypeError
 
@@ -105,11 +91,19 @@ def check_instance_type(
                 instance_type=name,
             )
         ]
-    return [
+    claims = quotas or VcpuQuotas(cloud)
+    checks = [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
-        _asked(f"{name}: vCPU quota", lambda: _quota(cloud, found, count, spot=spot), name),
         _asked(f"{name}: machine image", lambda: _image(cloud, found, ami_id), name),
     ]
+    if worst(checks) is State.BAD:
+        claims = VcpuQuotas(cloud)
+    quota = _asked(
+        f"{name}: vCPU quota",
+        lambda: _quota(cloud, found, count, spot=spot, extra=extra, quotas=claims),
+        name,
+    )
+    return [checks[0], quota, checks[1]]
 
 
 def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:
@@ -201,37 +195,32 @@ def _offering(cloud: Cloud, found: InstanceType) -> Check:
     )
 
 
-def _quota(cloud: Cloud, found: InstanceType, count: int, *, spot: bool) -> Check:
+def _quota(
+    cloud: Cloud, found: InstanceType, count: int, *, spot: bool, extra: int, quotas: VcpuQuotas
+) -> Check:
     name = f"{found.name}: vCPU quota"
     if cloud.cloud == "local":
         return Check(
             name, State.UNKNOWN, "the embedded cloud has no quotas", instance_type=found.name
         )
-    wanted = quota_name(found, spot=spot)
-    vcpus = found.vcpus * count
-    pages = cloud.client("service-quotas").get_paginator("list_service_quotas")
-    for page in pages.paginate(ServiceCode="ec2"):
-        for quota in page["Quotas"]:
-            if quota["QuotaName"] != wanted:
-                continue
-            limit = int(quota["Value"])
-            if limit < vcpus:
-                return Check(
-                    name,
-                    State.BAD,
-                    f"{wanted}: {limit} vCPUs allowed, {vcpus} needed",
-                    "Ask for an increase in the Service Quotas console; it can take days.",
-                    found.name,
-                )
-            return Check(
-                name,
-                State.GOOD,
-                f"{vcpus} of {limit} vCPUs ({wanted}); running instances count too",
-                instance_type=found.name,
-            )
-    return Check(
-        name, State.UNKNOWN, f"this account lists no quota {wanted!r}", instance_type=found.name
-    )
+    room = quotas.claim(found, count, spot=spot, extra=extra)
+    if room.limit is None:
+        detail = f"this account lists no quota {room.quota.name!r} ({room.quota.code})"
+        return Check(name, State.UNKNOWN, detail, instance_type=found.name)
+    sums = f"{room.planned} needed by the plan up to here, {room.running} in use already"
+    if not room.fits:
+        detail = f"{room.quota.name}: {room.limit} vCPUs allowed, {sums}"
+        return Check(name, State.BAD, detail, room.request, found.name)
+    if not room.update_fits:
+        detail = (
+            f"{room.quota.name}: {room.limit} vCPUs allowed, {sums}; an update starts its new "
+            f"instance beside the old one and needs {room.extra} more"
+        )
+        return Check(name, State.WARNING, detail, room.request, found.name)
+    detail = f"{room.running + room.planned} of {room.limit} vCPUs ({room.quota.name}): {sums}"
+    if room.extra:
+        detail += f", {room.extra} more while it is updated"
+    return Check(name, State.GOOD, detail, instance_type=found.name)
 
 
 def _image(cloud: Cloud, found: InstanceType, ami_id: str | None) -> Check:

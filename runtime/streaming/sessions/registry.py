@@ -60,6 +60,8 @@ class Registry:
         self.metrics = metrics
         self.draining: str | None = None
         """Why no new streams are taken; None while they are."""
+        self.loading: str | None = None
+        """Why there is no model yet; None when all are loaded."""
         self._token = token.encode()
         self._hosts = hosts
         self._connections: set[Connection] = set()
@@ -113,11 +115,16 @@ class Registry:
         )
 
     def open(self, connection: Connection, options: HelloOptions) -> tuple[Session, WelcomeOffer]:
-        """Begin or resume a stream. Raises ProtocolError: token, model, draining, too many."""
+        """Begin or resume a stream.
+
+        Raises ProtocolError: token, model, too many, draining or not loaded yet.
+        """
         if not hmac.compare_digest(options.token.encode(), self._token):
             raise ProtocolError(CloseCode.WRONG_TOKEN, "the token is not this server's")
         if self.draining is not None:
             raise ProtocolError(CloseCode.GOING_AWAY, self.draining)
+        if self.loading is not None:
+            raise ProtocolError(CloseCode.GOING_AWAY, "the server's model is not loaded yet")
         host = self._host(options.model)
         session = self._resumable(options, host)
         resumed = session is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from runtime.contract import Output
 from tests.unit.compare.conftest import Plan, result
 from visionstack.compare import fleets
 from visionstack.compare.errors import CompareError
 from visionstack.compare.fleets import StackFleets, delete_stacks
+from visionstack.compare.record import Status
+from visionstack.compare.runner import Executors, run
 from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
 
@@ -39,16 +43,45 @@ class FakeS3:
         Path(path).write_bytes(self.objects[key])
 
 
+class FakeScaling:
+    """Groups of one zone or more; `refused` are those whose capacity may not be set."""
+
+    def __init__(
+        self, activities: list[dict[str, str]], *, zones: int = 1, refused: tuple[str, ...] = ()
+    ) -> None:
+        self._activities = activities
+        self._zones = [f"us-east-1{letter}" for letter in "abcdef"[:zones]]
+        self._refused = refused
+        self.capacities: list[tuple[str, int]] = []
+
+    def describe_scaling_activities(self, **_: Any) -> dict[str, Any]:
+        return {"Activities": self._activities}
+
+    def describe_auto_scaling_groups(self, **_: Any) -> dict[str, Any]:
+        return {"AutoScalingGroups": [{"AvailabilityZones": self._zones}]}
+
+    def set_desired_capacity(self, **request: Any) -> None:
+        group, capacity = request["AutoScalingGroupName"], request["DesiredCapacity"]
+        if group in self._refused:
+            raise missing("Throttling")
+        self.capacities.append((group, capacity))
+
+
 def deployment(
-    s3: FakeS3, activities: list[dict[str, str]] | None = None, *, cloud: str = "aws"
+    s3: FakeS3,
+    activities: list[dict[str, str]] | None = None,
+    *,
+    cloud: str = "aws",
+    scaling: FakeScaling | None = None,
+    groups: dict[str, str] | None = None,
 ) -> Any:
-    scaling = SimpleNamespace(
-        describe_scaling_activities=lambda **_: {"Activities": activities or []}
-    )
+    scaling = scaling or FakeScaling(activities or [])
     return SimpleNamespace(
         cloud=cloud,
         client=lambda service: s3 if service == "s3" else scaling,
-        output=lambda stack, key: "bucket",
+        output=lambda stack, key: (
+            json.dumps(groups) if key == Output.COMPARISON_GROUPS else "bucket"
+        ),
         stack_name=lambda stack: f"visionstack-compare-{stack}",
     )
 
@@ -84,6 +117,73 @@ def test_a_launch_that_fails_for_capacity_is_the_rows_reason(plan: Plan) -> None
     failed = [{"StatusCode": "Failed", "StatusMessage": "InsufficientInstanceCapacity in 1a"}]
     seen = watching(plan, FakeS3({}), activities=failed).look("g6.xlarge")
     assert seen.refusal == "not run: InsufficientInstanceCapacity in 1a"
+
+
+SOLD_OUT = {
+    "StatusCode": "Failed",
+    "StatusMessage": "We currently do not have sufficient g6.xlarge capacity in the Availability "
+    "Zone you requested (us-east-1a). Launching EC2 instance failed.",
+}
+
+
+@pytest.mark.parametrize(("failures", "refused"), [(1, False), (2, True)])
+def test_a_type_is_sold_out_when_every_zone_was_tried(
+    plan: Plan, failures: int, *, refused: bool
+) -> None:
+    scaling = FakeScaling([SOLD_OUT] * failures, zones=2)
+    seen = watching(plan, FakeS3({}), scaling=scaling).look("g6.xlarge")
+    assert (seen.refusal is not None) is refused
+    # A group that goes on trying would start, and charge for, an instance nobody waits for.
+    assert scaling.capacities == ([("group", 0)] if refused else [])
+
+
+def test_a_quota_is_the_same_in_every_zone(plan: Plan) -> None:
+    message = (
+        "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the "
+        "instance bucket that the specified instance type belongs to."
+    )
+    scaling = FakeScaling([{"StatusCode": "Failed", "StatusMessage": message}], zones=2)
+    seen = watching(plan, FakeS3({}), scaling=scaling).look("g6.xlarge")
+    assert seen.refusal == f"not run: {message}"
+    assert scaling.capacities == [("group", 0)]
+
+
+def test_each_group_is_started_after_the_deploy_and_one_that_is_refused_stops_no_other(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ["g6.xlarge", "c7i.xlarge", "c6i.xlarge"]
+    record = plan(instance_types=names)
+    scaling = FakeScaling([], refused=("group-c7i.xlarge",))
+    done: list[Any] = []
+    monkeypatch.setattr(
+        "visionstack.deploy.cdk.cdk",
+        lambda arguments, **_: done.append((arguments[1], scaling.capacities)),
+    )
+    monkeypatch.setattr("visionstack.models.publishing.publish", lambda *_, **__: None)
+    value = json.dumps(result(record).to_json()).encode()
+    s3 = FakeS3({})
+    monkeypatch.setattr(s3, "upload_file", lambda *_: s3.objects.update(measured), raising=False)
+    measured = {f"results/latest/{name}/result.json": value for name in ("g6.xlarge", "c6i.xlarge")}
+    groups = {name: f"group-{name}" for name in names}
+    executors = Executors(
+        here=None,  # type: ignore[arg-type]
+        fleets=StackFleets(
+            deployment(s3, scaling=scaling, groups=groups),
+            record,
+            artifact=SimpleNamespace(),  # type: ignore[arg-type]
+            picture=Path("dog.jpg"),
+            minutes=5,
+        ),
+        functions=None,  # type: ignore[arg-type]
+        destroy=lambda what, _types: what.deployed.clear(),
+    )
+    clock = itertools.count(step=60.0)
+    run(record, tmp_path, executors, minutes=1, clock=lambda: next(clock), sleep=lambda _: None)
+
+    assert scaling.capacities == [("group-g6.xlarge", 1), ("group-c6i.xlarge", 1)]
+    assert [row.status for row in record.rows] == [Status.MEASURED, Status.FAILED, Status.MEASURED]
+    assert "c7i.xlarge" in str(record.row("c7i.xlarge").reason)
+    assert "Throttling" in str(record.row("c7i.xlarge").reason)
 
 
 def test_a_type_without_a_group_is_refused(plan: Plan) -> None:

@@ -13,8 +13,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from stacks.catalog import Catalog
-from visionstack.doctor.aws import check_account, check_instance_type, quota_name
+from visionstack.compare.plan import Request
+from visionstack.compare.session import _plan
+from visionstack.doctor.aws import check_account, check_instance_type
 from visionstack.doctor.checks import Check, State, check_this_machine, worst
+from visionstack.vcpu_quotas import VcpuQuotas, quota_of
 
 
 def refusal(code: str) -> ClientError:
@@ -40,10 +43,12 @@ class FakeCloud:
 
             return answer
 
-        pages = SimpleNamespace(paginate=lambda **_: [call("list_service_quotas")()])
+        def pages(name: str) -> Any:
+            return SimpleNamespace(paginate=lambda **_: [call(name)()])
+
         return SimpleNamespace(
             meta=SimpleNamespace(region_name="us-east-1"),
-            get_paginator=lambda _: pages,
+            get_paginator=pages,
             **{name: call(name) for name in self.answers},
         )
 
@@ -60,13 +65,15 @@ def aws(**changes: Any) -> FakeCloud:
         },
         "list_service_quotas": {
             "Quotas": [
-                {"QuotaName": "Running On-Demand G and VT instances", "Value": 8.0},
                 {
-                    "QuotaName": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-                    "Value": 32.0,
+                    "QuotaCode": "L-DB2E81BA",
+                    "QuotaName": "Running On-Demand G and VT instances",
+                    "Value": 8.0,
                 },
+                {"QuotaCode": "L-1216C47A", "Value": 32.0},
             ]
         },
+        "describe_instances": {"Reservations": []},
         "describe_images": {"Images": [{"Architecture": "x86_64", "State": "available"}]},
     }
     return FakeCloud({**answers, **changes})
@@ -94,11 +101,78 @@ def test_doctor_only_reads() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_a_quota_that_is_too_small_is_bad_and_says_by_how_much(value: float) -> None:
-    quotas = {"Quotas": [{"QuotaName": "Running On-Demand G and VT instances", "Value": value}]}
+    quotas = {"Quotas": [{"QuotaCode": "L-DB2E81BA", "Value": value}]}
     check = by_name(check_instance_type(aws(list_service_quotas=quotas), "g6.xlarge"))["vCPU quota"]
     assert check.state is State.BAD
     assert f"{value:.0f} vCPUs allowed, 4 needed" in check.detail
-    assert check.remedy is not None
+    assert "L-DB2E81BA --desired-value 4" in str(check.remedy)
+
+
+def instances(*kinds: str, spot: bool = False, group: str | None = None) -> dict[str, Any]:
+    """What EC2 says of running instances, each of 2 cores with 2 threads."""
+    one = {"CpuOptions": {"CoreCount": 2, "ThreadsPerCore": 2}}
+    if spot:
+        one["InstanceLifecycle"] = "spot"
+    if group:
+        one["Tags"] = [{"Key": "aws:autoscaling:groupName", "Value": group}]
+    return {"Reservations": [{"Instances": [one | {"InstanceType": kind}]} for kind in kinds]}
+
+
+@pytest.mark.parametrize(
+    ("running", "state"),
+    [
+        (instances("g4dn.xlarge"), State.GOOD),
+        (instances("g4dn.xlarge", "g5.xlarge"), State.BAD),
+        (instances("c7i.xlarge", "m7g.xlarge"), State.GOOD),
+        (instances("g4dn.xlarge", "g5.xlarge", spot=True), State.GOOD),
+    ],
+)
+def test_what_runs_already_counts_by_quota(running: dict[str, Any], state: State) -> None:
+    checks = by_name(check_instance_type(aws(describe_instances=running), "g6.xlarge"))
+    assert checks["vCPU quota"].state is state
+
+
+def test_the_types_of_a_plan_are_summed_and_the_first_that_fit_do() -> None:
+    cloud = aws(
+        describe_instance_type_offerings={
+            "InstanceTypeOfferings": [
+                {"InstanceType": name, "Location": "us-east-1a"}
+                for name in ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "c7i.xlarge")
+            ]
+        }
+    )
+    quotas = VcpuQuotas(cloud)
+    states = [
+        by_name(check_instance_type(cloud, name, quotas=quotas))["vCPU quota"].state
+        for name in ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "c7i.xlarge")
+    ]
+    assert states == [State.GOOD, State.GOOD, State.BAD, State.GOOD]
+    assert cloud.asked.count("service-quotas.list_service_quotas") == 1
+
+
+def test_a_type_that_cannot_start_anyway_claims_no_quota() -> None:
+    cloud = aws()
+    quotas = VcpuQuotas(cloud)
+    assert by_name(check_instance_type(cloud, "g5.xlarge", quotas=quotas))["offering"].state is (
+        State.BAD
+    )
+    checks = by_name(check_instance_type(cloud, "g6.xlarge", count=2, quotas=quotas))
+    assert checks["vCPU quota"].state is State.GOOD
+
+
+def test_an_update_needs_room_for_one_instance_more() -> None:
+    cloud = aws(describe_instances=instances("g4dn.xlarge"))
+    check = by_name(check_instance_type(cloud, "g6.xlarge", extra=1))["vCPU quota"]
+    assert check.state is State.WARNING
+    assert "L-DB2E81BA --desired-value 12" in str(check.remedy)
+
+
+def test_the_instances_that_a_plan_is_for_are_not_counted_twice() -> None:
+    running = instances("g6.xlarge", group="visionstack-stream")
+    cloud = aws(describe_instances=running)
+    quotas = VcpuQuotas(cloud, own_group="visionstack-stream")
+    check = by_name(check_instance_type(cloud, "g6.xlarge", extra=1, quotas=quotas))["vCPU quota"]
+    assert check.state is State.GOOD
 
 
 def test_a_type_that_no_zone_offers_is_bad() -> None:
@@ -188,10 +262,9 @@ def test_the_embedded_cloud_has_no_quotas_and_that_is_not_bad() -> None:
 
 
 def test_spot_instances_count_against_a_quota_of_their_own() -> None:
-    types = Catalog.load()
-    assert quota_name(types["g6.xlarge"], spot=True) == "All G and VT Spot Instance Requests"
+    assert quota_of("g6", spot=True).name == "All G and VT Spot Instance Requests"
     cloud = aws()
-    spot = {"QuotaName": "All G and VT Spot Instance Requests", "Value": 4.0}
+    spot = {"QuotaCode": "L-3819A6DF", "Value": 4.0}
     cloud.answers["list_service_quotas"]["Quotas"].append(spot)
     for count, state in ((1, State.GOOD), (2, State.BAD)):
         checks = by_name(check_instance_type(cloud, "g6.xlarge", spot=True, count=count))
@@ -199,18 +272,21 @@ def test_spot_instances_count_against_a_quota_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"),
+    ("family", "code"),
     [
-        ("g4dn.xlarge", "G and VT"),
-        ("p4d.24xlarge", "P instances"),
-        ("c7i.xlarge", "Standard"),
-        ("m7g.large", "Standard"),
+        ("g4dn", "L-DB2E81BA"),
+        ("vt1", "L-DB2E81BA"),
+        ("p4d", "L-417A185B"),
+        ("c7i", "L-1216C47A"),
+        ("i4i", "L-1216C47A"),
+        ("d3", "L-1216C47A"),
+        ("inf2", "L-1945791B"),
+        ("trn1", "L-2C3B7624"),
+        ("dl1", "L-6E869C2A"),
     ],
 )
-def test_each_family_counts_against_its_own_quota(name: str, word: str) -> None:
-    catalog = Catalog.load()
-    if name in catalog:
-        assert word in quota_name(catalog[name])
+def test_each_family_counts_against_its_own_quota(family: str, code: str) -> None:
+    assert quota_of(family).code == code
 
 
 def machine(tmp_path: Path, **changes: Any) -> dict[str, Check]:
@@ -257,3 +333,34 @@ def test_a_checkout_without_the_pinned_command_line_is_bad(tmp_path: Path) -> No
 
 def test_checks_are_plain_json() -> None:
     assert json.loads(json.dumps(Check("a", State.GOOD, "b").to_json()))["state"] == "good"
+
+
+def test_a_comparison_runs_the_types_that_fit_the_quota_together_and_names_the_others(
+    tmp_path: Path,
+) -> None:
+    names = ("g4dn.xlarge", "g6.xlarge", "g5.xlarge")
+    cloud: Any = aws(
+        describe_instance_type_offerings={
+            "InstanceTypeOfferings": [
+                {"InstanceType": name, "Location": "us-east-1a"} for name in names
+            ]
+        },
+        get_parameter={"Parameter": {"Value": "ami-1"}},
+    )
+    cloud.region = "us-east-1"
+    picture = tmp_path / "dog.jpg"
+    picture.write_bytes(b"a picture")
+    manifest = SimpleNamespace(
+        name="toy",
+        version="1",
+        task="classify",
+        weights=SimpleNamespace(trained=True, description="official"),
+        files={},
+    )
+    record = _plan(
+        Request(instance_types=names, picture=picture),
+        SimpleNamespace(manifest=manifest),  # type: ignore[arg-type]
+        cloud,
+    )
+    assert [row.reason is None for row in record.rows] == [True, True, False]
+    assert "8 vCPUs allowed, 12 needed" in str(record.rows[2].reason)
