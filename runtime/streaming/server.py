@@ -19,13 +19,9 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.asyncio.server import serve as serve_websockets
 
-<<<<<<< main
 from runtime.protocol.limits import HANDSHAKE_BYTES
 from runtime.protocol.loopback import is_loopback
-from runtime.streaming.errors import SettingsError
-=======
 from runtime.streaming.errors import ModelUnavailableError, SettingsError
->>>>>>> cc17a9f5dc7815f77e4d8d6e2a060810434cee6c
 from runtime.streaming.frames.frame import FrameJob
 from runtime.streaming.frames.pipeline import Pipeline
 from runtime.streaming.host import aws
@@ -101,13 +97,9 @@ class Server:
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
-<<<<<<< main
-        await self._listen(self.registry, tls, token)
-=======
         self.registry.loading = "its models are being loaded"
-        await self._listen(self.registry, tls)
+        await self._listen(self.registry, tls, token)
         log.info("listening", extra={"port": self.port, "http_port": self.http_port})
->>>>>>> cc17a9f5dc7815f77e4d8d6e2a060810434cee6c
         self._supervise("time limits", self._check_times, self.registry)
         try:
             await load_models(
