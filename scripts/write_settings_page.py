@@ -15,7 +15,7 @@ Each stands in `cdk.json` under `context.visionstack` and can be overridden for 
 `npx cdk deploy --all -c instance_type=g6.xlarge`. Lists are written with commas. A wrong name or
 value ends the command with a sentence that says what is allowed, before anything is deployed.
 
-This page is written by `scripts/write_settings_page.py` from `stacks/settings/model.py`.
+This page is written by `scripts/write_settings_page.py` from `stacks/settings/fields.py`.
 
 | setting | default | meaning | allowed |
 | --- | --- | --- | --- |
