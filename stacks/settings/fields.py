@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from runtime import contract
-from stacks.catalog import Arch
-from stacks.settings.values import hour_span, is_scenario, startable
+from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
+from stacks.settings.values import SCENARIO_FORMS, hour_span, is_scenario, startable
 
 LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653)
 """The retention times that CloudWatch Logs knows."""
@@ -33,10 +33,10 @@ LambdaPython = Literal["3.12", "3.13", "3.14"]
 WheelsPython = Literal["3.11", "3.12", "3.13", "3.14"]
 
 
-def _setting(default: Any, meaning: str, *, allowed: str, **constraints: Any) -> Any:
-    return Field(
-        default, description=meaning, json_schema_extra={"allowed": allowed}, **constraints
-    )
+def _setting(default: Any, meaning: str, *, allowed: str | None = None, **constraints: Any) -> Any:
+    # What is allowed follows from type and bounds (sentences.allowed) unless it is said here.
+    extra: dict[str, Any] = {} if allowed is None else {"allowed": allowed}
+    return Field(default, description=meaning, json_schema_extra=extra, **constraints)
 
 
 class SettingFields(BaseModel):
@@ -52,15 +52,13 @@ class SettingFields(BaseModel):
         pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$",
     )
     retain_data: bool = _setting(
-        False,
-        "keep the buckets and what is in them on a later cdk destroy",
-        allowed="true or false",
+        False, "keep the buckets and what is in them on a later cdk destroy"
     )
     log_retention_days: int = _setting(
         30, "days that logs are kept", allowed=", ".join(map(str, LOG_RETENTION_DAYS))
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
-        "INFO", "what the runtime logs", allowed="DEBUG, INFO, WARNING, ERROR"
+        "INFO", "what the runtime logs"
     )
     alarm_email: OptionalText = _setting(
         None,
@@ -69,7 +67,7 @@ class SettingFields(BaseModel):
         pattern=r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$",
     )
     picture_expiry_days: int = _setting(
-        1, "days after which an uploaded picture is deleted", allowed="1 to 365", ge=1, le=365
+        1, "days after which an uploaded picture is deleted", ge=1, le=365
     )
 
     # --- streaming lane ---
@@ -81,10 +79,8 @@ class SettingFields(BaseModel):
         "further types to start when the first is short, of the same architecture and kind",
         allowed="types of the catalog, with commas",
     )
-    spot: bool = _setting(False, "start spot instances", allowed="true or false")
-    instances_min: int = _setting(
-        1, "fewest instances behind the load balancer", allowed="0 to 100", ge=0, le=100
-    )
+    spot: bool = _setting(False, "start spot instances")
+    instances_min: int = _setting(1, "fewest instances behind the load balancer", ge=0, le=100)
     instances_desired: OptionalInt = _setting(
         None,
         "instances to start with; nothing leaves the present number alone",
@@ -92,13 +88,9 @@ class SettingFields(BaseModel):
         ge=0,
         le=100,
     )
-    instances_max: int = _setting(
-        2, "most instances behind the load balancer", allowed="1 to 100", ge=1, le=100
-    )
+    instances_max: int = _setting(2, "most instances behind the load balancer", ge=1, le=100)
     scale_on: Literal["EngineBusyShare", "FramesWaiting"] = _setting(
-        "EngineBusyShare",
-        "the published metric that the group scales on",
-        allowed="EngineBusyShare, FramesWaiting",
+        "EngineBusyShare", "the published metric that the group scales on"
     )
     scale_target: float = _setting(
         0.7,
@@ -108,15 +100,9 @@ class SettingFields(BaseModel):
         le=100_000,
     )
     drain_seconds: int = _setting(
-        120,
-        "how long an instance may finish its streams before it ends",
-        allowed="30 to 3600",
-        ge=30,
-        le=3600,
+        120, "how long an instance may finish its streams before it ends", ge=30, le=3600
     )
-    instance_python: Literal["3.11", "3.12", "3.13", "3.14"] = _setting(
-        "3.12", "Python version on the instance", allowed="3.11, 3.12, 3.13, 3.14"
-    )
+    instance_python: WheelsPython = _setting("3.12", "Python version on the instance")
     ami_id: OptionalText = _setting(
         None,
         "machine image; nothing takes the newest one that AWS publishes for the instance type",
@@ -126,13 +112,10 @@ class SettingFields(BaseModel):
     root_volume_gib: OptionalInt = _setting(
         None,
         "size of the instance's disk; nothing gives 30 GiB to CPU and 100 GiB to GPU instances",
-        allowed="8 to 16384, or nothing",
         ge=8,
         le=16384,
     )
-    zones: int = _setting(
-        2, "availability zones that instances may start in", allowed="2 to 6", ge=2, le=6
-    )
+    zones: int = _setting(2, "availability zones that instances may start in", ge=2, le=6)
     availability_zones: Names = _setting(
         (), "these very zones instead", allowed="at least two names such as us-east-1a, with commas"
     )
@@ -141,27 +124,17 @@ class SettingFields(BaseModel):
         "networks that may reach the stream server; none may by default",
         allowed="IPv4 networks such as 203.0.113.7/32, with commas",
     )
-    allow_any_cidr: bool = _setting(
-        False, "whether allowed_cidrs may hold the whole internet", allowed="true or false"
-    )
-    flow_logs: bool = _setting(
-        False, "log the flows of the networks to the logs bucket", allowed="true or false"
-    )
+    allow_any_cidr: bool = _setting(False, "whether allowed_cidrs may hold the whole internet")
+    flow_logs: bool = _setting(False, "log the flows of the networks to the logs bucket")
     certificate_arn: OptionalText = _setting(
         None,
         "certificate of the load balancer; without it each instance makes its own",
         allowed="the ARN of an ACM certificate, or nothing",
         pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-zA-Z-]+$",
     )
-    stream_port: int = _setting(
-        contract.STREAM_PORT, "port of the stream", allowed="1024 to 65535", ge=1024, le=65535
-    )
+    stream_port: int = _setting(contract.STREAM_PORT, "port of the stream", ge=1024, le=65535)
     stream_http_port: int = _setting(
-        contract.STREAM_HTTP_PORT,
-        "port of health, metrics, WebSocket and page",
-        allowed="1024 to 65535",
-        ge=1024,
-        le=65535,
+        contract.STREAM_HTTP_PORT, "port of health, metrics, WebSocket and page", ge=1024, le=65535
     )
     stream_model: Names = _setting(
         ("yolov3-tiny",),
@@ -169,28 +142,18 @@ class SettingFields(BaseModel):
         allowed="names of published models, with commas",
         min_length=1,
     )
-    engine: Literal["auto", "onnxruntime", "openvino", "torch"] = _setting(
-        "auto", "engine of the stream server", allowed="auto, onnxruntime, openvino, torch"
-    )
+    engine: EngineChoice = _setting("auto", "engine of the stream server")
 
     # --- serverless lane ---
     classifier_model: str = _setting(
         "efficientnet-lite0", "model that the classifier serves", allowed="a published model's name"
     )
-    classifier_engine: Literal["auto", "onnxruntime", "openvino", "torch"] = _setting(
-        "auto", "engine of the classifier", allowed="auto, onnxruntime, openvino, torch"
+    classifier_engine: EngineChoice = _setting("auto", "engine of the classifier")
+    packaging: Packaging = _setting(
+        "package", "where the classifier's libraries and model come from"
     )
-    packaging: Literal["package", "s3-packages", "model-in-package"] = _setting(
-        "package",
-        "where the classifier's libraries and model come from",
-        allowed="package, s3-packages, model-in-package",
-    )
-    cold_start: Literal["none", "warmer", "provisioned", "snapstart"] = _setting(
-        "warmer",
-        "what is done about cold starts",
-        allowed="none, warmer, provisioned, snapstart",
-    )
-    lambda_arch: Arch = _setting("x86_64", "architecture of the functions", allowed="x86_64, arm64")
+    cold_start: ColdStart = _setting("warmer", "what is done about cold starts")
+    lambda_arch: Arch = _setting("x86_64", "architecture of the functions")
     lambda_python: LambdaPython = _setting(
         "3.13",
         "Python version of the functions",
@@ -201,69 +164,52 @@ class SettingFields(BaseModel):
             None,
             "Python version that the packages are built for, where the embedded cloud runs them;"
             " nothing means lambda_python",
-            allowed="3.11, 3.12, 3.13, 3.14, or nothing",
         )
     )
-    lambda_memory_mib: int = _setting(
-        3008, "memory of the classifier", allowed="128 to 10240", ge=128, le=10240
-    )
-    lambda_timeout_seconds: int = _setting(
-        30, "longest run of the classifier", allowed="3 to 900", ge=3, le=900
-    )
+    lambda_memory_mib: int = _setting(3008, "memory of the classifier", ge=128, le=10240)
+    lambda_timeout_seconds: int = _setting(30, "longest run of the classifier", ge=3, le=900)
     lambda_storage_mib: OptionalInt = _setting(
         None,
         "size of the classifier's /tmp; nothing gives 512 MiB, and 3072 to packaging=s3-packages",
-        allowed="512 to 10240, or nothing",
         ge=512,
         le=10240,
     )
     reserved_concurrency: OptionalInt = _setting(
         None,
         "most environments of the classifier at once; nothing leaves it to the account",
-        allowed="1 to 10000, or nothing",
         ge=1,
         le=10_000,
     )
-    auth: Literal["key", "iam"] = _setting(
-        "key", "how the API knows its callers", allowed="key, iam"
-    )
+    auth: Literal["key", "iam"] = _setting("key", "how the API knows its callers")
     throttle_rate: int = _setting(
-        100, "requests a second that the API lets through", allowed="1 to 10000", ge=1, le=10_000
+        100, "requests a second that the API lets through", ge=1, le=10_000
     )
     throttle_burst: int = _setting(
-        200, "requests at once that the API lets through", allowed="1 to 5000", ge=1, le=5_000
+        200, "requests at once that the API lets through", ge=1, le=5_000
     )
     quota_per_day: int = _setting(
-        1_000_000,
-        "requests a day that one API key is good for",
-        allowed="1 to 1000000000",
-        ge=1,
-        le=1_000_000_000,
+        1_000_000, "requests a day that one API key is good for", ge=1, le=1_000_000_000
     )
     upload_expires_seconds: int = _setting(
-        300, "how long a presigned upload is good for", allowed="30 to 3600", ge=30, le=3600
+        300, "how long a presigned upload is good for", ge=30, le=3600
     )
-    xray: bool = _setting(False, "trace requests with X-Ray", allowed="true or false")
-    waf: bool = _setting(False, "put a web ACL before the API", allowed="true or false")
+    xray: bool = _setting(False, "trace requests with X-Ray")
+    waf: bool = _setting(False, "put a web ACL before the API")
     folder_concurrency: int = _setting(
-        5, "environments that a folder's run may use at once", allowed="1 to 1000", ge=1, le=1000
+        5, "environments that a folder's run may use at once", ge=1, le=1000
     )
 
     # --- cold-start answers ---
-    warm_interval: int = _setting(
-        5, "minutes between wake-ups (cold_start=warmer)", allowed="1 to 60", ge=1, le=60
-    )
+    warm_interval: int = _setting(5, "minutes between wake-ups (cold_start=warmer)", ge=1, le=60)
     warm_target: int = _setting(
         5,
         "environments to keep warm (cold_start=warmer) or provisioned (cold_start=provisioned)",
-        allowed=f"1 to {contract.MAX_WARM_ENVIRONMENTS}",
         ge=1,
         le=contract.MAX_WARM_ENVIRONMENTS,
     )
     warm_spare: int = _setting(
         1,
         "environments more that stay free for real calls during a wake-up (cold_start=warmer)",
-        allowed="0 to 50",
         ge=0,
         le=50,
     )
@@ -275,7 +221,6 @@ class SettingFields(BaseModel):
     warm_sleep_ms: int = _setting(
         400,
         "how long a wake-up holds its environment at first",
-        allowed=f"50 to {contract.MAX_WAKEUP_SLEEP_MS}",
         ge=50,
         le=contract.MAX_WAKEUP_SLEEP_MS,
     )
@@ -287,26 +232,21 @@ class SettingFields(BaseModel):
         allowed="types of the catalog, with commas",
     )
     comparison_minutes: int = _setting(
-        60, "after which a compared instance ends at the latest", allowed="5 to 480", ge=5, le=480
+        60, "after which a compared instance ends at the latest", ge=5, le=480
     )
     comparison_scenarios: Names = _setting(
         ("single-stream", "offline"),
         "what a compared instance measures",
-        allowed="single-stream, multi-stream, server[:QPS], offline, camera:FPS, with commas",
+        allowed=f"{SCENARIO_FORMS}, with commas",
         min_length=1,
     )
     comparison_scopes: Scopes = _setting(
         ("picture", "network"),
         "what it times: from picture to answer, the network alone, or both",
-        allowed="picture, network, with commas",
         min_length=1,
     )
     comparison_seconds: float = _setting(
-        10,
-        "at least, for each scenario of a compared instance",
-        allowed="0.1 to 600",
-        ge=0.1,
-        le=600,
+        10, "at least, for each scenario of a compared instance", ge=0.1, le=600
     )
 
     @field_validator("log_retention_days")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
+from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, EngineChoice
 from visionstack.cli import classify
 
 
@@ -25,7 +25,7 @@ def serve(
         typer.Option(help="Model to serve; several may be given, the first is the default."),
     ] = None,
     engine: Annotated[
-        Literal["auto", "onnxruntime", "openvino", "torch"],
+        EngineChoice,
         typer.Option(help="auto picks by what this machine has."),
     ] = "auto",
     host: Annotated[
