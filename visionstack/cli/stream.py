@@ -9,6 +9,7 @@ import typer
 
 from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, EngineChoice
 from visionstack.cli import classify
+from visionstack.cli.options import CloudOption
 
 
 def register(app: typer.Typer) -> None:
@@ -71,10 +72,7 @@ def stream(
     fingerprint: Annotated[
         str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")
     ] = None,
-    cloud: Annotated[
-        Literal["auto", "local", "aws"],
-        typer.Option(help="Where the deployed server is, without --connect."),
-    ] = "auto",
+    cloud: CloudOption = "auto",
     policy: Annotated[
         Literal["live", "lossless"] | None,
         typer.Option(

@@ -18,15 +18,6 @@ LOCAL_CREDENTIAL: Final = "test"
 """MiniStack takes any credentials; these are its account 000000000000."""
 
 
-def checked_cloud(text: str) -> Cloud:
-    """What `--cloud` was given; UsageError for anything but auto, local and aws."""
-    match text:
-        case "auto" | "local" | "aws":
-            return text
-        case _:
-            raise UsageError(f"--cloud is auto, local or aws, not {text!r}.")
-
-
 def resolve_cloud(cloud: Cloud) -> Literal["local", "aws"]:
     """`auto` to where it leads; VisionstackError when AWS is asked for and could not be reached."""
     given = os.environ.get("AWS_ENDPOINT_URL")
