@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from visionstack.cloud.clouds import Cloud
+from visionstack.cloud import Cloud
 
 CloudOption = Annotated[
     Cloud,

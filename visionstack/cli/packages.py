@@ -9,7 +9,7 @@ import typer
 
 from visionstack import console
 from visionstack.cli.options import CloudOption, JsonOption
-from visionstack.cloud.clouds import Cloud
+from visionstack.cloud import Cloud
 
 
 def register(app: typer.Typer) -> None:

@@ -6,10 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from visionstack.cloud import local_state
+from visionstack.cloud import Cloud, local_state
 from visionstack.errors import UsageError, VisionstackError
 
-Cloud = Literal["auto", "local", "aws"]
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 NO_REGION_REMEDY: Final = (
     "Set AWS_REGION (`export AWS_REGION=us-east-1`), or `aws configure set region us-east-1`."
