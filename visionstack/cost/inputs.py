@@ -72,7 +72,7 @@ def question(
         PriceBookError: there is no such price book.
     """
     book = load(book_name)
-    papers = book.name == "2019"
+    papers = book.historical
     memory = memory or (_PAPER_MEMORY if papers else _MEMORY)
     instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
     origin = "given on the command line"
