@@ -6,9 +6,29 @@ import it, and a disagreement between two of them would be a bug in here.
 
 from __future__ import annotations
 
-from typing import Final
+from enum import StrEnum
+from typing import Final, Literal
 
 PROJECT: Final = "visionstack"
+
+
+# --- vocabularies: the values that a setting, an option and the runtime share -------------------
+Arch = Literal["x86_64", "arm64"]
+EngineName = Literal["onnxruntime", "openvino", "torch"]
+EngineChoice = Literal["auto", EngineName]
+Packaging = Literal["package", "s3-packages", "model-in-package"]
+"""Where a function's libraries and model come from: docs/reference.md."""
+ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
+
+
+class ScenarioKind(StrEnum):
+    """How pictures arrive: MLPerf Inference's scenarios by their own meaning, and `camera`."""
+
+    SINGLE_STREAM = "single-stream"
+    MULTI_STREAM = "multi-stream"
+    SERVER = "server"
+    OFFLINE = "offline"
+    CAMERA = "camera"
 
 
 # --- deployment: stack names and CloudFormation outputs -----------------------------------------
@@ -55,7 +75,7 @@ class Env:
     ARTIFACTS_BUCKET: Final = "VISIONSTACK_ARTIFACTS_BUCKET"
     PICTURES_BUCKET: Final = "VISIONSTACK_PICTURES_BUCKET"
     MODEL: Final = "VISIONSTACK_MODEL"  # one name, or several with commas; the first is the default
-    ENGINE: Final = "VISIONSTACK_ENGINE"  # auto | onnxruntime | openvino | torch
+    ENGINE: Final = "VISIONSTACK_ENGINE"  # an EngineChoice
     LOG_LEVEL: Final = "VISIONSTACK_LOG_LEVEL"
     # streaming server
     STREAM_HOST: Final = "VISIONSTACK_STREAM_HOST"
@@ -77,8 +97,8 @@ class Env:
     INSTANCE_TYPE: Final = "VISIONSTACK_INSTANCE_TYPE"
     IMAGE_ID: Final = "VISIONSTACK_IMAGE_ID"
     # classifier function
-    PACKAGING: Final = "VISIONSTACK_PACKAGING"  # package | s3-packages | model-in-package
-    COLD_START: Final = "VISIONSTACK_COLD_START"  # none | warmer | provisioned | snapstart
+    PACKAGING: Final = "VISIONSTACK_PACKAGING"  # a Packaging
+    COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
     # warmer function
     WARM_FUNCTION: Final = "VISIONSTACK_WARM_FUNCTION"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from stacks.settings.model import DeploymentSettings
+from stacks.settings.sentences import allowed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
-Each stands in `cdk.json` under `context.visionstack` and can be overridden for one command:
-`npx cdk deploy --all -c instance_type=g6.xlarge`. Lists are written with commas. A wrong name or
-value ends the command with a sentence that says what is allowed, before anything is deployed.
+`cdk.json` holds under `context.visionstack` those that differ from the defaults, and each can be
+given for one command: `npx cdk deploy --all -c instance_type=g6.xlarge`. Lists are written with
+commas. A wrong name or value ends the command with a sentence that says what is allowed, before
+anything is deployed.
 
-This page is written by `scripts/write_settings_page.py` from `stacks/settings/model.py`.
+This page is written by `scripts/write_settings_page.py` from `stacks/settings/fields.py`.
 
 | setting | default | meaning | allowed |
 | --- | --- | --- | --- |
@@ -26,12 +27,11 @@ def page() -> str:
     """The page as it should be."""
     rows = []
     for name, field in DeploymentSettings.model_fields.items():
-        extra: Any = field.json_schema_extra or {}
         cells = [
             f"`{name}`",
             f"`{_shown(field.default)}`",
             str(field.description),
-            extra["allowed"],
+            allowed(field),
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return HEAD + "".join(rows)

@@ -16,12 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
+from runtime.contract import Arch
 from stacks.errors import UnknownInstanceTypeError
 
 PRICE_DATE: Final = datetime.date(2026, 7, 20)
 SOURCE: Final = "Karpenter (Apache-2.0)"
 
-Arch = Literal["x86_64", "arm64"]
 Compute = Literal["cpu", "gpu"]
 
 _DATA: Final = Path(__file__).with_name("ec2_instance_types.csv")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from stacks.catalog import Arch
+from runtime.contract import Arch
 from stacks.errors import PackageMissingError
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
-from runtime.contract import Env
-
-Packaging = Literal["package", "s3-packages", "model-in-package"]
-ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
+from runtime.contract import ColdStart, Env, Packaging
 
 MAX_UPLOAD_EXPIRES_SECONDS: Final = 3600
 MEMORY_MB_PER_VCPU: Final = 1769

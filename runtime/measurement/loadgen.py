@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.contract import ScenarioKind
 from runtime.measurement.errors import LoadGenError, LoadGenMissingError
-from runtime.measurement.scenario import MULTI_STREAM_SAMPLES, Kind, Scenario
+from runtime.measurement.scenario import MULTI_STREAM_SAMPLES, Scenario
 from runtime.measurement.workload import Workload
 
 _SUMMARY_LINE: Final = re.compile(r"^\s*(?P<key>[^:]+?)\s*:\s*(?P<value>.*?)\s*$")
@@ -114,23 +115,23 @@ def _settings(
     settings.min_query_count = limits.queries
     expected_ns = max(1, int(calibrated_s * 1e9))
     shown = {"min_duration_s": limits.seconds, "min_queries": float(limits.queries)}
-    if scenario.kind is Kind.SINGLE_STREAM:
+    if scenario.kind is ScenarioKind.SINGLE_STREAM:
         settings.scenario = loadgen.TestScenario.SingleStream
         settings.single_stream_expected_latency_ns = expected_ns
         settings.single_stream_target_latency_percentile = 0.9
-    elif scenario.kind is Kind.MULTI_STREAM:
+    elif scenario.kind is ScenarioKind.MULTI_STREAM:
         settings.scenario = loadgen.TestScenario.MultiStream
         settings.multi_stream_samples_per_query = MULTI_STREAM_SAMPLES
         settings.multi_stream_expected_latency_ns = expected_ns * MULTI_STREAM_SAMPLES
         settings.multi_stream_target_latency_percentile = 0.99
-    elif scenario.kind is Kind.SERVER:
+    elif scenario.kind is ScenarioKind.SERVER:
         rate = scenario.rate or _SERVER_LOAD / calibrated_s
         settings.scenario = loadgen.TestScenario.Server
         settings.server_target_qps = rate
         settings.server_target_latency_ns = int(limits.server_bound_s * 1e9)
         settings.server_target_latency_percentile = 0.99
         shown |= {"target_qps": rate, "bound_s": limits.server_bound_s}
-    elif scenario.kind is Kind.OFFLINE:
+    elif scenario.kind is ScenarioKind.OFFLINE:
         settings.scenario = loadgen.TestScenario.Offline
         # LoadGen sends expected rate x minimum duration pictures in one query.
         settings.offline_expected_qps = max(1.0, 1 / calibrated_s)
@@ -159,7 +160,7 @@ class _Driver:
         self._batch = limits.batch
         self._first: float | None = None
         self._queue: queue.SimpleQueue[tuple[int, float] | None] = queue.SimpleQueue()
-        self._direct = scenario.kind in {Kind.SINGLE_STREAM, Kind.MULTI_STREAM}
+        self._direct = scenario.kind in {ScenarioKind.SINGLE_STREAM, ScenarioKind.MULTI_STREAM}
         self._worker: threading.Thread | None = None
         if not self._direct:
             self._worker = threading.Thread(target=self._work, name="loadgen-worker", daemon=True)

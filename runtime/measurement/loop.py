@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from runtime.contract import ScenarioKind
 from runtime.measurement.clock import Clock
 from runtime.measurement.errors import LoadGenMissingError
 from runtime.measurement.loadgen import Limits
-from runtime.measurement.scenario import Kind, Scenario
+from runtime.measurement.scenario import Scenario
 from runtime.measurement.workload import Workload
 
 
@@ -21,11 +22,11 @@ def repeat(
         LoadGenMissingError: it is another scenario.
         WorkloadError: the engine failed.
     """
-    if scenario.kind not in {Kind.SINGLE_STREAM, Kind.OFFLINE}:
+    if scenario.kind not in {ScenarioKind.SINGLE_STREAM, ScenarioKind.OFFLINE}:
         raise LoadGenMissingError(
             f"{scenario.name} needs MLPerf's LoadGen, which has no wheel for this machine."
         )
-    batch = limits.batch if scenario.kind is Kind.OFFLINE else 1
+    batch = limits.batch if scenario.kind is ScenarioKind.OFFLINE else 1
     times: list[float] = []
     begun = clock.monotonic()
     while True:

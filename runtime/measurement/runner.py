@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from runtime.contract import ScenarioKind
 from runtime.measurement import loadgen
 from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import Clock, SystemClock, Watch
 from runtime.measurement.errors import LoadGenMissingError, MeasurementError
 from runtime.measurement.loop import repeat
 from runtime.measurement.results import Measurement, RunResult, Sink
-from runtime.measurement.scenario import Kind, Scenario, Scope
+from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.statistics import percentile, summarize
 from runtime.measurement.workload import Workload
 
@@ -94,7 +95,7 @@ class _Stage:
         try:
             if scope not in self.calibrated:
                 self.calibrated[scope] = calibrate(workload, self.clock)
-            if scenario.kind is Kind.CAMERA:
+            if scenario.kind is ScenarioKind.CAMERA:
                 return self._camera(blank, scenario, workload)
             return self._loadgen(blank, scenario, workload, self.calibrated[scope])
         except (MeasurementError, MemoryError) as error:

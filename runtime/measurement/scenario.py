@@ -6,17 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from runtime.contract import ScenarioKind
 from runtime.measurement.errors import ScenarioError
-
-
-class Kind(StrEnum):
-    """MLPerf Inference's scenarios by their own meaning, and `camera`."""
-
-    SINGLE_STREAM = "single-stream"
-    MULTI_STREAM = "multi-stream"
-    SERVER = "server"
-    OFFLINE = "offline"
-    CAMERA = "camera"
 
 
 class Scope(StrEnum):
@@ -47,7 +38,7 @@ MULTI_STREAM_SAMPLES: Final = 8
 class Scenario:
     """One way for pictures to arrive; `rate` is frames or queries a second."""
 
-    kind: Kind
+    kind: ScenarioKind
     rate: float | None = None
 
     @property
@@ -64,15 +55,15 @@ class Scenario:
         """
         name, colon, number = text.strip().partition(":")
         try:
-            kind = Kind(name)
+            kind = ScenarioKind(name)
         except ValueError:
             known = "single-stream, multi-stream, server[:QPS], offline, camera:FPS"
             raise ScenarioError(f"There is no scenario {text!r}; there are {known}.") from None
-        if kind is Kind.CAMERA and not colon:
+        if kind is ScenarioKind.CAMERA and not colon:
             raise ScenarioError("A camera needs its frame rate: camera:30.")
         if not colon:
             return cls(kind)
-        if kind not in {Kind.CAMERA, Kind.SERVER}:
+        if kind not in {ScenarioKind.CAMERA, ScenarioKind.SERVER}:
             raise ScenarioError(f"{kind.value} takes no number, but {text!r} gives one.")
         try:
             rate = float(number)

@@ -1,6 +1,7 @@
-"""The streaming lane: frames in over one connection, detections out on the same one.
+"""The streaming lane's server: frames in over one connection, detections out on the same one.
 
-The protocol (docs/protocol.md) is sans-I/O: `messages` are bytes, `protocol` holds the states and
-limits of either end, `session` the promises about order and loss. `tcp` and `websocket` are shells
-around them, `scheduler` and `pipeline` do the work, `server` composes all of it.
+The protocol itself is `runtime.protocol` (docs/protocol.md). `transports` carry its messages,
+`sessions` say who may connect and which answers are owed, `frames` decode and infer in threads,
+`host` is the instance around the server; `server` composes all of it. docs/architecture.md follows
+one frame through them.
 """

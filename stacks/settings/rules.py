@@ -1,47 +1,14 @@
-"""What single settings must be, and which of them cannot be had together."""
+"""Which settings cannot be had together."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from typing import TYPE_CHECKING, Final
 
-from runtime.contract import MAX_WARM_ENVIRONMENTS
-from stacks.catalog import Catalog, InstanceType
-from stacks.errors import UnknownInstanceTypeError
-
-if TYPE_CHECKING:
-    from stacks.settings.model import DeploymentSettings
-
-_SCENARIO: Final = re.compile(
-    r"single-stream|multi-stream|offline|server|(?:server|camera):(?P<rate>\d{1,5}(?:\.\d+)?)"
-)
+from stacks.catalog import Catalog
+from stacks.settings.fields import SettingFields
 
 
-def startable(name: str) -> InstanceType:
-    """The catalog's entry, if AWS starts it and an engine here can use it; else a ValueError."""
-    try:
-        found = Catalog.load()[name]
-    except UnknownInstanceTypeError as error:
-        raise ValueError(str(error).rstrip(".?")) from None
-    if found.obstacle:
-        raise ValueError(found.obstacle)
-    return found
-
-
-def hour_span(entry: str) -> tuple[str, int]:
-    """`9-18=8` as (`9-18`, 8): from hour 9 until hour 18, 8 environments."""
-    span, _, count = entry.partition("=")
-    first, _, last = span.partition("-")
-    if not (first.isdigit() and last.isdigit() and count.isdigit()):
-        raise ValueError(f"{entry!r} is no span of hours")
-    hours = int(first) <= 23 and int(last) <= 24 and int(first) != int(last)
-    if not (hours and int(count) <= MAX_WARM_ENVIRONMENTS):
-        raise ValueError(f"{entry!r} is out of range")
-    return f"{int(first)}-{int(last)}", int(count)
-
-
-def contradictions(settings: DeploymentSettings) -> list[str]:
+def contradictions(settings: SettingFields) -> list[str]:
     """One sentence for each pair of settings that cannot be had together."""
     catalog = Catalog.load()
     first = catalog[settings.instance_type]
@@ -96,7 +63,7 @@ def contradictions(settings: DeploymentSettings) -> list[str]:
     return wrong + _of_warm_environments(settings)
 
 
-def _of_warm_environments(settings: DeploymentSettings) -> list[str]:
+def _of_warm_environments(settings: SettingFields) -> list[str]:
     wrong = []
     answer, reserved = settings.cold_start, settings.reserved_concurrency
     counts = settings.warm_targets()["hours"]
@@ -117,9 +84,3 @@ def _of_warm_environments(settings: DeploymentSettings) -> list[str]:
     if len(named) > len(set(named)) or len(spans) < len(settings.warm_hours):
         wrong.append(f"warm_hours={','.join(settings.warm_hours)} names an hour twice.")
     return wrong
-
-
-def is_scenario(text: str) -> bool:
-    """Whether a compared instance can measure it: `offline`, `server:50`, `camera:29.97`, ..."""
-    found = _SCENARIO.fullmatch(text)
-    return found is not None and 0 < float(found["rate"] or 1) <= 10_000

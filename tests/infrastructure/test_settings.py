@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic.fields import FieldInfo
 
+from runtime.contract import ColdStart
 from runtime.measurement.scenario import Scenario
 from stacks.catalog import Catalog
 from stacks.errors import PackageMissingError, SettingsError, UnknownInstanceTypeError
 from stacks.packages import PackageFolders
 from stacks.settings.model import DeploymentSettings
+from stacks.settings.sentences import allowed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -20,9 +24,22 @@ def sentences(**context: object) -> tuple[str, ...]:
     return caught.value.sentences
 
 
-def test_cdk_json_spells_out_every_setting_and_its_default() -> None:
+def test_cdk_json_holds_only_what_differs_from_the_defaults() -> None:
     context = json.loads((CHECKOUT / "cdk.json").read_text())["context"]
-    assert context["visionstack"] == DeploymentSettings().model_dump(mode="json")
+    defaults = DeploymentSettings().model_dump(mode="json")
+    written = DeploymentSettings.from_context(context).model_dump(mode="json")
+    assert {key for key in context["visionstack"] if written[key] == defaults[key]} == set()
+
+
+def test_what_is_allowed_follows_from_type_and_bounds() -> None:
+    fields = DeploymentSettings.model_fields
+    assert allowed(fields["spot"]) == "true or false"
+    assert allowed(fields["cold_start"]) == ", ".join(get_args(ColdStart))
+    assert allowed(fields["folder_concurrency"]) == "1 to 1000"
+    assert allowed(fields["reserved_concurrency"]) == "1 to 10000, or nothing"
+    assert allowed(fields["comparison_scopes"]) == "picture, network, with commas"
+    with pytest.raises(TypeError, match="words of its own"):
+        allowed(FieldInfo(annotation=str))
 
 
 def test_the_command_line_overrides_cdk_json() -> None:

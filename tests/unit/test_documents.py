@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(CHECKOUT.glob("*.md")),
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+]
+_PATH = re.compile(r"`((?:runtime|stacks|visionstack|tests|scripts|docs)/(?![A-Z])[\w./-]*[\w/])`")
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -25,6 +29,19 @@ def test_the_settings_page_says_what_the_settings_are() -> None:
 def test_every_local_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_in_the_tree_is_there(page: Path) -> None:
+    for path in _PATH.findall(page.read_text(encoding="utf-8")):
+        assert (CHECKOUT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_tour_follows_a_frame_through_at_most_twelve_files_of_the_server() -> None:
+    tour = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = tour.partition("In the server")[2].partition("All threads")[0]
+    files = {path for path in _PATH.findall(steps) if path.endswith(".py")}
+    assert 8 <= len(files) <= 12, sorted(files)
 
 
 def test_the_readme_names_the_commands_that_the_makefile_has() -> None:

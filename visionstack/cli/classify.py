@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,23 +13,13 @@ from rich.table import Table
 from runtime.contract import MAX_WARM_ENVIRONMENTS
 from visionstack import console
 from visionstack.cli import load
+from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
     from visionstack.classify.client import Classification
     from visionstack.classify.many import Failure
     from visionstack.cloud.deployment import Deployment
-
-CloudOption = Annotated[
-    Literal["auto", "local", "aws"],
-    typer.Option(
-        help="Where the stacks are deployed; auto takes the embedded cloud when it is up."
-    ),
-]
-PrefixOption = Annotated[
-    str | None, typer.Option(help="Prefix of the stacks' names, when not cdk.json's.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from visionstack import paths
 from visionstack.cli import doctor
+from visionstack.cli.options import CloudOption, JsonOption
 
 compare = typer.Typer(
     no_args_is_help=True, help="Which machine, at what speed, for what money: by measuring."
@@ -73,9 +74,9 @@ def run(
         bool, typer.Option("--dry-run", help="Show the plan, and start nothing.")
     ] = False,
     strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
-    cloud: Annotated[str, typer.Option(help="auto, local or aws.")] = "auto",
+    cloud: CloudOption = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = _OUT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Plan, measure, and destroy what was started; the table fills while it runs."""
     from visionstack.cloud.local_defaults import architecture
@@ -123,7 +124,7 @@ def resume(
     max_usd: Annotated[float | None, typer.Option(min=0)] = None,
     yes: Annotated[bool, typer.Option("--yes")] = False,
     strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Go on with a comparison: rows that failed or never ran; then destroy what is left."""
     from visionstack.compare import session
@@ -147,7 +148,7 @@ def report(
     ] = None,
     strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
     out: Annotated[Path | None, typer.Option(help="Where to write; default: the first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw the report again from the JSON, of one comparison or of several."""
     from visionstack.compare import session

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from visionstack import console, paths
+from visionstack.cli.options import JsonOption
 
 _OUT = paths.OUT / "cost"
 
@@ -62,7 +63,7 @@ def cost(
     ] = False,
     region: Annotated[str, typer.Option(help="For --refresh-prices.")] = "us-east-1",
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = _OUT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""
     from visionstack.compare.times import ComparisonTimes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionstack import console
+from visionstack.cli.options import CloudOption, JsonOption
 
 if TYPE_CHECKING:
     from visionstack.doctor.checks import Check
@@ -23,22 +24,19 @@ def doctor(
         typer.Option("--instance-type", "-i", help="A type to check; default: cdk.json's."),
     ] = None,
     ami_id: Annotated[str | None, typer.Option(help="Check this image instead.")] = None,
-    cloud: Annotated[str, typer.Option(help="auto, local or aws.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Say what would go wrong with a deploy, before anything is deployed. Changes nothing."""
     from visionstack.cloud.deployment import connect
     from visionstack.doctor.aws import check_account, check_instance_type
     from visionstack.doctor.checks import State, check_this_machine, worst
-    from visionstack.errors import UsageError
     from visionstack.packaging.build import settings_from
     from visionstack.vcpu_quotas import VcpuQuotas
 
-    if cloud not in {"auto", "local", "aws"}:
-        raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
     settings = settings_from({})
     names = instance_type or [settings.instance_type, *settings.extra_instance_types]
-    deployment = connect(cloud=cloud)  # type: ignore[arg-type]
+    deployment = connect(cloud=cloud)
     checks = check_this_machine()
     # Types of the group stand in for one another; types that were named are wanted side by side.
     group = f"{settings.prefix}-stream"

@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from runtime.contract import Output, Stack
 from visionstack import console, paths
+from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
@@ -61,11 +62,9 @@ def load(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = paths.OUT / "load",
-    cloud: Annotated[
-        Literal["auto", "local", "aws"], typer.Option(help="Where the stacks are deployed.")
-    ] = "auto",
-    prefix: Annotated[str | None, typer.Option(help="Prefix of the stacks' names.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Call the serverless lane many times at once; every call is answered or counted as lost."""
     from visionstack.classify.load import paper_reference

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from visionstack import console, paths
+from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ app = typer.Typer(
     help="Build, list, verify and publish model artifacts.",
     no_args_is_help=True,
 )
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def register(app_: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def build(  # noqa: PLR0917
         str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
     ] = "fp32",
     force: Annotated[bool, typer.Option(help="Build again what is there.")] = False,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Build models; one that is there and up to date is left as it is."""
     from visionstack.models.building import build as build_artifact
@@ -97,7 +97,7 @@ def build(  # noqa: PLR0917
 
 
 @app.command("list")
-def list_(as_json: _Json = False) -> None:
+def list_(as_json: JsonOption = False) -> None:
     """What can be built, and what is built here."""
     from rich.table import Table
 
@@ -139,7 +139,7 @@ def verify(
     models: Annotated[
         list[str] | None, typer.Argument(help="Names; all that are built when left out.")
     ] = None,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Hash every file of built models and compare with their manifests; exit 1 on damage."""
     from visionstack.models.building import built_names
@@ -160,18 +160,16 @@ def verify(
 @app.command()
 def publish(
     models: Annotated[list[str], typer.Argument(help="Names of built models.")],
-    cloud: Annotated[str, typer.Option(help="auto, local or aws.")] = "auto",
-    as_json: _Json = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Upload built models to the deployment's bucket and make them current."""
     from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
     from visionstack.models.publishing import publish as publish_artifact
 
-    if cloud not in ("auto", "local", "aws"):
-        raise UsageError(f"--cloud is auto, local or aws, not {cloud!r}.")
     artifacts = [_load(name) for name in models]
-    deployment = connect(cloud=cloud)  # type: ignore[arg-type]  # one of three, checked above
+    deployment = connect(cloud=cloud)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     client = deployment.client("s3")
     answers = []

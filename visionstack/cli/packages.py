@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from visionstack import console
+from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cloud import Cloud
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +29,8 @@ def build(
         bool,
         typer.Option("--publish", help="Upload the libraries of packaging=s3-packages."),
     ] = False,
-    cloud: Annotated[str, typer.Option(help="For --publish: auto, local or aws.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Build the Lambda packages and the instance's asset (cdk does the same by itself)."""
     from visionstack.cloud import local_defaults
@@ -47,14 +49,13 @@ def build(
         console.out.print(f"{one.folder}  {size}  {'built' if one.built else 'up to date'}")
 
 
-def _publish(folders: list[Path], *, cloud: str, prefix: str) -> None:
+def _publish(folders: list[Path], *, cloud: Cloud, prefix: str) -> None:
     from runtime.contract import Output, Stack
     from visionstack.cloud.aws_errors import translated
-    from visionstack.cloud.clouds import checked_cloud
     from visionstack.cloud.deployment import connect
     from visionstack.packaging.libraries import publish_libraries
 
-    deployment = connect(cloud=checked_cloud(cloud), prefix=prefix)
+    deployment = connect(cloud=cloud, prefix=prefix)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     client = deployment.client("s3")
     for folder in folders:

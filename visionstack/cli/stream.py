@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
+from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, EngineChoice
 from visionstack.cli import classify
+from visionstack.cli.options import CloudOption
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +26,7 @@ def serve(
         typer.Option(help="Model to serve; several may be given, the first is the default."),
     ] = None,
     engine: Annotated[
-        Literal["auto", "onnxruntime", "openvino", "torch"],
+        EngineChoice,
         typer.Option(help="auto picks by what this machine has."),
     ] = "auto",
     host: Annotated[
@@ -71,10 +72,7 @@ def stream(
     fingerprint: Annotated[
         str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")
     ] = None,
-    cloud: Annotated[
-        Literal["auto", "local", "aws"],
-        typer.Option(help="Where the deployed server is, without --connect."),
-    ] = "auto",
+    cloud: CloudOption = "auto",
     policy: Annotated[
         Literal["live", "lossless"] | None,
         typer.Option(

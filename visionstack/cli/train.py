@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionstack import console, paths
+from visionstack.cli.options import JsonOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def train(  # noqa: PLR0917 - Typer's options
     seconds: Annotated[float, typer.Option(help="Most seconds of training, each way.")] = 120.0,
     size: Annotated[int | None, typer.Option(help="Side of the network's input.")] = None,
     out: Annotated[Path, typer.Option(help="Where the record goes.")] = paths.OUT / "training",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a classifier of products in the paper's three ways and keep the best as a model."""
     from runtime.inference.artifact import check_name

@@ -6,25 +6,15 @@ import os
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from visionstack.cloud import local_state
+from visionstack.cloud import Cloud, local_state
 from visionstack.errors import UsageError, VisionstackError
 
-Cloud = Literal["auto", "local", "aws"]
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 NO_REGION_REMEDY: Final = (
     "Set AWS_REGION (`export AWS_REGION=us-east-1`), or `aws configure set region us-east-1`."
 )
 LOCAL_CREDENTIAL: Final = "test"
 """MiniStack takes any credentials; these are its account 000000000000."""
-
-
-def checked_cloud(text: str) -> Cloud:
-    """What `--cloud` was given; UsageError for anything but auto, local and aws."""
-    match text:
-        case "auto" | "local" | "aws":
-            return text
-        case _:
-            raise UsageError(f"--cloud is auto, local or aws, not {text!r}.")
 
 
 def resolve_cloud(cloud: Cloud) -> Literal["local", "aws"]:

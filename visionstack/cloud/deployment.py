@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 
 from runtime import contract
 from visionstack import paths
-from visionstack.cloud import local_fleet, local_state
+from visionstack.cloud import Cloud, local_fleet, local_state
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.clouds import (
     LOCAL_CREDENTIAL,
     NO_REGION_REMEDY,
-    Cloud,
     aws_region,
     local_endpoint,
     resolve_cloud,

@@ -17,6 +17,10 @@ class BudgetError(CompareError, UsageError):
     """The comparison could cost more than is allowed, or nobody said what is allowed."""
 
 
+class NotRunError(CompareError):
+    """A row cannot be measured here; nothing failed while it was. The message is shown for it."""
+
+
 class MixedResultsError(CompareError):
     """Results of two models, versions or pictures must not stand in one table."""
 

@@ -17,7 +17,7 @@ from runtime.measurement import machine
 from runtime.measurement.results import FILE, Measurement, RunResult
 from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import summarize
-from visionstack.compare.errors import CompareError
+from visionstack.compare.errors import CompareError, NotRunError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
 from visionstack.models.darknet_program import DarknetProgram
@@ -92,7 +92,7 @@ class ThisMachine:
         return result
 
     def darknet(self, record: Record) -> RunResult:
-        """Raises CompareError: it is not installed, knows not this model, or said no time.
+        """Raises NotRunError: it is not installed, knows not this model, or said no time.
 
         At the model's own input size. Weights that were downloaded are used; darknet's time is the
         same with random ones.
@@ -108,7 +108,7 @@ class ThisMachine:
             )
             times = [program.seconds(self._picture) for _ in range(self._runs)]
         except VisionstackError as error:
-            raise CompareError(f"not run: {error}") from error
+            raise NotRunError(f"not run: {error}") from error
         return RunResult(
             run=record.run,
             instance_type=None,

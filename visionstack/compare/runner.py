@@ -15,7 +15,7 @@ from typing import Final
 from runtime.contract import Stack
 from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import RunResult
-from visionstack.compare.errors import MixedResultsError
+from visionstack.compare.errors import MixedResultsError, NotRunError
 from visionstack.compare.fleets import Fleets
 from visionstack.compare.functions import Functions
 from visionstack.compare.machine import Here
@@ -241,7 +241,7 @@ def _has_measurements(row: Row) -> bool:
 
 def _fail(row: Row, error: Exception) -> None:
     text = error.message if isinstance(error, VisionstackError) else str(error)
-    row.status = Status.NOT_RUN if text.startswith("not run:") else Status.FAILED
+    row.status = Status.NOT_RUN if isinstance(error, NotRunError) else Status.FAILED
     row.reason = text
     if isinstance(error, MixedResultsError):
         row.result, row.function = None, None

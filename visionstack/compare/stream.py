@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runtime.contract import ScenarioKind
 from runtime.measurement.errors import MeasurementError, WorkloadError
 from runtime.measurement.loadgen import Limits
 from runtime.measurement.results import FolderSink, RunResult
 from runtime.measurement.runner import Plan, run
-from runtime.measurement.scenario import Kind, Scenario, Scope
+from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.workload import Subject
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
@@ -69,7 +70,9 @@ def measure_stream(
 
     scenarios = [Scenario.parse(text) for text in record.scenarios]
     # One client waits for one frame at a time: a query of many is not what this scope is about.
-    scenarios = [s for s in scenarios if s.kind in {Kind.SINGLE_STREAM, Kind.CAMERA}]
+    scenarios = [
+        s for s in scenarios if s.kind in {ScenarioKind.SINGLE_STREAM, ScenarioKind.CAMERA}
+    ]
     if record.task != "detect" or not scenarios:
         raise CompareError(
             "The stream scope takes a detector, and single-stream or camera:FPS.",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
 from visionstack.compare.errors import RowUsageError
 
 LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START[:ENGINE]]]]"
-_ARCHES: Final = ("x86_64", "arm64")
-_PACKAGINGS: Final = ("package", "s3-packages", "model-in-package")
-_COLD_STARTS: Final = ("none", "warmer", "provisioned", "snapstart")
-_ENGINES: Final = ("auto", "onnxruntime", "torch")
+_ARCHES: Final[tuple[str, ...]] = get_args(Arch)
+_PACKAGINGS: Final[tuple[str, ...]] = get_args(Packaging)
+_COLD_STARTS: Final[tuple[str, ...]] = get_args(ColdStart)
+_ENGINES: Final[tuple[EngineChoice, ...]] = ("auto", "onnxruntime", "torch")
+"""Those that a function's package, or its libraries in S3, can hold."""
 
 
 class Kind(StrEnum):

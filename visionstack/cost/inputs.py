@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, get_args
 
+from runtime.contract import Arch, ColdStart
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.instances import PROFILES, Fleet
 from visionstack.cost.prices import REFRESHED, PriceBook, load
 from visionstack.cost.refresh import refresh, save
 from visionstack.cost.report import Question
-from visionstack.cost.serverless import Arch, ColdStart, Function, Gateway
+from visionstack.cost.serverless import Function, Gateway
 
 T = TypeVar("T")
 
@@ -20,13 +21,8 @@ _PAPER_MEMORY: Final = 768
 _PAPER_SERVER: Final = "paper-server"
 _MEMORY: Final = 1769
 INSTANCE: Final = "c7i.xlarge"
-_ARCHES: Final[dict[str, Arch]] = {"x86_64": "x86_64", "arm64": "arm64"}
-_COLD_STARTS: Final[dict[str, ColdStart]] = {
-    "none": "none",
-    "warmer": "warmer",
-    "provisioned": "provisioned",
-    "snapstart": "snapstart",
-}
+_ARCHES: Final[dict[str, Arch]] = {one: one for one in get_args(Arch)}
+_COLD_STARTS: Final[dict[str, ColdStart]] = {one: one for one in get_args(ColdStart)}
 _GATEWAYS: Final[dict[str, Gateway]] = {"rest": "rest", "http": "http", "none": "none"}
 
 
@@ -76,7 +72,7 @@ def question(
         PriceBookError: there is no such price book.
     """
     book = load(book_name)
-    papers = book.name == "2019"
+    papers = book.historical
     memory = memory or (_PAPER_MEMORY if papers else _MEMORY)
     instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
     origin = "given on the command line"

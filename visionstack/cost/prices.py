@@ -72,6 +72,8 @@ class PriceBook:
     rules: LambdaRules
     prices: Mapping[str, Price]
     ec2: Mapping[str, Price]
+    historical: bool = False
+    """As its source printed it: what it leaves out is not filled in from elsewhere."""
 
     def __getitem__(self, key: str) -> Price:
         """A price by its name, such as `lambda.request`.
@@ -94,7 +96,7 @@ class PriceBook:
         """
         if name in self.ec2:
             return self.ec2[name]
-        if self.name != "2019":
+        if not self.historical:
             from stacks.catalog import PRICE_DATE, SOURCE, Catalog
             from stacks.errors import UnknownInstanceTypeError
 
@@ -126,7 +128,7 @@ def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> 
     """
     known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
     if name == TODAY:
-        dated = sorted(stem for stem in known if stem != "2019")
+        dated = sorted(stem for stem in known if _is_date(stem))
         if not dated:
             raise PriceBookError(f"There is no dated price book in {folders[0]}.")
         name = dated[-1]
@@ -162,7 +164,16 @@ def parse(value: Mapping[str, Any]) -> PriceBook:
         ),
         prices={key: _price(price) for key, price in value["prices"].items()},
         ec2={key: _price(price) for key, price in value["ec2"].items()},
+        historical=bool(value.get("historical", False)),
     )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _price(value: Mapping[str, Any]) -> Price:

@@ -123,7 +123,7 @@ def report(question: Question, *, requests_per_day: float) -> Report:
         paper_table(),
         _prices(question.book),
     ]
-    if question.book.name == "2019":
+    if question.book.historical:
         shown.insert(1, Note(question.book.note))
     return Report(
         title="Lambda or EC2?",

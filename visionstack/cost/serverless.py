@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from runtime.contract import Arch, ColdStart
 from visionstack.cost.bill import DAYS_A_MONTH, Bill, Item
 from visionstack.cost.errors import CostInputError, NoPriceError
 from visionstack.cost.prices import PriceBook
 
-Arch = Literal["x86_64", "arm64"]
-ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
 Gateway = Literal["rest", "http", "none"]
 
 _FREE_REQUESTS: Final = 1_000_000

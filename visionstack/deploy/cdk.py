@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 from visionstack import paths
-from visionstack.cloud import local_defaults
-from visionstack.cloud.clouds import Cloud, cloud_environment, resolve_cloud
+from visionstack.cloud import Cloud, local_defaults
+from visionstack.cloud.clouds import cloud_environment, resolve_cloud
 from visionstack.cloud.local_state import REGION, CloudFolder
 from visionstack.console import err
 from visionstack.errors import VisionstackError

@@ -153,6 +153,7 @@ def _hundred_ms(book: PriceBook, memory: int) -> float:
 
 def _papers_question(book: str) -> Question:
     """The paper's function (and its server) at the prices of a book."""
+    historical = load(book).historical
     return question(
         book_name=book,
         seconds=0.5,
@@ -164,8 +165,8 @@ def _papers_question(book: str) -> Question:
         cold_share=0,
         cold_start="none",
         environments=5,
-        gateway="none" if book == "2019" else "rest",
-        instance_type="paper-server" if book == "2019" else "c7i.xlarge",
+        gateway="none" if historical else "rest",
+        instance_type="paper-server" if historical else "c7i.xlarge",
         usd_per_hour=None,
         burst=0,
         profile="flat",
@@ -214,7 +215,11 @@ def _figure_9() -> Exhibit:
                 load_balancer=False,
             )
             served = replace(asked, fleet=fleet)
-            name = "servers" if book == "2019" else f"{fleet.instance_type} with disk and address"
+            name = (
+                "servers"
+                if asked.book.historical
+                else f"{fleet.instance_type} with disk and address"
+            )
             rows.append(
                 (
                     f"{burst:,} at once, {prices}: EC2 a day",

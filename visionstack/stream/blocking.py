@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from runtime.protocol.clock import now_us
-from visionstack.stream.client import AsyncStreamClient, Patience, Policy
+from visionstack.stream.client import AsyncStreamClient, StreamOptions
 from visionstack.stream.errors import StreamError
-from visionstack.stream.pictures import ArrayEncoding, Picture, encode_picture
+from visionstack.stream.pictures import Picture, encode_picture
 from visionstack.stream.types import Answer, EndpointLike, ServerInfo, StreamCounts, StreamResult
 
 T = TypeVar("T")
@@ -39,35 +39,9 @@ class StreamClient:
     def __init__(
         self,
         endpoint: EndpointLike | Sequence[EndpointLike],
-        *,
-        policy: Policy = "live",
-        model: str | None = None,
-        confidence: float = 0.3,
-        iou: float = 0.45,
-        gate: float | None = None,
-        track: bool = False,
-        key_interval: int = 1,
-        in_flight: int | None = None,
-        encoding: ArrayEncoding = "jpeg",
-        quality: int = 90,
-        patience: Patience | None = None,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        self._encoding = encoding
-        self._quality = quality
-        self._client = AsyncStreamClient(
-            endpoint,
-            policy=policy,
-            model=model,
-            confidence=confidence,
-            iou=iou,
-            gate=gate,
-            track=track,
-            key_interval=key_interval,
-            in_flight=in_flight,
-            encoding=encoding,
-            quality=quality,
-            patience=patience,
-        )
+        self._client = AsyncStreamClient(endpoint, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="stream-client", daemon=True
@@ -198,9 +172,9 @@ class StreamClient:
             answers.put(error)
 
     def _encode(self, picture: Picture) -> Picture:
-        if self._encoding == "h264":
+        if self._client.encoding == "h264":
             return picture
-        return encode_picture(picture, encoding=self._encoding, quality=self._quality)
+        return encode_picture(picture, encoding=self._client.encoding, quality=self._client.quality)
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._start(coroutine).result()

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 
@@ -67,6 +67,22 @@ class Patience:
     """Without an answer to a ping for this long, the connection is taken for dead."""
 
 
+class StreamOptions(TypedDict, total=False):
+    """What a stream client can be asked for by keyword; the defaults are `AsyncStreamClient`'s."""
+
+    policy: Policy
+    model: str | None
+    confidence: float
+    iou: float
+    gate: float | None
+    track: bool
+    key_interval: int
+    in_flight: int | None
+    encoding: ArrayEncoding
+    quality: int
+    patience: Patience | None
+
+
 class AsyncStreamClient:
     """One stream of frames to one server, or to whichever of several answers.
 
@@ -93,8 +109,8 @@ class AsyncStreamClient:
         patience: Patience | None = None,
     ) -> None:
         self._endpoints = list(endpoint) if isinstance(endpoint, Sequence) else [endpoint]
-        self._encoding = encoding
-        self._quality = quality
+        self.encoding: ArrayEncoding = encoding
+        self.quality = quality
         self._patience = patience or Patience()
         self._live = policy == "live"
         self._video = H264Encoder(quality=quality) if encoding == "h264" else None
@@ -194,7 +210,7 @@ class AsyncStreamClient:
             encoded = await asyncio.to_thread(self._video.encode, picture)
         else:
             encoded = await asyncio.to_thread(
-                encode_picture, picture, encoding=self._encoding, quality=self._quality
+                encode_picture, picture, encoding=self.encoding, quality=self.quality
             )
         while not self._session.room:
             await self._wait()

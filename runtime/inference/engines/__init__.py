@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.contract import EngineName
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import EngineUnavailableError
 
 AUTO: Final = "auto"
-ENGINES: Final = ("onnxruntime", "openvino", "torch")
+ENGINES: Final[tuple[EngineName, ...]] = get_args(EngineName)
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.compare.conftest import Fakes, Plan, result
-from visionstack.compare.errors import MixedResultsError, RecordError
+from visionstack.compare.errors import MixedResultsError, NotRunError, RecordError
 from visionstack.compare.fleets import Progress
 from visionstack.compare.record import FILE, Record, Status, load, merge
 from visionstack.compare.runner import run, take
@@ -188,6 +188,21 @@ def test_a_machine_whose_model_did_not_load_is_a_failed_row(plan: Plan) -> None:
     take(record, record.rows[0], broken)
     assert record.rows[0].status is Status.FAILED
     assert record.rows[0].reason == "too big for this machine"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotRunError("darknet is not installed"), Status.NOT_RUN),
+        (VisionstackError("not run: it broke on the way"), Status.FAILED),
+    ],
+)
+def test_the_kind_of_an_error_and_not_its_text_says_that_a_row_was_not_run(
+    plan: Plan, tmp_path: Path, error: VisionstackError, status: Status
+) -> None:
+    record = plan(local=True)
+    measured(Fakes(record, machine_error=error), tmp_path)
+    assert (record.rows[0].status, record.rows[0].reason) == (status, error.message)
 
 
 def test_comparisons_of_one_model_are_merged_and_of_two_are_refused(plan: Plan) -> None:

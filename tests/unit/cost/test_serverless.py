@@ -6,6 +6,8 @@ in a public copy of that page read on 2026-11-21; AWS prints them in cents.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from visionstack.cost.bill import Bill
@@ -216,3 +218,10 @@ def test_a_function_that_cannot_be_is_refused(wrong: dict[str, object], word: st
 def test_fewer_than_no_requests_are_refused() -> None:
     with pytest.raises(CostInputError, match="-5"):
         function_bill(Function(memory_mb=768, seconds=0.1), requests_per_month=-5, book=BOOK)
+
+
+def test_a_historical_book_of_any_name_has_only_its_own_prices() -> None:
+    book = replace(load("2019"), name="1999")
+    with pytest.raises(NoPriceError, match="1999"):
+        book.instance("c7i.xlarge")
+    assert replace(book, historical=False).instance("c7i.xlarge").usd > 0

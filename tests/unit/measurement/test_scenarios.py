@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.contract import ScenarioKind
 from runtime.measurement import loadgen, machine, runner
 from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import SystemClock, Watch
@@ -18,7 +19,7 @@ from runtime.measurement.errors import (
 )
 from runtime.measurement.loop import repeat
 from runtime.measurement.results import RunResult
-from runtime.measurement.scenario import Kind, Scenario, Scope
+from runtime.measurement.scenario import Scenario, Scope
 from tests.unit.measurement.conftest import FakeClock, Toil
 
 QUICK = loadgen.Limits(seconds=0.05, queries=10, most_seconds=5)
@@ -27,15 +28,17 @@ QUICK = loadgen.Limits(seconds=0.05, queries=10, most_seconds=5)
 @pytest.mark.parametrize(
     ("text", "kind", "rate"),
     [
-        ("single-stream", Kind.SINGLE_STREAM, None),
-        ("multi-stream", Kind.MULTI_STREAM, None),
-        ("offline", Kind.OFFLINE, None),
-        ("server", Kind.SERVER, None),
-        ("server:12.5", Kind.SERVER, 12.5),
-        ("camera:30", Kind.CAMERA, 30.0),
+        ("single-stream", ScenarioKind.SINGLE_STREAM, None),
+        ("multi-stream", ScenarioKind.MULTI_STREAM, None),
+        ("offline", ScenarioKind.OFFLINE, None),
+        ("server", ScenarioKind.SERVER, None),
+        ("server:12.5", ScenarioKind.SERVER, 12.5),
+        ("camera:30", ScenarioKind.CAMERA, 30.0),
     ],
 )
-def test_a_scenario_is_read_and_written_the_same(text: str, kind: Kind, rate: float | None) -> None:
+def test_a_scenario_is_read_and_written_the_same(
+    text: str, kind: ScenarioKind, rate: float | None
+) -> None:
     scenario = Scenario.parse(text)
     assert (scenario.kind, scenario.rate) == (kind, rate)
     assert scenario.name == text

@@ -1,0 +1,20 @@
+"""Options that several commands share, typed once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from visionstack.cloud import Cloud
+
+CloudOption = Annotated[
+    Cloud,
+    typer.Option(
+        help="Where the stacks are deployed; auto takes the embedded cloud when it is up."
+    ),
+]
+PrefixOption = Annotated[
+    str | None, typer.Option(help="Prefix of the stacks' names, when not cdk.json's.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
