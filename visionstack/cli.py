@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from visionstack import __version__, console
+from visionstack.accuracy import commands as accuracy
 from visionstack.client import commands as client
 from visionstack.compare import commands as compare
 from visionstack.cost import commands as cost
@@ -32,7 +33,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _part in (demo, client, models, localcloud, packaging, compare, cost, training, report):
+for _part in (
+    demo,
+    client,
+    models,
+    localcloud,
+    packaging,
+    compare,
+    accuracy,
+    cost,
+    training,
+    report,
+):
     _part.register(app)
 
 

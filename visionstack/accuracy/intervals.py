@@ -9,7 +9,7 @@ a clip is resampled by blocks of time that do not overlap (Carlstein 1986, Annal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,7 +72,12 @@ def blocks(times: Sequence[float | None], *, seconds: float = BLOCK_SECONDS) -> 
 def resamples(
     units: Sequence[Sequence[int]], *, times: int = RESAMPLES, seed: int = 0
 ) -> list[Indices]:
-    """As many blocks as there are, drawn with replacement, `times` times; repeatable."""
+    """As many blocks as there are, drawn with replacement, `times` times; repeatable.
+
+    None where there are too few of them for an interval.
+    """
+    if len(units) < FEWEST_BLOCKS:
+        return []
     generator = np.random.default_rng(seed)
     arrays = [np.asarray(unit, np.intp) for unit in units]
     return [
@@ -81,16 +86,7 @@ def resamples(
     ]
 
 
-def estimate(
-    value: float, values: Callable[[Indices], float], units: Sequence[Sequence[int]]
-) -> Estimate:
-    """The figure with its interval: `values` gives the figure of a resample's pictures."""
-    return interval_of(value, [values(picks) for picks in _usable(units)], units)
-
-
-def interval_of(
-    value: float, values: Sequence[float], units: Sequence[Sequence[int]]
-) -> Estimate:
+def interval_of(value: float, values: Sequence[float], units: Sequence[Sequence[int]]) -> Estimate:
     """The figure with the interval of its values over `resamples(units)`."""
     if len(units) < FEWEST_BLOCKS:
         what = "blocks of time" if any(len(unit) > 1 for unit in units) else "pictures"
@@ -104,10 +100,6 @@ def interval_of(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
     return Estimate(value=value, low=float(low), high=float(high))
-
-
-def _usable(units: Sequence[Sequence[int]]) -> list[Indices]:
-    return resamples(units) if len(units) >= FEWEST_BLOCKS else []
 
 
 def _or_null(value: float) -> float | None:

@@ -1,6 +1,6 @@
 """MOTA, IDF1 and HOTA of tracks, by motrics.
 
-MOTA counts what is missed, wrong or changes its id (Bernardin and Stiefelhagen 2008); IDF1 is the F1
+MOTA counts what is missed, wrong or changes its id (Bernardin, Stiefelhagen 2008); IDF1 is the F1
 of the best assignment of whole tracks (Ristani et al. 2016, arXiv:1609.01775); HOTA weighs finding
 and following alike (Luiten et al. 2021, arXiv:2009.07736). Boxes match from an intersection over
 union of 0.5 for the first two, and over 0.05 … 0.95 for HOTA.

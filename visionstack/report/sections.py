@@ -81,7 +81,8 @@ class Box:
     """A detection, in pixels of the picture it lies on."""
 
     label: str
-    confidence: float
+    confidence: float | None
+    """None where nobody estimated it, as for boxes that people drew."""
     x1: float
     y1: float
     x2: float
@@ -105,6 +106,8 @@ class Pictures:
     title: str
     pictures: Sequence[Picture]
     intro: str = ""
+    pairs: bool = False
+    """Each two of them stand beside one another, whatever the width."""
 
 
 @dataclass(frozen=True)

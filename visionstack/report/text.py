@@ -12,6 +12,7 @@ from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Absent, Cell, Figure, Kind, format_number
 from visionstack.report.sections import (
     Bars,
+    Box,
     Facts,
     Frontier,
     Headlines,
@@ -68,6 +69,10 @@ def show(report: Report, console: Console) -> None:
     for section in report.sections:
         for piece in _terminal(section, width=console.width):
             console.print(piece)
+
+
+def _box(box: Box) -> str:
+    return box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"
 
 
 def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
@@ -156,7 +161,7 @@ def plain_lines(section: Section) -> list[str]:  # noqa: PLR0911 - one return a 
     if isinstance(section, Pictures):
         return [
             f"{picture.caption or picture.alt}: "
-            + (", ".join(f"{b.label} {b.confidence:.0%}" for b in picture.boxes) or "no boxes")
+            + (", ".join(_box(box) for box in picture.boxes) or "no boxes")
             for picture in section.pictures
         ]
     if isinstance(section, Rankings):

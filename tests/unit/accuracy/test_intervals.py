@@ -13,7 +13,7 @@ from visionstack.accuracy.intervals import (
     Difference,
     Estimate,
     blocks,
-    estimate,
+    interval_of,
     resamples,
 )
 
@@ -23,16 +23,19 @@ from .test_detection import ONE, OTHER, Answer, labelled, person
 def test_frames_of_a_few_seconds_are_drawn_together_and_pictures_alone() -> None:
     assert blocks([0.0, 0.9, 1.0, 2.5, 2.6], seconds=1.0) == [[0, 1], [2], [3, 4]]
     assert blocks([None, None, None]) == [[0], [1], [2]]
-    for picks in resamples([[0, 1], [2], [3, 4]], times=20):
+    pairs = [[2 * number, 2 * number + 1] for number in range(FEWEST_BLOCKS)]
+    assert len(resamples(pairs, times=20)) == 20
+    for picks in resamples(pairs, times=20):
         drawn = picks.tolist()
-        assert drawn.count(0) == drawn.count(1)
-        assert drawn.count(3) == drawn.count(4)
+        assert len(drawn) == 2 * FEWEST_BLOCKS
+        assert all(drawn.count(a) == drawn.count(b) for a, b in pairs)
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     values = np.random.default_rng(1).normal(10, 2, 400)
     units = [[place] for place in range(400)]
-    found = estimate(float(values.mean()), lambda picks: float(values[picks].mean()), units)
+    drawn = [float(values[picks].mean()) for picks in resamples(units)]
+    found = interval_of(float(values.mean()), drawn, units)
     assert found.low is not None
     assert found.high is not None
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
@@ -41,10 +44,11 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
 
 def test_too_few_pictures_for_an_interval_are_said() -> None:
     few = [[place] for place in range(FEWEST_BLOCKS - 1)]
-    found = estimate(0.5, lambda _: 0.5, few)
+    assert resamples(few) == []
+    found = interval_of(0.5, [], few)
     assert (found.low, found.high) == (None, None)
     assert found.why_none == "7 pictures are too few for an interval: 8 are needed"
-    assert "blocks of time" in estimate(0.5, lambda _: 0.5, [[0, 1], [2, 3]]).why_none
+    assert "blocks of time" in interval_of(0.5, [], [[0, 1], [2, 3]]).why_none
     assert Difference(estimate=found).verdict == "unknown"
     assert Estimate(value=math.nan, why_none="x").to_json()["value"] is None
 
