@@ -187,6 +187,10 @@ def _answered(variant: Variant, inputs: Inputs) -> Answers:
 
 
 def _reference(variant: Variant, outcome: Outcome) -> Answers:
+    """That of an answered variant where it is one of them, else run for it."""
+    for one in outcome.answers:
+        if (one.model, one.engine) == (variant.model, variant.engine):
+            return one
     answers = _answered(variant, outcome.inputs)
     for one in outcome.answers:
         if one.name == answers.name:
