@@ -57,6 +57,7 @@ def report(outcome: Outcome) -> Report:
                 curves,
                 x_label="recall",
                 y_label="precision",
+                y_range=(0.0, 1.02),
                 intro="At an intersection over union of 0.5, the mean over the labelled classes.",
             )
         )

@@ -14,6 +14,7 @@ from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.intervals import (
     BLOCK_SECONDS,
+    FEWEST_BLOCKS,
     Difference,
     Estimate,
     blocks,
@@ -80,9 +81,11 @@ def units_of(inputs: Inputs) -> list[list[int]]:
 
 def resampling(inputs: Inputs) -> str:
     """How intervals came about, in words."""
+    number = len(units_of(inputs))
+    if number < FEWEST_BLOCKS:
+        return "too few for intervals"
     if inputs.clip is None:
         return f"95 % bootstrap intervals over {len(inputs.pictures)} pictures"
-    number = len(units_of(inputs))
     return f"95 % bootstrap intervals over {number} blocks of {BLOCK_SECONDS:g} s"
 
 

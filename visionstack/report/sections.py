@@ -227,6 +227,8 @@ class Lines:
     log_y: bool = False
     intro: str = ""
     points: Sequence[Point] = ()
+    y_range: tuple[float, float] | None = None
+    """Of the axis; None fits the lines."""
 
 
 @dataclass(frozen=True)
