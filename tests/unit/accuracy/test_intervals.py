@@ -72,7 +72,7 @@ def test_resampled_average_precision_is_that_of_the_pictures_drawn() -> None:
     whole = Evaluation(labels, found)
     every = whole.resampled(np.arange(3))
     assert every == pytest.approx((whole.score.overall.ap50, whole.score.overall.ap50_95))
-    for picks in ([0, 0, 1], [2, 2, 2], [1, 0, 2]):
+    for picks in ([0, 0, 1], [2, 2, 2], [1, 0, 2], [1], [0, 1, 1, 2, 2]):
         drawn = labelled(*(list(labels.pictures[place].labels) for place in picks))
         expected = Evaluation(drawn, [found[place] for place in picks]).score.overall
         assert whole.resampled(np.asarray(picks)) == pytest.approx(
