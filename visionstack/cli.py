@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from visionstack import __version__, console
+from visionstack import __version__, console, extras, start_commands
 from visionstack.accuracy import commands as accuracy
 from visionstack.client import commands as client
 from visionstack.compare import commands as compare
@@ -34,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _part in (
+    start_commands,
     demo,
     client,
     models,
@@ -70,14 +71,23 @@ def main() -> None:
             signal.signal(number, _terminated)
     try:
         app()
+    except ModuleNotFoundError as error:
+        missing = extras.explain(error)
+        if missing is None:
+            raise
+        _end(missing)
     except VisionstackError as error:
-        console.err.print(f"[bold red]error:[/] {escape(error.message)}")
-        if error.remedy:
-            console.err.print(escape(error.remedy))
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _end(error)
     except KeyboardInterrupt:
         console.err.print("interrupted")
         sys.exit(130)
+
+
+def _end(error: VisionstackError) -> NoReturn:
+    console.err.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.remedy:
+        console.err.print(escape(error.remedy))
+    sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

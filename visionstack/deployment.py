@@ -243,7 +243,9 @@ def local_api_url(url: str, *, endpoint: str) -> str:
 
 def default_prefix() -> str:
     """The prefix in cdk.json's settings, else the project's name."""
-    settings = json.loads((paths.CHECKOUT / "cdk.json").read_text())
+    if paths.PROJECT is None:
+        return contract.PROJECT
+    settings = json.loads((paths.PROJECT / "cdk.json").read_text())
     prefix = settings.get("context", {}).get("visionstack", {}).get("prefix", contract.PROJECT)
     return str(prefix)
 

@@ -28,7 +28,7 @@ from visionstack.models.catalog import find_recipe
 from visionstack.models.darknet_models import CFG
 from visionstack.models.draft import BuildOptions
 from visionstack.models.packages import YOLOV3_TINY_WEIGHTS, fetch_packaged
-from visionstack.paths import CHECKOUT, MODELS, SAMPLES
+from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
 
 from .conftest import TOKEN
 
@@ -37,7 +37,7 @@ CLIP = SAMPLES / "pedestrians.avi"
 # MOTChallenge's ground truth of this clip is CC BY-NC-SA and therefore not in the tree.
 PETS = Path(
     os.environ.get("VISIONSTACK_PETS09_S2L1_GT")
-    or CHECKOUT.parent / "shared" / "data" / "pets09_s2l1_gt.txt"
+    or IMPORT_ROOT.parent / "shared" / "data" / "pets09_s2l1_gt.txt"
 )
 
 
