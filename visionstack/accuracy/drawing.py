@@ -23,11 +23,11 @@ from visionstack.report.sections import (
     Note,
     Picture,
     Pictures,
+    Report,
     Row,
     Section,
     Table,
 )
-from visionstack.report.writing import Report
 
 if TYPE_CHECKING:
     from visionstack.accuracy.session import Outcome

@@ -12,14 +12,14 @@ from visionstack.accuracy.inputs import Clip, Inputs, read_clip
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
 from visionstack.accuracy.tracking import Tracked
 from visionstack.accuracy.variants import LEAST, Variant
-from visionstack.client import StreamClient, StreamResult
-from visionstack.client.stream_pictures import ArrayEncoding, Picture
-from visionstack.client.stream_sources import SourceFrame, paced
-from visionstack.client.stream_types import EndpointLike
 from visionstack.compare.stream import served
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.models.building import current_folder
 from visionstack.paths import MODELS
+from visionstack.stream import StreamClient, StreamResult
+from visionstack.stream.pictures import ArrayEncoding, Picture
+from visionstack.stream.sources import SourceFrame, paced
+from visionstack.stream.types import EndpointLike
 
 
 @dataclass(frozen=True, kw_only=True)

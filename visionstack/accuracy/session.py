@@ -256,8 +256,8 @@ def _number(value: float) -> float | None:
 def run(wish: Wish, *, out: Path, as_json: bool) -> None:
     """Measure, write report.json, .html, .md and .csv into `out`, and show the tables."""
     from visionstack.accuracy.drawing import report
-    from visionstack.report.text import show
-    from visionstack.report.writing import write
+    from visionstack.report.terminal import show
+    from visionstack.report.write import write
 
     outcome = measure(wish)
     document = report(outcome)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.inputs import read_clip
-from visionstack.cli import app
+from visionstack.cli.main import app
 from visionstack.errors import UsageError
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe

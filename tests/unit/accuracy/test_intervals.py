@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.unit.accuracy.test_detection import ONE, OTHER, Answer, labelled, person
 from visionstack.accuracy.detection import Evaluation
 from visionstack.accuracy.intervals import (
     FEWEST_BLOCKS,
@@ -16,8 +17,6 @@ from visionstack.accuracy.intervals import (
     interval_of,
     resamples,
 )
-
-from .test_detection import ONE, OTHER, Answer, labelled, person
 
 
 def test_frames_of_a_few_seconds_are_drawn_together_and_pictures_alone() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from tests.unit.accuracy.test_detection import ONE, Answer, person
+from tests.unit.accuracy.test_detection import OTHER as ELSEWHERE
 from visionstack.accuracy.labels import Label
 from visionstack.accuracy.matching import NOTHING, OTHER, confusion, match
-
-from .test_detection import ONE, Answer, person
-from .test_detection import OTHER as ELSEWHERE
 
 
 def test_found_missed_wrong_and_confused() -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.unit.accuracy.test_detection import ONE, OTHER, Answer, labelled, person
 from visionstack.accuracy.drawing import report
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.folders import ClassifiedPicture, ClassSet
@@ -18,10 +19,8 @@ from visionstack.accuracy.results import against_labels, agreement, differences
 from visionstack.accuracy.session import Outcome
 from visionstack.accuracy.variants import Answers, Variant, check_distinct, variants_of
 from visionstack.errors import VisionstackError
-from visionstack.report import page
+from visionstack.report import html as page
 from visionstack.report.sections import Picture, Pictures, Table
-
-from .test_detection import ONE, OTHER, Answer, labelled, person
 
 NUMBER = 12
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.accuracy.test_detection import Answer, labelled, person
 from visionstack.accuracy.detection import score_detections
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
-
-from .test_detection import Answer, labelled, person
 
 PERIOD = 0.1
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.accuracy.test_detection import ONE, OTHER
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.labels import Box, Label, LabelledPicture, LabelSet
 from visionstack.accuracy.tracking import score_tracks
-
-from .test_detection import ONE, OTHER
 
 
 @dataclass(frozen=True)
