@@ -17,6 +17,7 @@ from visionstack.report.sections import (
     Section,
     Tiles,
 )
+from visionstack.report.terminal import _box
 
 
 def latency_lines(plot: Latency) -> list[str]:
@@ -50,7 +51,7 @@ def plain_lines(section: Section) -> list[str]:  # noqa: PLR0911 - one return a 
     if isinstance(section, Pictures):
         return [
             f"{picture.caption or picture.alt}: "
-            + (", ".join(f"{b.label} {b.confidence:.0%}" for b in picture.boxes) or "no boxes")
+            + (", ".join(_box(box) for box in picture.boxes) or "no boxes")
             for picture in section.pictures
         ]
     if isinstance(section, Rankings):
