@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.intervals import CONFIDENCE, Estimate
 from visionstack.accuracy.labels import Label
 from visionstack.accuracy.matching import NOTHING, OTHER, SHOWN, confusion, match
+from visionstack.accuracy.outcome import Outcome, published_of
 from visionstack.accuracy.results import AgainstLabels, resampling, shown
 from visionstack.report.figures import Absent, Cell, Figure, measured, paper
 from visionstack.report.sections import (
@@ -28,9 +29,6 @@ from visionstack.report.sections import (
     Section,
     Table,
 )
-
-if TYPE_CHECKING:
-    from visionstack.accuracy.session import Outcome
 
 _WORST: Final = 4
 _MOST_CLASSES: Final = 20
@@ -189,8 +187,6 @@ def _agreement(outcome: Outcome) -> Table:
 
 
 def _published(outcome: Outcome) -> list[Table]:
-    from visionstack.accuracy.session import published_of
-
     found = published_of(outcome.answers)
     if not found:
         return []

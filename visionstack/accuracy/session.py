@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from rich.markup import escape
 
-from runtime.measurement import machine
 from visionstack import console
 from visionstack.accuracy.inputs import Inputs, open_inputs
-from visionstack.accuracy.intervals import Estimate
-from visionstack.accuracy.published import PUBLISHED
+from visionstack.accuracy.outcome import Outcome, Streamed
 from visionstack.accuracy.results import (
-    AgainstLabels,
-    Agreement,
-    Compared,
     against_labels,
     agreement,
     differences,
-    resampling,
     score_found,
 )
-from visionstack.accuracy.tracking import TrackingScore, score_tracks
+from visionstack.accuracy.tracking import score_tracks
 from visionstack.accuracy.variants import Answers, Variant, answer, check_distinct
 from visionstack.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class AccuracyOptions:
     """The command's options."""
 
     source: Path
@@ -48,119 +42,28 @@ class Wish:
     track: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Streamed:
-    """Streaming accuracy of one variant at one rate over one added round trip."""
-
-    name: str
-    fps: float
-    added_milliseconds: float
-    answered: float
-    median_milliseconds: float
-    """From capture to result, without what was added."""
-    figures: dict[str, Estimate]
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """All that was measured, in the order of the variants."""
-
-    inputs: Inputs
-    answers: list[Answers] = field(default_factory=list)
-    scored: list[AgainstLabels] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
-    reference: str | None = None
-    agreements: list[Agreement] = field(default_factory=list)
-    streamed: list[Streamed] = field(default_factory=list)
-    tracked: list[tuple[str, TrackingScore]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Figures against labels, agreement and published ones under names of their own."""
-        return {
-            "schema": 1,
-            "source": self.inputs.name,
-            "pictures": len(self.inputs.pictures),
-            "intervals": resampling(self.inputs),
-            "machine": machine.describe().line,
-            "versions": machine.versions(),
-            "models": [
-                {
-                    "name": one.name,
-                    "model": one.model,
-                    "version": one.version,
-                    "engine": one.engine,
-                    "precision": one.precision,
-                    "weights_trained": one.trained,
-                    "mean_milliseconds": one.mean_milliseconds,
-                }
-                for one in self.answers
-            ],
-            "against_labels": [_scored_json(one) for one in self.scored],
-            "differences": [
-                {
-                    "first": one.first,
-                    "second": one.second,
-                    "metric": one.metric,
-                    "verdict": one.difference.verdict,
-                    **one.difference.estimate.to_json(),
-                }
-                for one in self.compared
-            ],
-            "agreement": {
-                "reference": self.reference,
-                "rows": [{"name": one.name, "f1": one.figure.to_json()} for one in self.agreements],
-            },
-            "published": [
-                {"model": name, "metric": p.metric, "value": p.value, "data": p.data}
-                | {"source": p.source}
-                for name, p in published_of(self.answers).items()
-            ],
-            "streaming": [
-                {
-                    "name": one.name,
-                    "fps": one.fps,
-                    "added_milliseconds": one.added_milliseconds,
-                    "answered": one.answered,
-                    "median_milliseconds": one.median_milliseconds,
-                    **{name: figure.to_json() for name, figure in one.figures.items()},
-                }
-                for one in self.streamed
-            ],
-            "tracking": [
-                {"name": name}
-                | {key: getattr(score, key) for key in TrackingScore.__dataclass_fields__}
-                for name, score in self.tracked
-            ],
-        }
-
-
-def published_of(answers: Sequence[Answers]) -> dict[str, Any]:
-    """By model, where its weights are trained and somebody printed a figure."""
-    return {
-        one.model: PUBLISHED[one.model] for one in answers if one.trained and one.model in PUBLISHED
-    }
-
-
-def measure(wish: Wish) -> Outcome:
+def measure(options: AccuracyOptions) -> Outcome:
     """Raises `UsageError`, `LabelError` and `VisionstackError`."""
-    inputs = open_inputs(wish.source, labels=wish.labels, split=wish.split, cut=wish.cut)
+    inputs = open_inputs(
+        options.source, labels=options.labels, split=options.split, cut=options.cut
+    )
     labelled = inputs.labels is not None or inputs.classes is not None
-    if not labelled and wish.reference is None:
+    if not labelled and options.reference is None:
         raise UsageError(
-            f"{wish.source} has no labels.",
+            f"{options.source} has no labels.",
             remedy="Give --labels FILE, or --reference MODEL to see how far models agree.",
         )
-    if (wish.stream or wish.track) and inputs.labels is None:
+    if (options.stream or options.track) and inputs.labels is None:
         raise UsageError("--stream and --track need a clip and its --labels.")
     outcome = Outcome(inputs=inputs)
-    for variant in wish.variants:
+    for variant in options.variants:
         outcome.answers.append(_answered(variant, inputs))
     check_distinct(outcome.answers)
     if labelled:
         outcome.scored = [against_labels(inputs, one) for one in outcome.answers]
         outcome.compared = differences(outcome.scored, inputs)
-    if wish.reference is not None:
-        reference = _reference(wish.reference, outcome)
+    if options.reference is not None:
+        reference = _reference(options.reference, outcome)
         outcome.reference = reference.name
         outcome.agreements = [
             agreement(inputs, reference, one)
@@ -172,9 +75,9 @@ def measure(wish: Wish) -> Outcome:
                 f"The reference {reference.name} is the only model.",
                 remedy="Name another by --model or --engine.",
             )
-    if wish.stream or wish.track:
-        for variant, answers in zip(wish.variants, outcome.answers, strict=True):
-            _served(wish, variant, answers.name, outcome)
+    if options.stream or options.track:
+        for variant, answers in zip(options.variants, outcome.answers, strict=True):
+            _served(options, variant, answers.name, outcome)
     return outcome
 
 
@@ -200,17 +103,17 @@ def _reference(variant: Variant, outcome: Outcome) -> Answers:
     return answers
 
 
-def _served(wish: Wish, variant: Variant, name: str, outcome: Outcome) -> None:
+def _served(options: AccuracyOptions, variant: Variant, name: str, outcome: Outcome) -> None:
     from runtime.measurement.statistics import percentile
     from visionstack.accuracy.served import clip_of, follow, play, server_of
 
     inputs = outcome.inputs
     clip = clip_of(inputs)
     with server_of(variant) as endpoint:
-        for fps in (wish.rates or [clip.rate]) if wish.stream else []:
+        for fps in (options.rates or [clip.rate]) if options.stream else []:
             with console.err.status(f"{name}: streaming {clip.path.name} at {fps:g} frames/s"):
-                played = play(endpoint, clip, fps=fps, encoding=cast("Any", wish.encoding))
-            for added in wish.round_trips or [0.0]:
+                played = play(endpoint, clip, fps=fps, encoding=cast("Any", options.encoding))
+            for added in options.round_trips or [0.0]:
                 _, figures, _ = score_found(inputs, played.seen(inputs, delay=added / 1000))
                 outcome.streamed.append(
                     Streamed(
@@ -222,44 +125,20 @@ def _served(wish: Wish, variant: Variant, name: str, outcome: Outcome) -> None:
                         figures=figures,
                     )
                 )
-        if wish.track:
+        if options.track:
             assert inputs.labels is not None  # noqa: S101 - `measure` saw to it
             with console.err.status(f"{name}: following {clip.path.name}"):
                 tracks = follow(endpoint, inputs)
             outcome.tracked.append((name, score_tracks(inputs.labels, tracks)))
 
 
-def _scored_json(one: AgainstLabels) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "name": one.answers.name,
-        **{name: figure.to_json() for name, figure in one.figures.items()},
-    }
-    if one.score is not None:
-        plain["objects"] = one.score.overall.objects
-        plain["recall50"] = one.score.overall.recall50
-        plain["by_class"] = {
-            name: {
-                "objects": score.objects,
-                "AP50": _number(score.ap50),
-                "AP50-95": _number(score.ap50_95),
-            }
-            for name, score in one.score.by_class.items()
-        }
-        plain["by_size"] = {name: _number(value) for name, value in one.score.by_size.items()}
-    return plain
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 - NaN
-
-
-def run(wish: Wish, *, out: Path, as_json: bool) -> None:
+def run(options: AccuracyOptions, *, out: Path, as_json: bool) -> None:
     """Measure, write report.json, .html, .md and .csv into `out`, and show the tables."""
     from visionstack.accuracy.drawing import report
     from visionstack.report.terminal import show
     from visionstack.report.write import write
 
-    outcome = measure(wish)
+    outcome = measure(options)
     document = report(outcome)
     written = write(document, out)
     if as_json:

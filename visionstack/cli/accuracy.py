@@ -68,14 +68,14 @@ def accuracy(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how well models' answers fit labels, with intervals, beside the time they take."""
-    from visionstack.accuracy.session import Wish, run
+    from visionstack.accuracy.session import AccuracyOptions, run
     from visionstack.accuracy.variants import parse_variant, variants_of
     from visionstack.errors import UsageError
 
     if (fps or round_trip) and not stream:
         raise UsageError("--fps and --round-trip need --stream.", remedy="Add --stream.")
     run(
-        Wish(
+        AccuracyOptions(
             source=source,
             labels=labels,
             split=split,

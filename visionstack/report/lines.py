@@ -6,6 +6,7 @@ from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Absent, Cell, Figure, Kind, format_number
 from visionstack.report.sections import (
     Bars,
+    Box,
     Facts,
     Frontier,
     Headlines,
@@ -17,7 +18,6 @@ from visionstack.report.sections import (
     Section,
     Tiles,
 )
-from visionstack.report.terminal import _box
 
 
 def latency_lines(plot: Latency) -> list[str]:
@@ -83,3 +83,7 @@ def plain_cell(value: Cell) -> str:
     if isinstance(value, Figure):
         return value.text if value.kind is Kind.MEASURED else f"{value.text} ({value.kind.value})"
     return value.reason if isinstance(value, Absent) else value
+
+
+def _box(box: Box) -> str:
+    return box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"

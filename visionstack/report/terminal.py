@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from visionstack.report.figures import Absent, Cell, Figure, Kind
 from visionstack.report.lines import plain_lines
 from visionstack.report.sections import (
-    Box,
     Note,
     Section,
     Table,
@@ -41,10 +40,6 @@ def show(report: Report, console: Console) -> None:
     for section in report.sections:
         for piece in _terminal(section, width=console.width):
             console.print(piece)
-
-
-def _box(box: Box) -> str:
-    return box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"
 
 
 def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:

@@ -15,8 +15,8 @@ from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.folders import ClassifiedPicture, ClassSet
 from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.labels import LabelSet
+from visionstack.accuracy.outcome import Outcome
 from visionstack.accuracy.results import against_labels, agreement, differences
-from visionstack.accuracy.session import Outcome
 from visionstack.accuracy.variants import Answers, Variant, check_distinct, variants_of
 from visionstack.errors import VisionstackError
 from visionstack.report import html as page
