@@ -208,6 +208,7 @@ class Hub:
         self._sessions.pop(session.id, None)
         for work in self._pipeline.cancel(session):
             self._waiting_bytes -= len(work.frame.payload)
+        session.forget()
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
