@@ -54,6 +54,10 @@ _MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _PIECE_BYTES: Final = 1024
 """A decoder against the clock is given this much at a time: some fifty of the shortest scans."""
 _STRIP_ROWS: Final = 256
+_MISSING: Final = 128
+"""What libjpeg gives for every sample whose coefficients are missing (jdhuff.c)."""
+_OTHER_DATA: Final = bytes(range(1, 255)) * 2
+"""Taken for coefficients where some are missing, and skipped where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +217,13 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
     Raises `TruncatedPictureError`, `TooCostlyPictureError` and `DecodedTooLargeError`.
     """
     _check_memory(image, limits=limits, opencv=False)
+    file = getattr(image, "fp", None)
+    data = file.getvalue() if isinstance(file, io.BytesIO) else b""
+    whole_jpeg = image.format == "JPEG" and not isinstance(file, _TimedFile)
     try:
         image.load()
+        if whole_jpeg and image.mode in ("RGB", "L"):
+            _check_complete(data, image)
         if image.mode in _SIXTEEN_BIT:
             # Pillow's own conversion clips at 255 instead of scaling.
             image = Image.fromarray(_upper_bytes(image))
@@ -251,6 +260,8 @@ def decode_bgr(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Pixels
 
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if pixels is not None:
+            if image.format == "JPEG":
+                _check_complete(data, Image.fromarray(_corners(pixels)))
             return np.asarray(pixels, np.uint8)
     rgb = to_rgb(image, limits=limits)
     del image
@@ -275,6 +286,39 @@ def _opencv_reads(image: Image.Image, data: bytes) -> bool:
         complete = len(data) == 8 + int.from_bytes(data[4:8], "little")
         return plain and complete and "exif" not in image.info
     return False
+
+
+def _corners(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The four pixels at the corners (2, 2, …), since EXIF may have turned the last elsewhere."""
+    across = pixels[:: max(1, len(pixels) - 1), :: max(1, pixels.shape[1] - 1)]
+    return np.ascontiguousarray(across)
+
+
+def _check_complete(data: bytes, image: Image.Image) -> None:
+    """Raises `TruncatedPictureError` for a JPEG whose end marker follows too little data.
+
+    libjpeg fills the rest with grey and only warns. So where a corner has that grey, more data is
+    put before the marker: if that changes the picture, some was missing. A progressive JPEG that
+    lacks part of what only refines it is not noticed.
+    """
+    width, height = image.size
+    corners = [image.getpixel((x, y)) for x in {0, width - 1} for y in {0, height - 1}]
+    if not any(one in (_MISSING, (_MISSING,) * 3) for one in corners):
+        return
+    end = data.rfind(_JPEG_END)
+    try:
+        complete = end < 0 or _eighth(data) == _eighth(data[:end] + _OTHER_DATA + data[end:])
+    except _DAMAGE as error:
+        raise TruncatedPictureError(f"The JPEG's pixels are damaged: {error}.") from error
+    if not complete:
+        raise TruncatedPictureError("The JPEG ends before all of its pixels have come.")
+
+
+def _eighth(data: bytes) -> bytes:
+    """A JPEG's brightness at an eighth of its size, which is quick."""
+    image = _open(io.BytesIO(data), formats=("JPEG",))
+    image.draft("L", (1, 1))
+    return image.tobytes()
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -260,3 +260,30 @@ def test_a_webp_has_the_same_pixels_by_both_decoders(options: dict[str, Any]) ->
     noise = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
     data = encoded(Image.fromarray(noise).resize((301, 203)), "WEBP", **options)
     assert (decode_bgr(data)[:, :, ::-1] == decode_rgb(data)).all()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"subsampling": 0}])
+def test_a_jpeg_cut_before_its_end_marker_is_truncated(
+    share: float, options: dict[str, Any]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+    data = encoded(Image.fromarray(noise).resize((320, 240)), "JPEG", **options)
+    begin = data.index(b"\xff\xda")
+    end = begin + int((len(data) - begin) * share)
+    for decode in (decode_bgr, decode_rgb):
+        assert decode(data).shape == (240, 320, 3)
+        with pytest.raises(TruncatedPictureError):
+            decode(data[:end] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("size", [(64, 48), (61, 43), (1, 1)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_jpeg_that_is_the_grey_of_missing_pixels_is_complete(
+    size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    for mode in ("RGB", "L"):
+        grey = Image.new(mode, size, (128, 128, 128) if mode == "RGB" else 128)
+        data = encoded(grey, "JPEG", **options)
+        assert (decode_bgr(data) == 128).all()
+        assert (decode_rgb(data) == 128).all()
