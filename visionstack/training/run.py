@@ -27,7 +27,7 @@ _NAMES: Final[dict[Way, str]] = {
     "pretrained": "pre-trained network",
     "augmented": "pre-trained network with augmentation (size, rotation, lighting)",
 }
-_PAPER: Final = Path(__file__).parents[1] / "report" / "paper_reference.json"
+_PAPER: Final = Path(__file__).parents[1] / "paper_reference.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +218,7 @@ def _artifact(
 
 
 def _write(record: dict[str, Any], folder: Path) -> None:
-    from visionstack.report.writing import replace_file
+    from visionstack.report.write import replace_file
 
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "training.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -15,16 +15,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.streaming.errors import FrameError, FrameErrorCode, MemoryNeededError
+from runtime.protocol.errors import FrameError, FrameErrorCode
+from runtime.protocol.limits import Limits
+from runtime.protocol.messages import Encoding, Frame
+from runtime.streaming.errors import MemoryNeededError
+from runtime.streaming.frames.frame import Found, FrameJob
+from runtime.streaming.frames.pipeline import Pipeline
+from runtime.streaming.frames.scheduler import Decode, Scheduler
+from runtime.streaming.frames.video import VideoDecoder
 from runtime.streaming.h264 import BadParameterSetError, picture_buffers
-from runtime.streaming.limits import Limits
 from runtime.streaming.memory import MemoryBudget
-from runtime.streaming.messages import Encoding, Frame
-from runtime.streaming.models import ModelHost, Served
-from runtime.streaming.pipeline import Pipeline
-from runtime.streaming.scheduler import Decode, Scheduler
-from runtime.streaming.video import VideoDecoder
-from runtime.streaming.work import Found, Work
+from runtime.streaming.models import LoadedModel, ModelHost
 from tests.hostile import deep_png, many_scans, video_units
 from tests.unit.streaming.conftest import (
     FakeDetector,
@@ -34,8 +35,8 @@ from tests.unit.streaming.conftest import (
     offer,
     picture,
 )
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_types import FailedFrame, StreamResult
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import FailedFrame, StreamResult
 
 
 class Observer:
@@ -48,8 +49,8 @@ class Settled:
     def __init__(self) -> None:
         self.outcomes: list[object] = []
 
-    def __call__(self, works: Sequence[Work]) -> None:
-        self.outcomes += [work.outcome for work in works]
+    def __call__(self, jobs: Sequence[FrameJob]) -> None:
+        self.outcomes += [job.outcome for job in jobs]
 
     def wait(self, count: int) -> None:
         until = time.monotonic() + 60
@@ -58,9 +59,9 @@ class Settled:
         assert len(self.outcomes) == count
 
 
-def make_pipeline(settled: Settled, *, limits: Limits | None = None, threads: int = 1) -> Pipeline:
+def make_pipeline(done: Settled, *, limits: Limits | None = None, threads: int = 1) -> Pipeline:
     pipeline = Pipeline(
-        settled=settled, observer=Observer(), frame_pixels=10**7, threads=threads, limits=limits
+        done=done, observer=Observer(), frame_pixels=10**7, threads=threads, limits=limits
     )
     pipeline.start()
     return pipeline
@@ -126,19 +127,19 @@ def decoder_green(luma: float) -> float:
 
 
 def test_an_ended_stream_releases_its_decoder_and_frames_at_once() -> None:
-    settled = Settled()
-    pipeline = make_pipeline(settled)
+    done = Settled()
+    pipeline = make_pipeline(done)
     gc.collect()
     gc.disable()
     try:
-        session = make_session(host=ModelHost(Served(offer(), FakeDetector())))
+        session = make_session(host=ModelHost(LoadedModel(offer(), FakeDetector())))
         for number, unit in enumerate(video_units(width=64, height=64, references=1, count=3)):
             pipeline.submit(session.take(Frame(number, 0, Encoding.H264, unit), received=0))
         # A frame error's traceback would hold frames too.
         bad = session.take(Frame(3, 0, Encoding.PNG, b"no picture"), received=0)
         pipeline.submit(bad)
-        settled.wait(4)
-        assert isinstance(settled.outcomes[0], Found)
+        done.wait(4)
+        assert isinstance(done.outcomes[0], Found)
         watched = [weakref.ref(session), weakref.ref(session.video)]
         pipeline.cancel(session)
         session.forget()
@@ -153,9 +154,9 @@ def test_an_ended_stream_releases_its_decoder_and_frames_at_once() -> None:
 
 
 def test_a_stream_that_ends_while_it_is_decoded_is_released_then() -> None:
-    settled = Settled()
-    pipeline = make_pipeline(settled)
-    session = make_session(host=ModelHost(Served(offer(), FakeDetector())))
+    done = Settled()
+    pipeline = make_pipeline(done)
+    session = make_session(host=ModelHost(LoadedModel(offer(), FakeDetector())))
     session.serial = True
     closed: list[bool] = []
     entered, leave = threading.Event(), threading.Event()
@@ -176,7 +177,7 @@ def test_a_stream_that_ends_while_it_is_decoded_is_released_then() -> None:
     pipeline.cancel(session)
     assert not closed
     leave.set()
-    settled.wait(1)
+    done.wait(1)
     pipeline.stop()
     assert closed == [True]
     assert session.video is None
@@ -184,37 +185,37 @@ def test_a_stream_that_ends_while_it_is_decoded_is_released_then() -> None:
 
 def test_frames_that_need_much_memory_take_turns_and_others_pass_them() -> None:
     scheduler = Scheduler(memory=100)
-    host = ModelHost(Served(offer(), FakeDetector(), 8))
+    host = ModelHost(LoadedModel(offer(), FakeDetector(), 8))
     large = [make_session(host=host) for _ in range(3)]
     small = make_session(host=host)
-    works = {s: s.take(Frame(0, 0, Encoding.PNG, picture(1)), received=0) for s in (*large, small)}
+    jobs = {s: s.take(Frame(0, 0, Encoding.PNG, picture(1)), received=0) for s in (*large, small)}
     for session in large:
-        scheduler.submit(works[session])
+        scheduler.submit(jobs[session])
     for session, wanted in zip(large, (70, 60, 20), strict=True):
-        job, _ = scheduler.next(0)
-        assert job == Decode(works[session])
-        scheduler.postpone(works[session], memory=wanted)
-    scheduler.submit(works[small])
+        step, _ = scheduler.next(0)
+        assert step == Decode(jobs[session])
+        scheduler.postpone(jobs[session], memory=wanted)
+    scheduler.submit(jobs[small])
     assert [scheduler.next(0)[0] for _ in range(3)] == [
-        Decode(works[large[0]]),
+        Decode(jobs[large[0]]),
         # The third would fit, but then the second might wait for ever.
-        Decode(works[small]),
+        Decode(jobs[small]),
         None,
     ]
-    works[large[0]].outcome = FrameError(FrameErrorCode.UNDECODABLE, "done")
-    scheduler.decoded(works[large[0]])
+    jobs[large[0]].outcome = FrameError(FrameErrorCode.UNDECODABLE, "done")
+    scheduler.decoded(jobs[large[0]])
     assert [scheduler.next(0)[0] for _ in range(2)] == [
-        Decode(works[large[1]]),
-        Decode(works[large[2]]),
+        Decode(jobs[large[1]]),
+        Decode(jobs[large[2]]),
     ]
 
 
 def test_large_pictures_are_answered_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.streaming.pipeline.LIGHT_BYTES", 1000)
-    settled = Settled()
+    monkeypatch.setattr("runtime.streaming.frames.pipeline.LIGHT_BYTES", 1000)
+    done = Settled()
     limits = replace(Limits(), decoding_bytes=64 * 48 * 7 + 1)
-    pipeline = make_pipeline(settled, limits=limits, threads=3)
-    host = ModelHost(Served(offer(), FakeDetector(), 8))
+    pipeline = make_pipeline(done, limits=limits, threads=3)
+    host = ModelHost(LoadedModel(offer(), FakeDetector(), 8))
     for level in range(6):
         session = make_session(host=host)
         frame = Frame(0, 0, Encoding.PNG, picture(level))
@@ -222,11 +223,11 @@ def test_large_pictures_are_answered_one_after_another(monkeypatch: pytest.Monke
     larger = make_session(host=host)
     frame = Frame(0, 0, Encoding.PNG, picture(9, size=(65, 48)))
     pipeline.submit(larger.take(frame, received=0))
-    settled.wait(7)
+    done.wait(7)
     pipeline.stop()
-    refused = [one for one in settled.outcomes if isinstance(one, FrameError)]
+    refused = [one for one in done.outcomes if isinstance(one, FrameError)]
     assert [one.code for one in refused] == [FrameErrorCode.TOO_MANY_PIXELS]
-    assert sum(isinstance(one, Found) for one in settled.outcomes) == 6
+    assert sum(isinstance(one, Found) for one in done.outcomes) == 6
 
 
 async def test_a_thread_that_is_stuck_makes_the_server_not_ready_and_does_not_hold_its_stop(
