@@ -51,12 +51,9 @@ class Limits:
     unsent_bytes: int = 1024 * 1024
     """Answers waiting for a slow reader; above it, nothing more is read from that client."""
     waiting_bytes: int = 256 * 1024 * 1024
-<<<<<<< main
     """Encoded frames of all streams waiting in the server; above it, the heavy are not read."""
     session_waiting_bytes: int = 32 * 1024 * 1024
     """The same of one stream; above it, that stream is not read."""
-=======
-    """Encoded frames of all streams waiting in the server; above it, reading pauses."""
     decoding_bytes: int = 640 * 1024 * 1024
     """Memory for pictures being decoded, those above `LIGHT_BYTES` of all streams together; those
     that find none left wait, and one that alone takes more is refused."""
@@ -67,7 +64,6 @@ class Limits:
     """A thread at one job for longer makes the server not ready; none is meant to reach a third."""
     stop_seconds: float = 5.0
     """The process ends this long after draining, whatever a thread is at."""
->>>>>>> 36c74e1f37feba2cf42ac9412c7258c1f666793c
     sessions: int = 512
     """Streams, those waiting to resume included; above it the one that waits longest ends."""
     resume_seconds: float = 30.0

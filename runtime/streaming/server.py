@@ -310,7 +310,6 @@ class Server:
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
         if self.broken.is_set():
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"an engine is broken\n"
-<<<<<<< main
         registry = self._registry()
         if registry.draining is not None:
             reason = f"draining: {registry.draining}\n"
@@ -318,15 +317,10 @@ class Server:
         if registry.loading is not None:
             reason = f"not serving yet: {registry.loading}\n"
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
-=======
-        reason = self._registry().draining
-        if reason is not None:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()
         limits = self.settings.limits
         stuck = self._pipeline and self._pipeline.stuck(seconds=limits.stuck_seconds)
         if stuck:
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"stuck: {stuck}\n".encode()
->>>>>>> 36c74e1f37feba2cf42ac9412c7258c1f666793c
         return HTTPStatus.OK, "text/plain", b"ready\n"
 
     def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:

@@ -240,12 +240,8 @@ class Registry:
     def _end(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
         for job in self._pipeline.cancel(session):
-<<<<<<< main
             self._weigh(session, -len(job.frame.payload))
-=======
-            self._waiting_bytes -= len(job.frame.payload)
         session.forget()
->>>>>>> 36c74e1f37feba2cf42ac9412c7258c1f666793c
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
