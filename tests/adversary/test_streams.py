@@ -82,7 +82,8 @@ def attacking(target: Target, attack: str) -> Iterator[None]:
 
 async def beside(target: Target, attack: str) -> list[tuple[float, float]]:
     """The honest p99 in seconds, undisturbed and attacked, of trials that alternate. Every honest
-    frame is answered, memory stays below what the server states, sockets are gone within ten seconds."""
+    frame is answered, memory stays below what the server states, sockets are gone in ten
+    seconds."""
     honest = await HonestStream.open(target.port, TOKEN)
     await honest.times(30)
     before = target.sockets
