@@ -48,6 +48,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="may be repeated; default both",
     )
     found.add_argument("--engine", default=environment.get(Env.ENGINE, "auto"))
+    found.add_argument("--precision", default="auto", help="auto (the fastest) or fp32")
     found.add_argument("--threads", type=int)
     found.add_argument(
         "--seconds",
@@ -121,6 +122,7 @@ def measure(options: argparse.Namespace) -> RunResult:
             _model_folder(options),
             options.picture or _picture(options),
             engine=options.engine,
+            precision=options.precision,
             threads=options.threads,
         )
         _same_subject(result, workloads[Scope.PICTURE].subject, options)

@@ -100,7 +100,12 @@ class PictureWorkload:
 
 
 def load(
-    folder: Path, picture: Path, *, engine: str = "auto", threads: int | None = None
+    folder: Path,
+    picture: Path,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
 ) -> dict[Scope, Workload]:
     """Load the model once, for both depths.
 
@@ -111,7 +116,7 @@ def load(
     try:
         artifact = Artifact.load(folder)
         check_memory(artifact.manifest)
-        model = _model(artifact, engine=engine, threads=threads)
+        model = _model(artifact, engine=engine, precision=precision, threads=threads)
         data = picture.read_bytes()
         subject = describe(model, picture.name, data)
         workloads: dict[Scope, Workload] = {
@@ -162,14 +167,19 @@ def describe(model: Detector | Classifier, picture: str, data: bytes) -> Subject
     )
 
 
-def _model(artifact: Artifact, *, engine: str, threads: int | None) -> Detector | Classifier:
+def _model(
+    artifact: Artifact, *, engine: str, precision: str, threads: int | None
+) -> Detector | Classifier:
+    from runtime.inference.engines import create_engine
+
+    loaded = create_engine(engine, artifact, precision=precision, threads=threads)
     if artifact.manifest.task == "detect":
         from runtime.inference.detector import Detector
 
-        return Detector.load(artifact, engine=engine, threads=threads)
+        return Detector(artifact, loaded)
     from runtime.inference.classification import Classifier
 
-    return Classifier.load(artifact, engine=engine, threads=threads)
+    return Classifier(artifact, loaded)
 
 
 def _stages(model: Detector | Classifier, data: bytes) -> tuple[_Infer, Any]:

@@ -12,10 +12,10 @@ from visionstack.accuracy.inputs import Clip, Inputs, read_clip
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
 from visionstack.accuracy.tracking import Tracked
 from visionstack.accuracy.variants import LEAST, Variant
-from visionstack.compare.stream import served
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.models.building import current_folder
 from visionstack.paths import MODELS
+from visionstack.server_process import served
 from visionstack.stream import StreamClient, StreamResult
 from visionstack.stream.pictures import ArrayEncoding, Picture
 from visionstack.stream.sources import SourceFrame, paced

@@ -15,6 +15,7 @@ compare = typer.Typer(
     no_args_is_help=True, help="Which machine, at what speed, for what money: by measuring."
 )
 _OUT = paths.OUT / "compare"
+_LOSS_HELP = "AP50 (or top 1) that may be given up against the most accurate."
 _STRATEGY_HELP = "What the winner is named by: cost, speed or balanced."
 
 
@@ -42,9 +43,29 @@ def run(
     darknet: Annotated[
         bool, typer.Option("--darknet", help="darknet's own program on this machine is a row.")
     ] = False,
-    model: Annotated[str, typer.Option(help="A model that `visionstack models` builds.")] = (
-        "yolov3-tiny"
-    ),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model that `visionstack models` builds; repeatable; yolov3-tiny."),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="With --local: a row for each ENGINE[:PRECISION]; repeatable."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="What --labelled shows: COCO JSON, data.yaml, MOTChallenge's gt.txt."),
+    ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures or clip (or a folder a class) to measure accuracy on; for detectors "
+            "the labelled frames of the sample clip unless given."
+        ),
+    ] = None,
+    accuracy_loss: Annotated[float, typer.Option(min=0, max=1, help=_LOSS_HELP)] = 0.05,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="What an hour of this machine costs, for --local.")
+    ] = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,8 +102,10 @@ def run(
     """Plan, measure, and destroy what was started; the table fills while it runs."""
     from visionstack.cloud.local_defaults import architecture
     from visionstack.compare import session
+    from visionstack.compare.accuracy import Labelled
     from visionstack.compare.plan import Request
     from visionstack.compare.targets import check_instance_type, parse_function
+    from visionstack.errors import UsageError
 
     for name in instance_type or []:
         check_instance_type(name)
@@ -99,10 +122,21 @@ def run(
         calls=calls,
         cold_calls=cold_calls,
         picture=picture,
+        engines=engine or [],
+        local_usd_per_hour=usd_per_hour,
     )
+    if engine and not local:
+        raise UsageError("--engine names rows of this machine.", remedy="Add --local.")
+    if labels is not None and labelled is None:
+        raise UsageError(
+            "--labels needs the pictures that they label.",
+            remedy="Name a clip or a folder: --labelled DIR --labels FILE",
+        )
     session.start(
         request,
-        model=model,
+        models=model or ["yolov3-tiny"],
+        labelled=None if labelled is None else Labelled(source=labelled, labels=labels),
+        loss=accuracy_loss,
         cloud=cloud,
         out=out,
         strategy=session.strategy_named(strategy),
@@ -144,9 +178,10 @@ def resume(
 def report(
     *,
     folder: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of comparisons of one model.")
+        list[Path] | None, typer.Argument(help="Folders of comparisons, of one model or several.")
     ] = None,
     strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
+    accuracy_loss: Annotated[float, typer.Option(min=0, max=1, help=_LOSS_HELP)] = 0.05,
     out: Annotated[Path | None, typer.Option(help="Where to write; default: the first.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -154,4 +189,10 @@ def report(
     from visionstack.compare import session
 
     folders = folder or [_OUT]
-    session.draw(folders, out or folders[0], session.strategy_named(strategy), as_json=as_json)
+    session.draw(
+        folders,
+        out or folders[0],
+        session.strategy_named(strategy),
+        as_json=as_json,
+        loss=accuracy_loss,
+    )

@@ -46,7 +46,7 @@ def papers(
             )
             session.start(
                 request,
-                model=model,
+                models=[model],
                 cloud="local",
                 out=results / "papers" / model,
                 strategy="speed",

@@ -29,7 +29,9 @@ Tell = Callable[[RunResult], None]
 class Here(Protocol):
     """Measures on this machine."""
 
-    def measure(self, record: Record, tell: Tell) -> RunResult:
+    def measure(
+        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+    ) -> RunResult:
         """This machine's result; `tell` sees it grow."""
         ...
 
@@ -47,13 +49,17 @@ class ThisMachine:
         self._out = out
         self._runs = runs
 
-    def measure(self, record: Record, tell: Tell) -> RunResult:
+    def measure(
+        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+    ) -> RunResult:
         """Raises CompareError: the program ended without a result."""
-        folder = self._out / "this-machine"
+        auto = engine == precision == "auto"
+        folder = self._out / ("this-machine" if auto else f"this-machine-{engine}-{precision}")
         command = [
             *(sys.executable, "-m", "runtime.measurement"),
             *("--model", str(self._model), "--picture", str(self._picture)),
             *("--out", str(folder), "--run", record.run, "--seconds", str(record.seconds)),
+            *("--engine", engine, "--precision", precision),
         ]
         for scenario in record.scenarios:
             command += ["--scenario", scenario]

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
+from runtime.contract import EngineChoice
 from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario, Scope
 from visionstack.compare.errors import BudgetError, RowUsageError
@@ -50,6 +51,10 @@ class Request:
     cold_calls: int = 3
     """First calls to each function."""
     picture: Path = field(default_factory=Path)
+    engines: Sequence[str] = ()
+    """`ENGINE[:PRECISION]`, a row of this machine for each; none takes the fastest."""
+    local_usd_per_hour: float | None = None
+    """What an hour of this machine costs."""
 
 
 Checker = Callable[[str], list[Check]]
@@ -89,7 +94,7 @@ def make(
         seconds=request.seconds,
     )
     if request.local:
-        record.rows.append(Row(LOCAL_ROW, Kind.MACHINE, where="this machine"))
+        record.rows += _local(request)
     if request.darknet:
         record.rows.append(Row(DARKNET_ROW, Kind.DARKNET, where="this machine"))
     size = sum(entry.bytes for entry in manifest.files.values())
@@ -106,22 +111,51 @@ def make(
     return record
 
 
-def check_budget(record: Record, *, max_usd: float | None, confirmed: bool) -> None:
-    """Refuse what could cost more than allowed; the embedded cloud costs nothing.
+def _local(request: Request) -> list[Row]:
+    """Raises RowUsageError for a precision that there is not."""
+    rows = []
+    for text in dict.fromkeys(request.engines) or ("auto",):
+        engine, _, precision = text.partition(":")
+        precision = precision or "auto"
+        if precision not in {"auto", "fp32"} or engine not in get_args(EngineChoice):
+            raise RowUsageError(
+                f"--engine {text} cannot be.",
+                remedy=f"Write ENGINE[:PRECISION]: {', '.join(get_args(EngineChoice))}; "
+                "auto or fp32.",
+            )
+        auto = engine == precision == "auto"
+        said = engine if precision == "auto" else f"{engine} {precision}"
+        rows.append(
+            Row(
+                LOCAL_ROW if auto else f"{LOCAL_ROW}, {said}",
+                Kind.MACHINE,
+                where="this machine",
+                usd_per_hour=request.local_usd_per_hour,
+                price_date=None if request.local_usd_per_hour is None else "as you gave it",
+                setting=None if auto else {"engine": engine, "precision": precision},
+            )
+        )
+    return rows
+
+
+def check_budget(*records: Record, max_usd: float | None, confirmed: bool) -> None:
+    """Refuse what could cost more than allowed, all together; the embedded cloud costs nothing.
 
     Raises:
         BudgetError: on AWS, no budget and no --yes; or the plan's most is above the budget.
     """
-    if record.cloud != "aws" or not any(_costs(row) for row in record.rows):
+    costly = [record for record in records if record.cloud == "aws"]
+    if not any(_costs(row) for record in costly for row in record.rows):
         return
+    most = sum(record.most_usd for record in costly)
     if max_usd is None and not confirmed:
         raise BudgetError(
-            f"This comparison starts machines on AWS and can cost up to ${record.most_usd:.2f}.",
+            f"This comparison starts machines on AWS and can cost up to ${most:.2f}.",
             remedy="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
         )
-    if max_usd is not None and record.most_usd > max_usd:
+    if max_usd is not None and most > max_usd:
         raise BudgetError(
-            f"This comparison can cost up to ${record.most_usd:.2f}, the budget is ${max_usd:.2f}.",
+            f"This comparison can cost up to ${most:.2f}, the budget is ${max_usd:.2f}.",
             remedy="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
         )
 

@@ -48,7 +48,7 @@ class Row:
     usd_per_hour: float | None = None
     price_date: str | None = None
     setting: dict[str, Any] | None = None
-    """A function's setting."""
+    """A function's setting; of this machine's rows the `engine` and `precision`, unless auto."""
     result: dict[str, Any] | None = None
     """A machine's result (`runtime.measurement.results`)."""
     function: dict[str, Any] | None = None
@@ -84,6 +84,8 @@ class Record:
     rows: list[Row] = field(default_factory=list)
     deployed: list[str] = field(default_factory=list)
     """Stacks that this comparison started and has not destroyed yet."""
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    """Of each engine and precision over labels (`visionstack.compare.accuracy`); empty without."""
 
     @property
     def needs_cloud(self) -> bool:
@@ -182,5 +184,16 @@ def merge(records: Sequence[Record]) -> Record:
             "rows": list(rows.values()),
             "scenarios": list(dict.fromkeys(s for r in records for s in r.scenarios)),
             "scopes": list(dict.fromkeys(s for r in records for s in r.scopes)),
+            "accuracy": _merged_accuracy(records),
         }
     )
+
+
+def _merged_accuracy(records: Sequence[Record]) -> dict[str, Any]:
+    """All variants' accuracy where it is of the same labels; else that of the last record."""
+    found: dict[str, Any] = {}
+    for accuracy in (record.accuracy for record in records if record.accuracy):
+        if any(found.get(key) != accuracy[key] for key in ("source", "labels", "metric")):
+            found = {**accuracy, "variants": {}}
+        found["variants"] |= accuracy["variants"]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from runtime.measurement import machine
@@ -10,6 +11,9 @@ from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import Ratio
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import Figures, Strategy, figures, is_function, to_cheapest, winner
+from visionstack.compare.targets import Kind as RowKind
+from visionstack.compare.verdict import LOSS, candidates, judge
+from visionstack.compare.verdict_report import verdict_sections
 from visionstack.cost.prices import PriceBook
 from visionstack.paper_reference import reference
 from visionstack.report.figures import (
@@ -60,7 +64,40 @@ _COLUMNS: Final = (
 )
 
 
-def report(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") -> Report:
+def report_all(
+    records: Sequence[Record],
+    *,
+    book: PriceBook,
+    strategy: Strategy = "balanced",
+    loss: float = LOSS,
+) -> Report:
+    """One model's report, or the verdict over several with the main table of each."""
+    if len(records) == 1:
+        return report(records[0], book=book, strategy=strategy, loss=loss)
+    names = ", ".join(record.model for record in records)
+    notes = [note for record in records for note in _notes(record)]
+    return Report(
+        title="Which network, and where should it run?",
+        subtitle=f"{names}; {records[0].picture}",
+        machine=machine.describe().line,
+        versions=machine.versions(),
+        sections=[
+            *verdict_sections(
+                judge(candidates(records, book=book), strategy=strategy, loss=loss), records
+            ),
+            *dict.fromkeys(notes),
+            *(
+                replace(table(record, book=book, strategy=strategy), title=record.model)
+                for record in records
+            ),
+        ],
+        data={"comparisons": [record.to_json() for record in records]},
+    )
+
+
+def report(
+    record: Record, *, book: PriceBook, strategy: Strategy = "balanced", loss: float = LOSS
+) -> Report:
     """The whole report of a comparison."""
     shown = [f for row in record.rows if (f := figures(record, row, book=book)) is not None]
     best = winner(shown, strategy) or winner(shown, "speed")
@@ -84,6 +121,9 @@ def report(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") 
                 )
             )
         sections.append(Headlines(items))
+    if record.accuracy:
+        verdict = judge(candidates([record], book=book), strategy=strategy, loss=loss)
+        sections += verdict_sections(verdict, [record])
     sections += _notes(record)
     sections.append(table(record, book=book, strategy=strategy))
     sections += [_scenarios(record), _machines(record)]
@@ -199,6 +239,8 @@ def shortened(reason: str) -> str:
 def _price_source(found: Figures, book: PriceBook) -> str:
     if is_function(found.row):
         return f"Lambda prices of book {book.name}"
+    if found.row.kind is RowKind.MACHINE:
+        return "--usd-per-hour"
     return f"on demand, {found.row.price_date}"
 
 

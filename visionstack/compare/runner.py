@@ -100,7 +100,7 @@ def _machines(record: Record, here: Here, changed: Callable[[str], None]) -> Non
 
         try:
             if row.kind is Kind.MACHINE:
-                take(record, row, here.measure(record, grown))
+                take(record, row, here.measure(record, grown, **(row.setting or {})))
             else:
                 take(record, row, here.darknet(record))
         except (VisionstackError, MeasurementError) as error:

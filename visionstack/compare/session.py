@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from visionstack import console, paths
-from visionstack.compare import fleets
+from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
+from visionstack.compare.accuracy import Labelled, default_labels
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
@@ -20,6 +21,7 @@ from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
 from visionstack.compare.targets import Kind
+from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
 from visionstack.errors import UsageError
 from visionstack.report.terminal import rich_table
@@ -56,7 +58,7 @@ def strategy_named(name: str) -> Strategy:
 def start(
     request: Request,
     *,
-    model: str,
+    models: Sequence[str],
     cloud: str,
     out: Path,
     strategy: Strategy,
@@ -64,30 +66,49 @@ def start(
     confirmed: bool,
     dry_run: bool,
     as_json: bool,
+    labelled: Labelled | None = None,
+    loss: float = LOSS,
 ) -> None:
-    """Plan and run a new comparison.
+    """Plan and run a new comparison; of several models each in a folder of its name.
 
     Raises:
         VisionstackError: it cannot be planned, may not be paid, or could not be destroyed.
     """
+    if len(set(models)) != len(models):
+        raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
     needs_cloud = bool(request.instance_types or request.functions)
     deployment = _deployment(cloud) if needs_cloud else None
-    artifact = _artifact(model)
-    record = _plan(request, artifact, deployment)
-    _show_plan(record, request)
+    artifacts = [_artifact(model) for model in models]
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    records = [
+        _plan(
+            request,
+            artifact,
+            deployment,
+            run=started if len(models) == 1 else f"{started}-{artifact.manifest.name}",
+        )
+        for artifact in artifacts
+    ]
+    for record in records:
+        _show_plan(record, request)
     if dry_run:
         if as_json:
-            console.print_json(record.to_json())
+            _print([record.to_json() for record in records])
         return
-    check_budget(record, max_usd=max_usd, confirmed=confirmed)
-    if deployment is not None and record.needs_cloud:
-        fleets.refuse_another(deployment, record)
+    check_budget(*records, max_usd=max_usd, confirmed=confirmed)
     size = MeasurementSize(request.minutes, request.calls, request.cold_calls)
-    executors = _executors(
-        record, deployment, artifact, picture=request.picture, out=out, size=size
-    )
-    _measure(record, out, executors, size, strategy)
-    draw([out], out, strategy, as_json=as_json)
+    folders = []
+    for record, artifact in zip(records, artifacts, strict=True):
+        if deployment is not None and record.needs_cloud:
+            fleets.refuse_another(deployment, record)
+        folder = out if len(models) == 1 else out / record.model
+        executors = _executors(
+            record, deployment, artifact, picture=request.picture, out=folder, size=size
+        )
+        _measure(record, folder, executors, size, strategy)
+        _score(record, folder, labelled)
+        folders.append(folder)
+    draw(folders, out, strategy, as_json=as_json, loss=loss)
 
 
 def resume(
@@ -106,6 +127,7 @@ def resume(
         VisionstackError: the record is damaged, the model or the picture has changed since.
     """
     record = load(out)
+    labelled = _labels_of(record)
     artifact = _artifact(record.model)
     where = picture or paths.SAMPLES / record.picture
     record.check_subject(
@@ -125,25 +147,55 @@ def resume(
         fleets.refuse_another(deployment, record)
     executors = _executors(record, deployment, artifact, picture=where, out=out, size=size)
     _measure(record, out, executors, size, strategy)
+    _score(record, out, labelled)
     draw([out], out, strategy, as_json=as_json)
 
 
-def draw(folders: Sequence[Path], out: Path, strategy: Strategy, *, as_json: bool) -> None:
-    """Write report.html, .md, .csv and .json, and show the table.
+def draw(
+    folders: Sequence[Path], out: Path, strategy: Strategy, *, as_json: bool, loss: float = LOSS
+) -> None:
+    """Write report.html, .md, .csv and .json, and show it: of one model, or of several.
 
     Raises:
         VisionstackError: a record is damaged, or they cannot stand in one table.
     """
-    record = merge([load(folder) for folder in folders])
-    report = drawing.report(record, book=prices.load(), strategy=strategy)
+    by_model: dict[str, list[Record]] = {}
+    for found in (load(folder) for folder in folders):
+        by_model.setdefault(found.model, []).append(found)
+    records = [merge(found) for found in by_model.values()]
+    book = prices.load()
+    report = drawing.report_all(records, book=book, strategy=strategy, loss=loss)
     written = write(report, out if out.suffix != ".json" else out.parent)
     if as_json:
-        console.print_json(record.to_json())
+        verdict = judge(candidates(records, book=book), strategy=strategy, loss=loss)
+        _print([record.to_json() | {"verdict": to_json(verdict)} for record in records])
         return
     from visionstack.report.terminal import show
 
     show(report, console.out)
     console.err.print(f"report: {written['html']}")
+
+
+def _print(comparisons: Sequence[dict[str, Any]]) -> None:
+    console.print_json(comparisons[0] if len(comparisons) == 1 else {"comparisons": comparisons})
+
+
+def _labels_of(record: Record) -> Labelled | None:
+    """Those it was scored with before; else the sample's."""
+    if not record.accuracy:
+        return None
+    labels = record.accuracy["labels"]
+    return Labelled(source=Path(record.accuracy["source"]), labels=Path(labels) if labels else None)
+
+
+def _score(record: Record, folder: Path, labelled: Labelled | None) -> None:
+    """Measure the accuracy too, where there are labels; figures of time are kept if it fails."""
+    chosen = labelled or default_labels(record.task)
+    if chosen is None:
+        return
+    with console.err.status("accuracy …") as status:
+        accuracy.measure(record, chosen, tell=status.update)
+    record.save(folder)
 
 
 def _deployment(cloud: str) -> Deployment:
@@ -162,7 +214,9 @@ def _artifact(model: str) -> Artifact:
         return build(find_recipe(model), root=paths.MODELS).artifact
 
 
-def _plan(request: Request, artifact: Artifact, deployment: Deployment | None) -> Record:
+def _plan(
+    request: Request, artifact: Artifact, deployment: Deployment | None, *, run: str
+) -> Record:
     from visionstack.cloud.local_defaults import architecture
     from visionstack.doctor.aws import check_instance_type
     from visionstack.doctor.checks import Check
@@ -181,7 +235,7 @@ def _plan(request: Request, artifact: Artifact, deployment: Deployment | None) -
     return make(
         request,
         artifact,
-        run=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        run=run,
         cloud=deployment.cloud if deployment else "none",
         region=deployment.region if deployment else "none",
         book=prices.load(),

@@ -6,14 +6,8 @@ they drive an engine. `measure_stream` does it with a server process on this mac
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from runtime.contract import ScenarioKind
 from runtime.measurement.errors import MeasurementError, WorkloadError
@@ -25,20 +19,10 @@ from runtime.measurement.workload import Subject
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
-from visionstack.paths import IMPORT_ROOT
+from visionstack.server_process import served
 
 if TYPE_CHECKING:
     from visionstack.stream.blocking import StreamClient
-
-_LINES_BEFORE_READY: Final = 50
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    host: str
-    port: int
-    token: str
-    fingerprint: str | None = None
 
 
 class StreamWorkload:
@@ -91,42 +75,3 @@ def measure_stream(
             )
         except MeasurementError as error:
             raise CompareError(str(error)) from error
-
-
-@contextmanager
-def served(model: Path, *, engine: str = "auto") -> Iterator[_Endpoint]:
-    """A stream server of this model on a free port of loopback, stopped at the end.
-
-    Raises:
-        CompareError: it ended before it was ready.
-    """
-    name = model.parent.name
-    command = [
-        *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
-        *("--port", "0", "--http-port", "0", "--engine", engine),
-    ]
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")
-    }
-    with subprocess.Popen(
-        command,
-        cwd=IMPORT_ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            said: dict[str, str] = {}
-            for _, line in zip(range(_LINES_BEFORE_READY), process.stdout or (), strict=False):
-                key, _, value = line.strip().partition(": ")
-                said[key] = value
-                if {"address", "token", "page"} <= said.keys():
-                    break
-            else:
-                raise CompareError(f"The stream server of {name} did not start.")
-            host, _, port = said["address"].rpartition(":")
-            yield _Endpoint(host, int(port), said["token"])
-        finally:
-            process.terminate()
-            process.wait(timeout=30)

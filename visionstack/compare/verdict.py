@@ -1,0 +1,242 @@
+"""Which candidate is worth its money: accuracy, time and dollars together, and how sure that is.
+
+A candidate is a model on a row. Those whose accuracy is clearly enough as good as the best's
+(within a loss that the user allows) are judged by the strategy; of all candidates those that
+another beats in none and equals in no more than two of the three figures form the frontier
+(Pareto). How sure the verdict is comes of the bootstrap: pictures (paired over all candidates) and
+samples of time are drawn again, and the share of draws in which the same candidate wins is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionstack.accuracy.intervals import RESAMPLES, Estimate
+from visionstack.compare.record import Record, Status
+from visionstack.compare.summary import Figures, Strategy, figures
+from visionstack.cost.prices import PriceBook
+
+LOSS: Final = 0.05
+"""Of AP50 or top 1 that may be given up against the best, unless the user says otherwise."""
+SURE: Final = 0.95
+_MOST_SAMPLES: Final = 2000
+_SCOPES: Final = ("picture", "stream", "network")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A model on a row, with all three figures; `usd_per_million` is None without a price."""
+
+    name: str
+    figures: Figures
+    metric: str
+    accuracy: Estimate
+    resampled: Sequence[float] = field(default=(), repr=False)
+    """The accuracy in each bootstrap draw, in one order for all candidates; empty if too few."""
+
+    @property
+    def p99_s(self) -> float:
+        return self.figures.latency.p99
+
+    @property
+    def usd_per_million(self) -> float | None:
+        return self.figures.usd_per_million
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The winner, the share of bootstrap draws each candidate wins, and who beats whom."""
+
+    strategy: Strategy
+    loss: float
+    winner: Candidate
+    candidates: Sequence[Candidate]
+    priced: bool
+    """Whether dollars were judged; without a price for every candidate, time alone is."""
+    shares: dict[str, float]
+    """By name, the largest first; empty where nothing could be drawn."""
+    beaten: dict[str, str]
+    """By name, a candidate that is no worse in any figure and better in one."""
+    why_unsure: str = ""
+
+    @property
+    def sure(self) -> bool:
+        return self.shares.get(self.winner.name, 0.0) >= SURE
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence, with how sure it is."""
+        best = self.winner
+        money = f", ${best.usd_per_million:.3g} a million pictures" if self.priced else ""
+        what = (
+            f"{best.metric} {_with_interval(best.accuracy)}, p99 {best.p99_s * 1000:.3g} ms{money}"
+        )
+        if len(self.candidates) == 1:
+            return f"{best.name} is the only candidate with all figures: {what}."
+        head = f"{best.name}, {self._by}: {what}"
+        if not self.shares:
+            return f"{head}. How sure this is cannot be said: {self.why_unsure}."
+        if self.sure:
+            return (
+                f"{head}. It wins in {self.shares[best.name]:.0%} of {RESAMPLES} bootstrap draws."
+            )
+        ranked = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:3])
+        return f"No clear winner. Ahead is {head}. Share of {RESAMPLES} bootstrap draws: {ranked}."
+
+    @property
+    def _by(self) -> str:
+        measure = {
+            "cost": "the cheapest",
+            "speed": "the fastest",
+            "balanced": "the smallest product of cost and time",
+        }[self.strategy if self.priced else "speed"]
+        return f"{measure} of those within {self.loss:g} {self.winner.metric} of the best"
+
+
+def candidates(records: Sequence[Record], *, book: PriceBook) -> list[Candidate]:
+    """Every measured row whose accuracy is known, at the deepest scope that most share."""
+    found = []
+    several = len({record.model for record in records}) > 1
+    for record in records:
+        for row in record.rows:
+            shown = figures(record, row, book=book)
+            if shown is None or row.status is not Status.MEASURED:
+                continue
+            known = record.accuracy.get("variants", {}).get(shown.engine, {})
+            if "value" not in known.get("figure", {}):
+                continue
+            figure = known["figure"]
+            found.append(
+                Candidate(
+                    name=f"{record.model} on {row.name}" if several else row.name,
+                    figures=shown,
+                    metric=record.accuracy["metric"],
+                    accuracy=Estimate(
+                        value=figure["value"],
+                        low=figure.get("low"),
+                        high=figure.get("high"),
+                        why_none=figure.get("no_interval", ""),
+                    ),
+                    resampled=known.get("resampled", ()),
+                )
+            )
+    if not found:
+        return []
+    # A time of the network alone does not beat one of all that a picture takes.
+    scope = min((one.figures.scope for one in found), key=_SCOPES.index)
+    return [one for one in found if one.figures.scope == scope]
+
+
+def judge(
+    found: Sequence[Candidate], *, strategy: Strategy = "balanced", loss: float = LOSS
+) -> Verdict | None:
+    """The verdict over candidates of one metric and one set of labels; None without any."""
+    if not found:
+        return None
+    priced = all(one.usd_per_million is not None for one in found)
+    judged = strategy if priced else "speed"
+    accuracy = np.asarray([[one.accuracy.value] for one in found])
+    cost = np.asarray([[one.usd_per_million or math.nan] for one in found])
+    time = np.asarray([[one.figures.latency.p50] for one in found])
+    first = int(_winners(accuracy, cost, time, strategy=judged, loss=loss)[0])
+    drawn = all(len(one.resampled) == len(found[0].resampled) > 0 for one in found)
+    shares: dict[str, float] = {}
+    if drawn:
+        generator = np.random.default_rng(0)
+        draws = len(found[0].resampled)
+        scales, medians = zip(*(_drawn_times(one, draws, generator) for one in found), strict=True)
+        wins = _winners(
+            np.asarray([one.resampled for one in found]),
+            cost * np.asarray(scales),
+            np.asarray(medians),
+            strategy=judged,
+            loss=loss,
+        )
+        counted = Counter(found[place].name for place in wins.tolist())
+        shares = {name: number / draws for name, number in counted.most_common()}
+    return Verdict(
+        strategy=strategy,
+        loss=loss,
+        winner=found[first],
+        candidates=found,
+        priced=priced,
+        shares=shares,
+        beaten=beaten(found, priced=priced),
+        why_unsure=""
+        if drawn
+        else next((one.accuracy.why_none for one in found if one.accuracy.why_none), "no samples"),
+    )
+
+
+def beaten(found: Sequence[Candidate], *, priced: bool) -> dict[str, str]:
+    """Who is beaten by whom: no worse in accuracy, p99 and (where priced) dollars, one better."""
+
+    def badness(one: Candidate) -> tuple[float, ...]:
+        money = ((one.usd_per_million or 0.0),) if priced else ()
+        return (-one.accuracy.value, one.p99_s, *money)
+
+    worse: dict[str, str] = {}
+    for one in found:
+        for other in found:
+            mine, theirs = badness(one), badness(other)
+            if mine != theirs and all(t <= m for m, t in zip(mine, theirs, strict=True)):
+                worse.setdefault(one.name, other.name)
+    return worse
+
+
+def _winners(
+    accuracy: Floats, cost: Floats, time: Floats, *, strategy: Strategy, loss: float
+) -> NDArray[np.intp]:
+    """The winning candidate of each draw; arrays are (candidates, draws)."""
+    score = {"cost": cost, "speed": time, "balanced": cost * time}[strategy]
+    allowed = accuracy >= accuracy.max(axis=0) - loss
+    return np.asarray(np.where(allowed, score, np.inf).argmin(axis=0))
+
+
+def _drawn_times(
+    one: Candidate, draws: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """(mean over the measured mean, median in seconds) of the row's samples drawn again."""
+    samples = np.asarray(one.figures.samples_s[:_MOST_SAMPLES])
+    drawn = samples[generator.integers(0, len(samples), (draws, len(samples)))]
+    return drawn.mean(axis=1) / samples.mean(), np.median(drawn, axis=1)
+
+
+def _with_interval(figure: Estimate) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def to_json(verdict: Verdict | None) -> dict[str, Any] | None:
+    """Plain values."""
+    if verdict is None:
+        return None
+    return {
+        "sentence": verdict.sentence,
+        "strategy": verdict.strategy,
+        "accuracy_loss": verdict.loss,
+        "winner": verdict.winner.name,
+        "sure": verdict.sure,
+        "shares": verdict.shares,
+        "beaten": verdict.beaten,
+        "candidates": [
+            {
+                "name": one.name,
+                "metric": one.metric,
+                "accuracy": one.accuracy.to_json(),
+                "p99_s": one.p99_s,
+                "usd_per_million": one.usd_per_million,
+            }
+            for one in verdict.candidates
+        ],
+    }

@@ -1,0 +1,64 @@
+"""A stream server on this machine, in a process of its own, for measuring beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from visionstack.errors import VisionstackError
+from visionstack.paths import IMPORT_ROOT
+
+_LINES_BEFORE_READY: Final = 50
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    host: str
+    port: int
+    token: str
+    fingerprint: str | None = None
+
+
+@contextmanager
+def served(model: Path, *, engine: str = "auto") -> Iterator[_Endpoint]:
+    """A stream server of this model on a free port of loopback, stopped at the end.
+
+    Raises:
+        VisionstackError: it ended before it was ready.
+    """
+    name = model.parent.name
+    command = [
+        *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
+        *("--port", "0", "--http-port", "0", "--engine", engine),
+    ]
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")
+    }
+    with subprocess.Popen(
+        command,
+        cwd=IMPORT_ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            said: dict[str, str] = {}
+            for _, line in zip(range(_LINES_BEFORE_READY), process.stdout or (), strict=False):
+                key, _, value = line.strip().partition(": ")
+                said[key] = value
+                if {"address", "token", "page"} <= said.keys():
+                    break
+            else:
+                raise VisionstackError(f"The stream server of {name} did not start.")
+            host, _, port = said["address"].rpartition(":")
+            yield _Endpoint(host, int(port), said["token"])
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
