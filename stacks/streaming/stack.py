@@ -150,6 +150,7 @@ class StreamingStack(Stack):
             vpc=network.vpc,
             security_group=network.load_balancer_group,
             logs=storage.logs,
+            certificate_arn=settings.certificate_arn,
         )
         for name, port in zip(("Stream", "Http"), ports, strict=True):
             balancer.forward(
@@ -157,7 +158,6 @@ class StreamingStack(Stack):
                 port=port,
                 group=group,
                 health_port=settings.stream_http_port,
-                certificate_arn=settings.certificate_arn,
                 drain=Duration.seconds(settings.drain_seconds),
             )
         monitoring = StreamMonitoring(

@@ -136,6 +136,18 @@ def test_a_certificate_ends_tls_at_the_load_balancer(defaults: Any, gpu: Any) ->
     assert {one[health] for one in gpu.resources(STACK, TARGETS)} == {"HTTP"}
 
 
+def test_the_load_balancer_logs_where_it_ends_tls_since_aws_logs_nothing_else(
+    defaults: Any, gpu: Any
+) -> None:
+    def logged(templates: Any) -> str:
+        (balancer,) = templates.resources(STACK, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+        attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+        assert "Logs" in json.dumps(attributes["access_logs.s3.bucket"])
+        return str(attributes["access_logs.s3.enabled"])
+
+    assert (logged(defaults), logged(gpu)) == ("false", "true")
+
+
 def test_health_is_readiness_on_the_http_port(defaults: Any) -> None:
     for targets in defaults.resources(STACK, TARGETS):
         assert targets["HealthCheckPath"] == "/readyz"
