@@ -40,9 +40,9 @@ USED = """
 """
 LEFT = """
 Lambda's price a call, data sent to the internet, alarms' e-mails, `waf`, `xray` and `flow_logs`
-come on top; frames sent to AWS are free, and boxes are small. A comparison says before it starts the
-most that it can cost. The classifier publishes {classifier} further metrics in each hour in which
-it is called.
+come on top; frames sent to AWS are free, and boxes are small. A comparison says before it starts
+the most that it can cost. The classifier publishes {classifier} further metrics in each hour in
+which it is called.
 
 ## What stays after `cdk destroy`
 

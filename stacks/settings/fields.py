@@ -167,7 +167,13 @@ class SettingFields(BaseModel):
         )
     )
     lambda_memory_mib: int = _setting(3008, "memory of the classifier", ge=128, le=10240)
-    lambda_timeout_seconds: int = _setting(30, "longest run of the classifier", ge=3, le=900)
+    lambda_timeout_seconds: OptionalInt = _setting(
+        None,
+        "longest run of the classifier; nothing gives 30, and 120 to packaging=s3-packages, whose"
+        " first call waits for its libraries",
+        ge=3,
+        le=900,
+    )
     lambda_storage_mib: OptionalInt = _setting(
         None,
         "size of the classifier's /tmp; nothing gives 512 MiB, and 3072 to packaging=s3-packages",
@@ -312,6 +318,11 @@ class SettingFields(BaseModel):
     def storage_mib(self) -> int:
         """Size of the classifier's /tmp, where `s3-packages` unpacks torch and what it needs."""
         return self.lambda_storage_mib or (3072 if self.packaging == "s3-packages" else 512)
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The classifier's time-out: `s3-packages` may need most of it before its first answer."""
+        return self.lambda_timeout_seconds or (120 if self.packaging == "s3-packages" else 30)
 
     def warm_targets(self) -> dict[str, Any]:
         """The value of `contract.Env.WARM_TARGETS`, before it becomes JSON."""

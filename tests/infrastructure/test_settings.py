@@ -149,6 +149,7 @@ def test_a_wrong_value_is_answered_with_the_key_the_value_and_what_is_allowed(
         ({"warm_hours": "22-6=1,5-7=2"}, "an hour twice"),
         ({"warm_hours": "9-18=8,9-18=3"}, "an hour twice"),
         ({"cold_start": "snapstart", "lambda_storage_mib": "1024"}, "makes it 1024"),
+        ({"packaging": "s3-packages", "lambda_timeout_seconds": "30"}, "name 60 or more"),
         ({"cold_start": "snapstart", "packaging": "s3-packages"}, "makes it 3072"),
         (
             {"cold_start": "provisioned", "reserved_concurrency": "2", "warm_hours": "9-18=8"},
