@@ -105,9 +105,16 @@ class SettingFields(BaseModel):
     instance_python: WheelsPython = _setting("3.12", "Python version on the instance")
     ami_id: OptionalText = _setting(
         None,
-        "machine image; nothing takes the newest one that AWS publishes for the instance type",
+        "machine image; nothing takes the newest one that AWS publishes for the instance type,"
+        " once: later deployments keep it",
         allowed="ami- and 8 or 17 hexadecimal digits, or nothing",
         pattern=r"^ami-[0-9a-f]{8}([0-9a-f]{9})?$",
+    )
+    ami_update: OptionalText = _setting(
+        None,
+        "a text, such as today's date, that takes the newest image again when it is a new one",
+        allowed="up to 40 letters, digits, hyphens and dots, or nothing",
+        pattern=r"^[A-Za-z0-9.-]{1,40}$",
     )
     root_volume_gib: OptionalInt = _setting(
         None,

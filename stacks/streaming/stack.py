@@ -10,7 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from runtime.contract import FINGERPRINT_PENDING, Env, Output, StreamMetric
-from stacks.catalog import Catalog
+from stacks.catalog import Catalog, InstanceType
 from stacks.packages import PackageFolders
 from stacks.parts.acknowledgment import acknowledge
 from stacks.parts.alarms import AlarmTopic
@@ -23,6 +23,7 @@ from stacks.streaming.group import StreamGroup
 from stacks.streaming.load_balancer import StreamLoadBalancer
 from stacks.streaming.monitoring import StreamMetrics, StreamMonitoring
 from stacks.streaming.network import StreamNetwork
+from stacks.streaming.pinned_image import PinnedImage
 
 
 class StreamingStack(Stack):
@@ -110,7 +111,7 @@ class StreamingStack(Stack):
             self,
             "LaunchTemplate",
             instance_type=instance_type,
-            ami_id=settings.ami_id,
+            ami_id=self._image(settings, instance_type),
             root_volume_gib=settings.root_volume_gib,
             role=role,
             security_group=network.instance_group,
@@ -178,3 +179,14 @@ class StreamingStack(Stack):
             Output.STREAM_AUTO_SCALING_GROUP: group_name,
         }.items():
             CfnOutput(self, key, value=value)
+
+    def _image(self, settings: DeploymentSettings, instance_type: InstanceType) -> str | None:
+        if settings.ami_id is not None or instance_type.image_parameter is None:
+            return settings.ami_id
+        return PinnedImage(
+            self,
+            "Image",
+            parameter=instance_type.image_parameter,
+            asked=settings.ami_update,
+            log_retention_days=settings.log_retention_days,
+        ).image_id

@@ -72,6 +72,10 @@ class Templates:
     def outputs(self, stack: str) -> dict[str, Any]:
         return {key: output["Value"] for key, output in self._templates[stack]["Outputs"].items()}
 
+    def parameters(self, stack: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._templates[stack].get("Parameters", {})
+        return found
+
     def resources(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """Properties of every resource of one kind in a stack."""
         return [

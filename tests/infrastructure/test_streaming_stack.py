@@ -84,11 +84,7 @@ def test_the_instance_type_changes_image_package_and_disk(
     defaults: Any, gpu: Any, folders: Any
 ) -> None:
     def image(templates: Any) -> str:
-        reference = launch_data(templates)["ImageId"]["Ref"]
-        (path,) = [path for path in templates.files if path.name.startswith(STACK)]
-        parameter = json.loads(path.read_text())["Parameters"][reference]
-        assert parameter["Type"] == "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"
-        return str(parameter["Default"])
+        return str(templates.only(STACK, "Custom::PinnedImage")["Parameter"])
 
     assert launch_data(defaults)["InstanceType"] == "c7i.xlarge"
     assert launch_data(gpu)["InstanceType"] == "g6.xlarge"

@@ -77,6 +77,6 @@ class SignedRequests(httpx.Auth):
         api, dot, _ = (urlsplit(url).hostname or "").partition(f".{SERVICE}.")
         return (
             f"The stack has auth=iam: allow these credentials `{SERVICE}:Invoke` on"
-            f" `arn:{partition}:{SERVICE}:{self._region}:*:{api if dot else '*'}/*`, or set AWS_PROFILE"
-            " to some that have it."
+            f" `arn:{partition}:{SERVICE}:{self._region}:*:{api if dot else '*'}/*`, or set"
+            " AWS_PROFILE to some that have it."
         )

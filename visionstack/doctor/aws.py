@@ -5,9 +5,11 @@ Every call only reads. On the embedded cloud what it does not answer is unknown,
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from runtime.contract import Output, Stack
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, State, worst
 from visionstack.errors import VisionstackError
@@ -36,6 +38,14 @@ class Cloud(Protocol):
         ...
 
 
+class StackOutputs(Cloud, Protocol):
+    """The same, and what its stacks say."""
+
+    def output(self, stack: str, key: str) -> str:
+        """One output. Raises VisionstackError when it is not deployed."""
+        ...
+
+
 def check_account(cloud: Cloud) -> list[Check]:
     """Credentials, region, and whether CDK was bootstrapped there."""
     credentials = _asked("credentials", lambda: _credentials(cloud))
@@ -49,6 +59,7 @@ def check_instance_type(
     name: str,
     *,
     ami_id: str | None = None,
+    deployed_image: str | None = None,
     count: int = 1,
     spot: bool = False,
     extra: int = 0,
@@ -60,6 +71,7 @@ def check_instance_type(
         cloud: Where to ask.
         name: The type.
         ami_id: The image, if not the newest of AWS's own.
+        deployed_image: The one that a deployment has kept, see `deployed_image`.
         count: Instances of the plan.
         spot: Whether they are to come from the spot market.
         extra: Instances that an update starts beside them.
@@ -94,7 +106,9 @@ def check_instance_type(
     claims = quotas or VcpuQuotas(cloud)
     checks = [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
-        _asked(f"{name}: machine image", lambda: _image(cloud, found, ami_id), name),
+        _asked(
+            f"{name}: machine image", lambda: _image(cloud, found, ami_id, deployed_image), name
+        ),
     ]
     if worst(checks) is State.BAD:
         claims = VcpuQuotas(cloud)
@@ -223,7 +237,23 @@ def _quota(
     return Check(name, State.GOOD, detail, instance_type=found.name)
 
 
-def _image(cloud: Cloud, found: InstanceType, ami_id: str | None) -> Check:
+def deployed_image(cloud: StackOutputs) -> str | None:
+    """The image that the deployed stream servers start from; None where none are deployed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        template = cloud.output(Stack.STREAMING, Output.STREAM_LAUNCH_TEMPLATE)
+        answer = cloud.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=template, Versions=["$Latest"]
+        )
+        (version,) = answer["LaunchTemplateVersions"]
+    except (VisionstackError, BotoCoreError, ClientError):
+        return None
+    image: str | None = version["LaunchTemplateData"].get("ImageId")
+    return image
+
+
+def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str | None) -> Check:
     name = f"{found.name}: machine image"
     image = ami_id
     if image is None:
@@ -244,11 +274,24 @@ def _image(cloud: Cloud, found: InstanceType, ami_id: str | None) -> Check:
             )
         answer = cloud.client("ssm").get_parameter(Name=found.image_parameter)
         image = str(answer["Parameter"]["Value"])
+        if deployed is not None and deployed != image:
+            kept = _fits(cloud, found, deployed, name)
+            if kept.state is not State.GOOD:
+                return kept
+            today = datetime.datetime.now(datetime.UTC).date()
+            return Check(
+                name,
+                State.WARNING,
+                f"{deployed} is deployed and kept; AWS has published {image} since",
+                f"Deploy with -c ami_update={today} when the servers may be replaced.",
+                found.name,
+            )
     return _fits(cloud, found, image, name)
 
 
 def _fits(cloud: Cloud, found: InstanceType, image: str, name: str) -> Check:
-    answer = cloud.client("ec2").describe_images(ImageIds=[image])
+    # AWS deprecates an image long before it is withdrawn; it starts instances until then.
+    answer = cloud.client("ec2").describe_images(ImageIds=[image], IncludeDeprecated=True)
     images: Sequence[dict[str, Any]] = answer["Images"]
     if not images:
         return Check(

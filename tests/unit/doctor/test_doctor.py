@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from stacks.catalog import Catalog
 from visionstack.compare.plan import Request
 from visionstack.compare.session import _plan
-from visionstack.doctor.aws import check_account, check_instance_type
+from visionstack.doctor.aws import check_account, check_instance_type, deployed_image
 from visionstack.doctor.checks import Check, State, check_this_machine, worst
+from visionstack.errors import VisionstackError
 from visionstack.vcpu_quotas import VcpuQuotas, quota_of
 
 
@@ -195,6 +196,42 @@ def test_an_image_of_another_architecture_is_bad() -> None:
 def test_an_image_that_is_gone_is_bad(images: dict[str, Any]) -> None:
     checks = check_instance_type(aws(describe_images=images), "g6.xlarge", ami_id="ami-1")
     assert by_name(checks)["machine image"].state is State.BAD
+
+
+def test_a_kept_image_is_told_of_when_aws_has_a_newer_one() -> None:
+    newest = {"Parameter": {"Value": "ami-2"}}
+    check = by_name(
+        check_instance_type(aws(get_parameter=newest), "g6.xlarge", deployed_image="ami-1")
+    )["machine image"]
+    assert check.state is State.WARNING
+    assert "ami-1 is deployed and kept; AWS has published ami-2" in check.detail
+    assert "ami_update=" in str(check.remedy)
+    same = check_instance_type(aws(get_parameter=newest), "g6.xlarge", deployed_image="ami-2")
+    assert by_name(same)["machine image"].state is State.GOOD
+
+
+def test_a_kept_image_that_is_gone_is_bad() -> None:
+    cloud = aws(get_parameter={"Parameter": {"Value": "ami-2"}}, describe_images={"Images": []})
+    check = by_name(check_instance_type(cloud, "g6.xlarge", deployed_image="ami-1"))
+    assert check["machine image"].state is State.BAD
+
+
+def test_the_kept_image_is_the_launch_templates() -> None:
+    version = {"LaunchTemplateData": {"ImageId": "ami-1"}}
+    cloud = aws(describe_launch_template_versions={"LaunchTemplateVersions": [version]})
+
+    class Deployed:
+        client = cloud.client
+
+        def output(self, stack: str, key: str) -> str:
+            return f"{stack}/{key}"
+
+    class Nothing(Deployed):
+        def output(self, stack: str, key: str) -> str:
+            raise VisionstackError("not deployed")
+
+    assert deployed_image(Deployed()) == "ami-1"
+    assert deployed_image(Nothing()) is None
 
 
 def test_a_retired_and_an_unknown_type_are_bad_without_asking_aws() -> None:
