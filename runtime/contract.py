@@ -85,6 +85,8 @@ class Env:
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
+    STREAM_STACK: Final = "VISIONSTACK_STREAM_STACK"  # CloudFormation stack that waits for servers
+    STREAM_RESOURCE: Final = "VISIONSTACK_STREAM_RESOURCE"  # the group's logical id in it
     STREAM_DRAIN_SECONDS: Final = "VISIONSTACK_STREAM_DRAIN_SECONDS"
     STREAM_LOG_GROUP: Final = "VISIONSTACK_STREAM_LOG_GROUP"
     MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models

@@ -8,9 +8,15 @@ from constructs import Construct
 
 from runtime.contract import PICTURES_PREFIX, Output
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.function import ExpiringLogGroup
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.bucket_emptier import BucketEmptier
 from stacks.storage.private_bucket import PrivateBucket
+
+
+def boot_log_group(prefix: str) -> str:
+    """Name of the log group that instances write the log of their first boot to."""
+    return f"/{prefix}/boot"
 
 
 class StorageStack(Stack):
@@ -31,6 +37,13 @@ class StorageStack(Stack):
             {"AwsSolutions-S1": "The bucket that access logs go to cannot log its own access."},
         )
         self._let_networks_log()
+        # Here, since a stack whose instances do not boot takes its own log groups along.
+        ExpiringLogGroup(
+            self,
+            "Boots",
+            days=settings.log_retention_days,
+            name=boot_log_group(settings.prefix),
+        )
         self.artifacts = PrivateBucket(
             self, "Artifacts", retain=settings.retain_data, access_logs=self.logs
         )

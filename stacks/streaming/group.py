@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -12,9 +14,14 @@ from runtime.contract import STREAM_DRAIN_HOOK
 from stacks.parts.acknowledgment import acknowledge
 from stacks.settings.model import DeploymentSettings
 
+_BOOT: Final = Duration.minutes(15)
+
 
 class StreamGroup(autoscaling.AutoScalingGroup):
     """Scales on the metric that the servers publish; an ending server drains under a hook.
+
+    A deployment waits for each server to say that it listens, and fails when one says that it
+    cannot or stays silent. A server that waits for its model listens.
 
     Several instance types or spot make a mixed group, which falls back over types and zones when
     capacity is short.
@@ -31,6 +38,9 @@ class StreamGroup(autoscaling.AutoScalingGroup):
         launch_template: ec2.LaunchTemplate,
         load: cloudwatch.IMetric,
     ) -> None:
+        first = settings.instances_min
+        if settings.instances_desired is not None:
+            first = settings.instances_desired
         mixed = settings.spot or settings.extra_instance_types
         super().__init__(
             scope,
@@ -48,16 +58,18 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             health_checks=autoscaling.HealthChecks.with_additional_checks(
                 additional_types=[autoscaling.AdditionalHealthCheckType.ELB],
                 # Boot, install and the first load of a model.
-                grace_period=Duration.minutes(15),
+                grace_period=_BOOT,
             ),
             group_metrics=[autoscaling.GroupMetrics.all()],
             update_policy=autoscaling.UpdatePolicy.rolling_update(
                 min_instances_in_service=min(
                     settings.instances_min, max(settings.instances_max - 1, 0)
                 ),
-                # A new server gets this long to boot and load before an old one drains.
-                pause_time=Duration.minutes(5),
+                # An old server drains when the new one has said that it listens.
+                wait_on_resource_signals=True,
+                pause_time=_BOOT,
             ),
+            signals=autoscaling.Signals.wait_for_count(first, timeout=_BOOT) if first else None,
         )
         self.add_lifecycle_hook(
             "DrainHook",

@@ -89,7 +89,8 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
             health_check=elb.HealthCheck(
                 protocol=elb.Protocol.HTTP if encrypted else elb.Protocol.HTTPS,
                 port=str(health_port),
-                path="/readyz",
+                # Not /readyz: a server that waits for its model must not be replaced by another.
+                path="/in-service",
                 interval=Duration.seconds(10),
                 timeout=Duration.seconds(5),
                 healthy_threshold_count=2,

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from collections.abc import Callable
+from typing import cast
+
+import jsii
+from aws_cdk import (
+    CfnOutput,
+    CfnResource,
+    Duration,
+    IStableStringProducer,
+    Lazy,
+    RemovalPolicy,
+    Stack,
+)
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -15,10 +27,10 @@ from stacks.packages import PackageFolders
 from stacks.parts.acknowledgment import acknowledge
 from stacks.parts.alarms import AlarmTopic
 from stacks.parts.function import ExpiringLogGroup
-from stacks.parts.instance import HardenedLaunchTemplate, instance_script
+from stacks.parts.instance import HardenedLaunchTemplate, boot_report, instance_script
 from stacks.parts.instance_role import InstanceRole
 from stacks.settings.model import DeploymentSettings
-from stacks.storage.stack import StorageStack
+from stacks.storage.stack import StorageStack, boot_log_group
 from stacks.streaming.group import StreamGroup
 from stacks.streaming.load_balancer import StreamLoadBalancer
 from stacks.streaming.monitoring import StreamMetrics, StreamMonitoring
@@ -99,6 +111,8 @@ class StreamingStack(Stack):
                 resources=[fingerprint.parameter_arn],
             )
         )
+        boots = boot_log_group(settings.prefix)
+        role.allow_boot_report(log_group_name=boots)
         role.allow_metrics(StreamMetric.NAMESPACE)
         role.allow_on_group(
             [
@@ -107,6 +121,7 @@ class StreamingStack(Stack):
             ],
             group_name,
         )
+        group_resource = Lazy.string(_LogicalId(lambda: group))
         launch_template = HardenedLaunchTemplate(
             self,
             "LaunchTemplate",
@@ -117,6 +132,7 @@ class StreamingStack(Stack):
             security_group=network.instance_group,
             user_data=instance_script(
                 asset_url=asset.s3_object_url,
+                first=boot_report(stack=self.stack_name, resource=group_resource, log_group=boots),
                 environment={
                     Env.PREFIX: settings.prefix,
                     Env.ARTIFACTS_BUCKET: storage.artifacts.bucket_name,
@@ -130,6 +146,8 @@ class StreamingStack(Stack):
                     Env.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
                     Env.STREAM_TLS: "load-balancer" if settings.certificate_arn else "self-signed",
                     Env.STREAM_GROUP: group_name,
+                    Env.STREAM_STACK: self.stack_name,
+                    Env.STREAM_RESOURCE: group_resource,
                     Env.STREAM_DRAIN_SECONDS: str(settings.drain_seconds),
                     Env.STREAM_LOG_GROUP: logged.log_group_name,
                 },
@@ -145,6 +163,8 @@ class StreamingStack(Stack):
             launch_template=launch_template,
             load=metrics.metric(settings.scale_on),
         )
+        # Its policies too: an instance that boots before them is refused its asset.
+        group.node.add_dependency(role)
         balancer = StreamLoadBalancer(
             self,
             "LoadBalancer",
@@ -190,3 +210,14 @@ class StreamingStack(Stack):
             asked=settings.ami_update,
             log_retention_days=settings.log_retention_days,
         ).image_id
+
+
+@jsii.implements(IStableStringProducer)
+class _LogicalId:
+    """The logical id of a group that is made later than what names it."""
+
+    def __init__(self, group: Callable[[], StreamGroup]) -> None:
+        self._group = group
+
+    def produce(self) -> str:
+        return cast(CfnResource, self._group().node.default_child).logical_id

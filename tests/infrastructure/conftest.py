@@ -76,6 +76,11 @@ class Templates:
         found: dict[str, Any] = self._templates[stack].get("Parameters", {})
         return found
 
+    def logical_ids(self, stack: str, kind: str) -> list[str]:
+        """Of every resource of one kind in a stack."""
+        found = self._templates[stack]["Resources"].items()
+        return [name for name, resource in found if resource["Type"] == kind]
+
     def resources(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """Properties of every resource of one kind in a stack."""
         return [

@@ -105,7 +105,7 @@ def test_a_named_image_is_taken_as_it_is(arm: Any) -> None:
 def test_user_data_fetches_settings_installs_and_starts_in_that_order(defaults: Any) -> None:
     text = script(defaults)
     assert text.startswith("#!/bin/bash\nset -euo pipefail\n")
-    steps = ["aws s3 cp", "zipfile -e", "stream.env", "bin/install.sh", "exec bash"]
+    steps = ["aws s3 cp", "zipfile -e", '> "$ROOT/stream.env', "bin/install.sh", "exec bash"]
     positions = [text.index(step) for step in steps]
     assert positions == sorted(positions)
     assert text.rstrip().endswith('"$ROOT/bin/start.sh"')
@@ -144,9 +144,10 @@ def test_the_load_balancer_logs_where_it_ends_tls_since_aws_logs_nothing_else(
     assert (logged(defaults), logged(gpu)) == ("false", "true")
 
 
-def test_health_is_readiness_on_the_http_port(defaults: Any) -> None:
+def test_health_is_being_in_service_on_the_http_port(defaults: Any) -> None:
+    """Not being ready: a server without a published model would be replaced for ever."""
     for targets in defaults.resources(STACK, TARGETS):
-        assert targets["HealthCheckPath"] == "/readyz"
+        assert targets["HealthCheckPath"] == "/in-service"
         assert targets["HealthCheckPort"] == "8443"
 
 
