@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import jsii
 from aws_cdk import Aws
@@ -126,6 +127,8 @@ bash "$ROOT/bin/install.sh"
 [ "$ROOT" = /opt/visionstack ] || exec bash "$ROOT/bin/{start}"
 bash "$ROOT/bin/{start}"
 """
+BOOT_ENDED: Final = "visionstack: the boot ended with exit code"
+"""How the last line of a boot's log begins; its exit code follows."""
 _REPORT = """\
 if [ "$ROOT" = /opt/visionstack ]; then
   boot_log=/var/log/visionstack-boot.log
@@ -134,7 +137,7 @@ if [ "$ROOT" = /opt/visionstack ]; then
     code=$?
     set +eu
     trap - EXIT
-    echo "visionstack: the boot ended with exit code $code"
+    echo "{ended} $code"
     metadata() {{ curl -sf -m 5 "http://169.254.169.254/latest/$1" "${{@:2}}"; }}
     token="$(metadata api/token -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60")"
     instance="$(metadata meta-data/instance-id -H "X-aws-ec2-metadata-token: $token")"
@@ -167,7 +170,9 @@ def boot_report(*, stack: str, resource: str, log_group: str) -> str:
     deployment that waits for it: the group with the logical id `resource` in `stack` is signalled.
     Success is the server's to tell, which by then listens.
     """
-    return _REPORT.format(stack=stack, resource=resource, group=log_group, events=_EVENTS)
+    return _REPORT.format(
+        stack=stack, resource=resource, group=log_group, events=_EVENTS, ended=BOOT_ENDED
+    )
 
 
 def instance_script(

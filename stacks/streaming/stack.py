@@ -30,7 +30,7 @@ from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import HardenedLaunchTemplate, boot_report, instance_script
 from stacks.parts.instance_role import InstanceRole
 from stacks.settings.model import DeploymentSettings
-from stacks.storage.stack import StorageStack, boot_log_group
+from stacks.storage.stack import StorageStack, boot_log_group, failed_boots
 from stacks.streaming.group import StreamGroup
 from stacks.streaming.load_balancer import StreamLoadBalancer
 from stacks.streaming.monitoring import StreamMetrics, StreamMonitoring
@@ -185,6 +185,7 @@ class StreamingStack(Stack):
             self,
             "Monitoring",
             metrics=metrics,
+            failed_boots=failed_boots(settings.prefix),
             dashboard_name=f"{settings.prefix}-streaming",
             gpu=instance_type.compute == "gpu",
         )

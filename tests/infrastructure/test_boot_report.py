@@ -149,3 +149,18 @@ def test_the_boots_log_outlives_the_stack_that_failed(defaults: Any) -> None:
         for one in defaults.resources("visionstack-storage", "AWS::Logs::LogGroup")
     ]
     assert "/visionstack/boot" in names
+
+
+def test_a_boot_that_fails_later_raises_an_alarm(defaults: Any, tmp_path: Path) -> None:
+    """By then no deployment waits, and the group starts one instance after the other."""
+    (found,) = defaults.resources("visionstack-storage", "AWS::Logs::MetricFilter")
+    (counted,) = found["MetricTransformations"]
+    alarms = defaults.resources(STACK, "AWS::CloudWatch::Alarm")
+    assert (counted["MetricNamespace"], counted["MetricName"]) in {
+        (alarm.get("Namespace"), alarm.get("MetricName")) for alarm in alarms
+    }
+    wanted, unwanted = found["FilterPattern"].removesuffix('"').removeprefix('"').split('" -"')
+    boot = Boot(defaults, tmp_path, install="exit 3")
+    (last,) = [line for line in boot.log() if wanted in line]
+    assert unwanted not in last
+    assert last.replace("3", "0") == unwanted

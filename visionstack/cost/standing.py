@@ -12,8 +12,8 @@ from visionstack.cost.serverless import Function, function_bill
 
 SECRETS: Final = 1
 DASHBOARDS: Final = 2
-ALARMS: Final = 9
-"""Seven of the stacks' own, and the two that a target tracking policy makes for itself."""
+ALARMS: Final = 10
+"""Eight of the stacks' own, and the two that a target tracking policy makes for itself."""
 CUSTOM_METRICS: Final = 9
 """Six that the stream servers publish all the time and three of the warmer."""
 GPU_METRICS: Final = 1
