@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -138,6 +139,13 @@ class SettingFields(BaseModel):
         "certificate of the load balancer; without it each instance makes its own",
         allowed="the ARN of an ACM certificate, or nothing",
         pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-zA-Z-]+$",
+    )
+    stream_host: OptionalText = _setting(
+        None,
+        "name that the certificate is for, which you make an alias (CNAME) of the load balancer's;"
+        " clients connect to it",
+        allowed="a host name such as stream.example.com, or nothing",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
     )
     stream_port: int = _setting(contract.STREAM_PORT, "port of the stream", ge=1024, le=65535)
     stream_http_port: int = _setting(
@@ -296,6 +304,14 @@ class SettingFields(BaseModel):
     def _zones_are_two(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if len(values) == 1:
             raise ValueError("one zone is not enough")
+        if len(set(values)) != len(values):
+            raise ValueError("a zone is named twice")
+        for value in values:
+            # A Network Load Balancer takes no subnet in a Local Zone (us-west-2-lax-1a).
+            if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", value):
+                raise ValueError(f"{value!r} is no availability zone")
+        if len({value[:-1] for value in values}) > 1:
+            raise ValueError("they are not of one region")
         return values
 
     @field_validator("stream_model", "classifier_model")

@@ -12,6 +12,7 @@ from constructs import Construct
 
 from runtime.contract import STREAM_DRAIN_HOOK
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.vpc import PublicVpc
 from stacks.settings.model import DeploymentSettings
 
 _BOOT: Final = Duration.minutes(15)
@@ -34,7 +35,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
         *,
         settings: DeploymentSettings,
         group_name: str,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         launch_template: ec2.LaunchTemplate,
         load: cloudwatch.IMetric,
     ) -> None:
@@ -47,7 +48,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             construct_id,
             auto_scaling_group_name=group_name,
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+            vpc_subnets=vpc.placement,
             launch_template=None if mixed else launch_template,
             mixed_instances_policy=_mixed(settings, launch_template) if mixed else None,
             capacity_rebalance=True if settings.spot else None,
@@ -71,6 +72,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             ),
             signals=autoscaling.Signals.wait_for_count(first, timeout=_BOOT) if first else None,
         )
+        self.node.add_dependency(*vpc.internet_routes)
         self.add_lifecycle_hook(
             "DrainHook",
             lifecycle_hook_name=STREAM_DRAIN_HOOK,

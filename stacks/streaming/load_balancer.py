@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.vpc import PublicVpc
 from stacks.streaming.group import StreamGroup
 
 
@@ -26,7 +27,7 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
         scope: Construct,
         construct_id: str,
         *,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         security_group: ec2.ISecurityGroup,
         logs: s3.IBucket,
         certificate_arn: str | None,
@@ -35,6 +36,7 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
             scope,
             construct_id,
             vpc=vpc,
+            vpc_subnets=vpc.placement,
             internet_facing=True,
             cross_zone_enabled=True,
             security_groups=[security_group],

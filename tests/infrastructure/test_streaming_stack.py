@@ -144,6 +144,16 @@ def test_the_load_balancer_logs_where_it_ends_tls_since_aws_logs_nothing_else(
     assert (logged(defaults), logged(gpu)) == ("false", "true")
 
 
+def test_with_a_certificate_clients_check_the_name_and_pin_nothing(gpu: Any, defaults: Any) -> None:
+    outputs = gpu.outputs(STACK)
+    assert outputs[Output.STREAM_HOST] == "stream.example.com"
+    assert outputs[Output.STREAM_LOAD_BALANCER] == defaults.outputs(STACK)[Output.STREAM_HOST]
+    assert Output.STREAM_FINGERPRINT_PARAMETER not in outputs
+    assert gpu.resources(STACK, "AWS::SSM::Parameter") == []
+    assert Env.STREAM_FINGERPRINT_PARAMETER not in script(gpu)
+    assert len(defaults.resources(STACK, "AWS::SSM::Parameter")) == 1
+
+
 def test_health_is_being_in_service_on_the_http_port(defaults: Any) -> None:
     """Not being ready: a server without a published model would be replaced for ever."""
     for targets in defaults.resources(STACK, TARGETS):
@@ -165,6 +175,18 @@ def test_the_group_has_the_size_and_the_zones_that_were_asked_for(gpu: Any, arm:
     assert len(group["VPCZoneIdentifier"]) == 3
     subnets = arm.resources("second-streaming", "AWS::EC2::Subnet")
     assert {subnet["AvailabilityZone"] for subnet in subnets} == {"eu-west-1a", "eu-west-1b"}
+
+
+def test_a_group_with_public_addresses_is_made_after_its_way_out_and_ended_before(
+    defaults: Any,
+) -> None:
+    resources = defaults.whole_by_id(STACK)
+    (group,) = [one for one in resources.values() if one["Type"] == GROUP]
+    routes = [one for one in group["DependsOn"] if resources[one]["Type"] == "AWS::EC2::Route"]
+    assert len(routes) == len(group["Properties"]["VPCZoneIdentifier"])
+    for route in routes:
+        (attached,) = resources[route]["DependsOn"]
+        assert resources[attached]["Type"] == "AWS::EC2::VPCGatewayAttachment"
 
 
 def test_the_group_scales_on_what_the_servers_publish(defaults: Any) -> None:

@@ -29,10 +29,15 @@ def doctor(
 ) -> None:
     """Say what would go wrong with a deploy, before anything is deployed. Changes nothing."""
     from visionstack.cloud.deployment import connect
-    from visionstack.doctor.aws import check_account, check_instance_type, deployed_image
+    from visionstack.doctor.aws import (
+        check_account,
+        check_concurrency,
+        check_instance_type,
+        deployed_image,
+    )
     from visionstack.doctor.checks import State, check_this_machine, worst
+    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
-    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
     names = instance_type or [settings.instance_type, *settings.extra_instance_types]
@@ -48,6 +53,8 @@ def doctor(
         checks += account
         known = account[0].state is not State.BAD
         kept = deployed_image(deployment) if known and not instance_type else None
+        if known and not instance_type:
+            checks += check_concurrency(deployment, settings)
         for name in dict.fromkeys(names):
             if known:
                 checks += check_instance_type(
