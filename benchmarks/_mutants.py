@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -68,23 +69,8 @@ _Change = tuple["ast.expr | ast.stmt", str, Callable[[], None]]
 def _changes(tree: ast.Module) -> Iterator[_Change]:
     for parent in _code(tree):
         yield from _of_statements(parent)
+        yield from _of_operators(parent)
         match parent:
-            case ast.Compare(ops=ops):
-                for place, operator in enumerate(ops):
-                    for other in _COMPARISONS[type(operator)]:
-                        change = f"{type(operator).__name__} to {other.__name__}"
-                        yield parent, change, _setter(ops, place, other())
-            case ast.BinOp(op=operator) | ast.AugAssign(op=operator):
-                if type(operator) in _OPERATORS:
-                    instead = _OPERATORS[type(operator)]
-                    change = f"{type(operator).__name__} to {instead.__name__}"
-                    yield parent, change, _attribute(parent, "op", instead())
-            case ast.BoolOp(op=operator):
-                swapped: ast.boolop = ast.Or() if isinstance(operator, ast.And) else ast.And()
-                change = f"{type(operator).__name__} to {type(swapped).__name__}"
-                yield parent, change, _attribute(parent, "op", swapped)
-            case ast.UnaryOp(op=ast.Not()):
-                yield parent, "Not to Not Not", _attribute(parent, "operand", _negated(parent))
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
                 if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp):
                     yield test, "negated", _attribute(parent, "test", _negated(test))
@@ -99,6 +85,26 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
             ):
                 nothing = ast.Constant(None)
                 yield parent, "returns None", _attribute(parent, "value", nothing)
+
+
+def _of_operators(parent: ast.AST) -> Iterator[_Change]:
+    match parent:
+        case ast.Compare(ops=ops):
+            for place, operator in enumerate(ops):
+                for other in _COMPARISONS[type(operator)]:
+                    change = f"{type(operator).__name__} to {other.__name__}"
+                    yield parent, change, _setter(ops, place, other())
+        case ast.BinOp(op=operator) | ast.AugAssign(op=operator):
+            if type(operator) in _OPERATORS:
+                instead = _OPERATORS[type(operator)]
+                change = f"{type(operator).__name__} to {instead.__name__}"
+                yield parent, change, _attribute(parent, "op", instead())
+        case ast.BoolOp(op=operator):
+            swapped: ast.boolop = ast.Or() if isinstance(operator, ast.And) else ast.And()
+            change = f"{type(operator).__name__} to {type(swapped).__name__}"
+            yield parent, change, _attribute(parent, "op", swapped)
+        case ast.UnaryOp(op=ast.Not()):
+            yield parent, "Not to Not Not", _attribute(parent, "operand", _negated(parent))
 
 
 def _of_statements(parent: ast.AST) -> Iterator[_Change]:
@@ -158,7 +164,7 @@ def _negated(test: ast.expr) -> ast.expr:
     return ast.copy_location(ast.UnaryOp(op=ast.Not(), operand=copy.deepcopy(test)), test)
 
 
-def _setter(items: list[object], place: int, value: ast.AST) -> Callable[[], None]:
+def _setter(items: list[Any], place: int, value: ast.AST) -> Callable[[], None]:
     def apply() -> None:
         before = items[place]
         items[place] = ast.copy_location(value, before) if isinstance(before, ast.stmt) else value

@@ -165,7 +165,8 @@ class Scheduler:
             batch, due = self._batch(lane, now)
             if batch is not None:
                 return batch, None
-            deadline = due if deadline is None or due is None else min(deadline, due)
+            if due is not None:
+                deadline = due if deadline is None else min(deadline, due)
         if self._finishing:
             return Finish(self._finishing.popleft()), None
         return self._decode(), deadline

@@ -261,3 +261,44 @@ def test_a_cancelled_stream_leaves_nothing_waiting() -> None:
     assert set(scheduler.cancel(session)) == set(jobs)
     assert scheduler.frames_waiting == 0
     assert scheduler.next(0) == (None, None)
+
+
+def test_a_model_whose_engine_is_full_does_not_hide_when_the_batch_of_another_is_due() -> None:
+    scheduler = Scheduler(max_delay=2000)
+    batching, full = host(batch=4), side_by_side(streams=2)
+    waiting = [make_session(host=batching) for _ in range(2)]
+    for session in waiting:
+        arrive(scheduler, session, 0)
+    early, _ = scheduler.next(0)
+    late, _ = scheduler.next(0)
+    assert isinstance(early, Decode)
+    assert isinstance(late, Decode)
+    early.job.ready_at = 100
+    scheduler.decoded(early.job)
+    session = make_session(host=full)
+    for sequence in range(3):
+        arrive(scheduler, session, sequence)
+    for step in [scheduler.next(0)[0] for _ in range(3)]:
+        assert isinstance(step, Decode)
+        scheduler.decoded(step.job)
+    assert all(isinstance(scheduler.next(0)[0], Infer) for _ in range(2))
+    assert scheduler.next(150) == (None, 2100)
+    due, _ = scheduler.next(2100)
+    assert isinstance(due, Infer)
+    assert due.batch == (early.job,)
+
+
+def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
+    scheduler = Scheduler(max_delay=2000)
+    for ready_at in (300, 100, 200):
+        shared = host(batch=4)
+        for session in (make_session(host=shared), make_session(host=shared)):
+            arrive(scheduler, session, 0)
+        first, _ = scheduler.next(0)
+        assert isinstance(first, Decode)
+        assert isinstance(scheduler.next(0)[0], Decode)
+        first.job.ready_at = ready_at
+        scheduler.decoded(first.job)
+    assert scheduler.next(350) == (None, 2100)
+    assert isinstance(scheduler.next(2100)[0], Infer)
+    assert scheduler.next(2150) == (None, 2200)
