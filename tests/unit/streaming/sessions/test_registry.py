@@ -64,13 +64,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def make_registry(**limits: float) -> Registry:
+def make_registry(*, pipeline: Idle | None = None, **limits: float) -> Registry:
     return Registry(
         token=TOKEN,
         hosts={"fake": ModelHost(LoadedModel(offer(), FakeDetector()))},
         limits=replace(Limits(), **limits),
         metrics=Metrics(),
-        pipeline=lambda done: Idle(),
+        pipeline=lambda done: pipeline or Idle(),
     )
 
 
@@ -128,7 +128,8 @@ def test_a_stream_taken_over_from_a_connection_that_seemed_alive_is_not_ended_ei
 def test_a_stream_that_nobody_came_back_for_is_forgotten_after_its_time_and_not_before(
     clock: Clock,
 ) -> None:
-    registry = make_registry(resume_seconds=30)
+    pipeline = Idle()
+    registry = make_registry(pipeline=pipeline, resume_seconds=30)
     left = connect(registry)
     registry.leave(left, final=False)
     clock.seconds += 29
@@ -137,6 +138,8 @@ def test_a_stream_that_nobody_came_back_for_is_forgotten_after_its_time_and_not_
     clock.seconds += 2
     registry.expire()
     assert streams(registry) == 0
+    registry.expire()
+    assert pipeline.cancelled == [left.session]
     assert connect(registry, resume=left.session).session is not left.session
 
 
