@@ -263,29 +263,26 @@ def test_a_cancelled_stream_leaves_nothing_waiting() -> None:
     assert scheduler.next(0) == (None, None)
 
 
-def test_a_model_whose_engine_is_full_does_not_hide_when_the_batch_of_another_is_due() -> None:
+def test_a_model_that_is_busy_does_not_hide_when_another_ones_batch_is_due() -> None:
     scheduler = Scheduler(max_delay=2000)
-    batching, full = host(batch=4), side_by_side(streams=2)
-    waiting = [make_session(host=batching) for _ in range(2)]
-    for session in waiting:
-        arrive(scheduler, session, 0)
-    early, _ = scheduler.next(0)
-    late, _ = scheduler.next(0)
-    assert isinstance(early, Decode)
-    assert isinstance(late, Decode)
-    early.job.ready_at = 100
-    scheduler.decoded(early.job)
-    session = make_session(host=full)
-    for sequence in range(3):
-        arrive(scheduler, session, sequence)
-    for step in [scheduler.next(0)[0] for _ in range(3)]:
-        assert isinstance(step, Decode)
+    waiting, busy = (
+        host(batch=4),
+        ModelHost(LoadedModel(offer(), FakeDetector(), 1, parallel=FakeDetector(), streams=2)),
+    )
+    first, second = make_session(host=waiting), make_session(host=waiting)
+    arrive(scheduler, first, 0)
+    arrive(scheduler, second, 0)
+    for step in [scheduler.next(100)[0] for _ in range(2)][:1]:
+        step.job.ready_at = 100
         scheduler.decoded(step.job)
-    assert all(isinstance(scheduler.next(0)[0], Infer) for _ in range(2))
-    assert scheduler.next(150) == (None, 2100)
-    due, _ = scheduler.next(2100)
-    assert isinstance(due, Infer)
-    assert due.batch == (early.job,)
+    assert scheduler.next(100) == (None, 2100)
+    for _ in range(3):
+        arrive(scheduler, make_session(host=busy), 0)
+    for step in [scheduler.next(100)[0] for _ in range(3)]:
+        step.job.ready_at = 100
+        scheduler.decoded(step.job)
+    assert [type(scheduler.next(100)[0]) for _ in range(2)] == [Infer, Infer]
+    assert scheduler.next(100) == (None, 2100)
 
 
 def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
