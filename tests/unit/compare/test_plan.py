@@ -176,3 +176,13 @@ def test_a_function_that_may_run_longer_may_cost_more() -> None:
 
     # 120 s and 30 s are the time-outs that are deployed; the fees a call are the same.
     assert most("3008::s3-packages") > 3.9 * most("3008::package")
+
+
+@pytest.mark.parametrize(("arch", "gb_second"), [("x86_64", 0.0000041667), ("arm64", 0.0000033334)])
+def test_the_most_of_provisioned_concurrency_is_an_hour_of_it_beside_the_calls(
+    plan: Plan, arch: str, gb_second: float
+) -> None:
+    """AWS's price by GB-second held (https://aws.amazon.com/lambda/pricing/): 2 GB for 3,600 s."""
+    held = plan(functions=[FunctionSetting(2048, arch, cold_start="provisioned")])
+    plain = plan(functions=[FunctionSetting(2048, arch)])
+    assert held.most_usd - plain.most_usd == pytest.approx(2 * 3600 * gb_second)
