@@ -29,10 +29,10 @@ def doctor(
 ) -> None:
     """Say what would go wrong with a deploy, before anything is deployed. Changes nothing."""
     from visionstack.cloud.deployment import connect
-    from visionstack.doctor.aws import check_account, check_instance_type
+    from visionstack.doctor.aws import check_account, check_concurrency, check_instance_type
     from visionstack.doctor.checks import State, check_this_machine, worst
+    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
-    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
     names = instance_type or [settings.instance_type, *settings.extra_instance_types]
@@ -46,6 +46,8 @@ def doctor(
     with console.err.status("asking the cloud …"):
         account = check_account(deployment)
         checks += account
+        if account[0].state is not State.BAD and not instance_type:
+            checks += check_concurrency(deployment, settings)
         for name in dict.fromkeys(names):
             if account[0].state is not State.BAD:
                 checks += check_instance_type(

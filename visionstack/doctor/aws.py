@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, State, worst
+from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import VisionstackError
-from visionstack.vcpu_quotas import VcpuQuotas
 
 if TYPE_CHECKING:
     from stacks.catalog import InstanceType
+    from stacks.settings.model import DeploymentSettings
 
 _BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_OLDEST: Final = 6
+_UNRESERVED: Final = 100
 _REJECTED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "AuthFailure"}
 )
@@ -104,6 +106,43 @@ def check_instance_type(
         name,
     )
     return [checks[0], quota, checks[1]]
+
+
+def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]:
+    """Whether Lambda would grant the classifier's reserved or provisioned concurrency.
+
+    Empty where the settings ask for none. What is reserved already, by this deployment too, is
+    not available any more. The 100 that stay unreserved: AWS Lambda developer guide, "Configuring
+    reserved concurrency".
+    """
+    wanted = settings.reserved_concurrency or 0
+    if not wanted and settings.cold_start == "provisioned":
+        wanted = max([settings.warm_target, *settings.warm_targets()["hours"].values()])
+    if not wanted:
+        return []
+    name = "Lambda concurrency"
+
+    def look() -> Check:
+        if cloud.cloud == "local":
+            return Check(name, State.UNKNOWN, "the embedded cloud has no such limit")
+        limit = cloud.client("lambda").get_account_settings()["AccountLimit"]
+        free = limit["UnreservedConcurrentExecutions"]
+        detail = (
+            f"{wanted} wanted of {free} unreserved executions (the account's limit is "
+            f"{limit['ConcurrentExecutions']}), and Lambda keeps {_UNRESERVED} of them unreserved"
+        )
+        if free - wanted >= _UNRESERVED:
+            return Check(name, State.GOOD, detail)
+        return Check(
+            name,
+            State.BAD,
+            detail,
+            "Leave reserved_concurrency empty and cold_start other than provisioned, or ask for "
+            "more: aws service-quotas request-service-quota-increase --service-code lambda "
+            "--quota-code L-B99A9384 --desired-value 1000",
+        )
+
+    return [_asked(name, look)]
 
 
 def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:

@@ -13,11 +13,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from stacks.catalog import Catalog
+from stacks.settings.model import DeploymentSettings
 from visionstack.compare.plan import Request
 from visionstack.compare.session import _plan
-from visionstack.doctor.aws import check_account, check_instance_type
+from visionstack.doctor.aws import check_account, check_concurrency, check_instance_type
 from visionstack.doctor.checks import Check, State, check_this_machine, worst
-from visionstack.vcpu_quotas import VcpuQuotas, quota_of
+from visionstack.doctor.vcpu_quotas import VcpuQuotas, quota_of
 
 
 def refusal(code: str) -> ClientError:
@@ -333,6 +334,40 @@ def test_a_checkout_without_the_pinned_command_line_is_bad(tmp_path: Path) -> No
 
 def test_checks_are_plain_json() -> None:
     assert json.loads(json.dumps(Check("a", State.GOOD, "b").to_json()))["state"] == "good"
+
+
+def concurrency(unreserved: int, limit: int | None = None) -> FakeCloud:
+    found = {
+        "ConcurrentExecutions": limit or unreserved,
+        "UnreservedConcurrentExecutions": unreserved,
+    }
+    return aws(get_account_settings={"AccountLimit": found})
+
+
+@pytest.mark.parametrize(
+    ("unreserved", "settings", "state"),
+    [
+        (10, {"reserved_concurrency": 10}, State.BAD),
+        (10, {"cold_start": "provisioned"}, State.BAD),
+        (1000, {"reserved_concurrency": 900}, State.GOOD),
+        (1000, {"reserved_concurrency": 901}, State.BAD),
+        (1000, {"cold_start": "provisioned"}, State.GOOD),
+        (110, {"cold_start": "provisioned", "warm_hours": ("9-18=11",)}, State.BAD),
+    ],
+)
+def test_lambda_keeps_a_hundred_executions_for_functions_without_a_reservation(
+    unreserved: int, settings: dict[str, Any], state: State
+) -> None:
+    (check,) = check_concurrency(concurrency(unreserved), DeploymentSettings(**settings))
+    assert check.state is state
+    if state is State.BAD:
+        assert "L-B99A9384" in str(check.remedy)
+
+
+def test_a_plan_without_reservations_asks_nothing_of_lambdas_limit() -> None:
+    cloud = concurrency(10)
+    assert check_concurrency(cloud, DeploymentSettings()) == []
+    assert cloud.asked == []
 
 
 def test_a_comparison_runs_the_types_that_fit_the_quota_together_and_names_the_others(
