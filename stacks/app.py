@@ -24,7 +24,10 @@ _FEATURE_FLAGS: Final = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    # An export cannot be changed or removed while another stack imports it, so that switching off
+    # what one stack has of another would fail: outputs are read instead, by Fn::GetStackOutput
+    # (AWS CloudFormation template reference, both functions; CDK's README, "Reference strength").
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
 }
 
 
@@ -72,7 +75,11 @@ def build_app(
         folders=folders,
         storage=storage,
     )
-    if settings.cold_start == "warmer":
+    # A stack that the app no longer names would stay deployed, and destroy would miss it. One
+    # without resources, `cdk deploy` deletes if it is there.
+    if settings.cold_start != "warmer":
+        _empty(app, named(Stack.WARMER))
+    else:
         WarmerStack(
             app,
             named(Stack.WARMER),
@@ -80,7 +87,9 @@ def build_app(
             folders=folders,
             warmed=classifier.alias,
         )
-    if settings.instance_types:
+    if not settings.instance_types:
+        _empty(app, named(Stack.COMPARISON))
+    else:
         ComparisonStack(
             app,
             named(Stack.COMPARISON),
@@ -92,6 +101,11 @@ def build_app(
     if checks:
         cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
     return app
+
+
+def _empty(app: cdk.App, name: str) -> None:
+    # CDK's report of its own use would be a resource.
+    cdk.Stack(app, name, analytics_reporting=False)
 
 
 def main() -> None:

@@ -59,11 +59,15 @@ class Templates:
     """The synthesized templates of one combination."""
 
     def __init__(self, outdir: Path) -> None:
-        self.files = sorted(outdir.glob("*.template.json"))
+        found = {path: json.loads(path.read_text()) for path in outdir.glob("*.template.json")}
+        self.files = sorted(path for path, template in found.items() if template.get("Resources"))
         self._templates = {
-            path.name.removesuffix(".template.json"): json.loads(path.read_text())
-            for path in self.files
+            path.name.removesuffix(".template.json"): found[path] for path in self.files
         }
+        self.empty = {path.name.removesuffix(".template.json") for path in found} - set(
+            self._templates
+        )
+        """Stacks without resources: `cdk deploy` deletes them where they are deployed."""
 
     @property
     def stacks(self) -> set[str]:
