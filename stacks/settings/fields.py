@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -283,6 +284,14 @@ class SettingFields(BaseModel):
     def _zones_are_two(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if len(values) == 1:
             raise ValueError("one zone is not enough")
+        if len(set(values)) != len(values):
+            raise ValueError("a zone is named twice")
+        for value in values:
+            # A Network Load Balancer takes no subnet in a Local Zone (us-west-2-lax-1a).
+            if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", value):
+                raise ValueError(f"{value!r} is no availability zone")
+        if len({value[:-1] for value in values}) > 1:
+            raise ValueError("they are not of one region")
         return values
 
     @field_validator("stream_model", "classifier_model")

@@ -10,6 +10,7 @@ from constructs import Construct
 
 from runtime.contract import STREAM_DRAIN_HOOK
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.vpc import PublicVpc
 from stacks.settings.model import DeploymentSettings
 
 
@@ -27,7 +28,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
         *,
         settings: DeploymentSettings,
         group_name: str,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         launch_template: ec2.LaunchTemplate,
         load: cloudwatch.IMetric,
     ) -> None:
@@ -37,7 +38,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             construct_id,
             auto_scaling_group_name=group_name,
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+            vpc_subnets=vpc.placement,
             launch_template=None if mixed else launch_template,
             mixed_instances_policy=_mixed(settings, launch_template) if mixed else None,
             capacity_rebalance=True if settings.spot else None,
@@ -59,6 +60,7 @@ class StreamGroup(autoscaling.AutoScalingGroup):
                 pause_time=Duration.minutes(5),
             ),
         )
+        self.node.add_dependency(*vpc.internet_routes)
         self.add_lifecycle_hook(
             "DrainHook",
             lifecycle_hook_name=STREAM_DRAIN_HOOK,

@@ -8,6 +8,7 @@ from aws_cdk import aws_elasticloadbalancingv2 as elb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.parts.vpc import PublicVpc
 from stacks.streaming.group import StreamGroup
 
 
@@ -23,7 +24,7 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
         scope: Construct,
         construct_id: str,
         *,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         security_group: ec2.ISecurityGroup,
         logs: s3.IBucket,
     ) -> None:
@@ -31,6 +32,7 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
             scope,
             construct_id,
             vpc=vpc,
+            vpc_subnets=vpc.placement,
             internet_facing=True,
             cross_zone_enabled=True,
             security_groups=[security_group],

@@ -144,9 +144,12 @@ class StreamingStack(Stack):
             launch_template=launch_template,
             load=metrics.metric(settings.scale_on),
         )
+        # A load balancer's subnet may not be changed for another of the same zone at once (Network
+        # Load Balancers guide, "Update the Availability Zones"), as it would be between zones by
+        # position and zones by name: that needs another load balancer.
         balancer = StreamLoadBalancer(
             self,
-            "LoadBalancer",
+            "LoadBalancerInNamedZones" if settings.availability_zones else "LoadBalancer",
             vpc=network.vpc,
             security_group=network.load_balancer_group,
             logs=storage.logs,

@@ -89,6 +89,11 @@ class Templates:
         (found,) = self.resources(stack, kind)
         return found
 
+    def whole_by_id(self, stack: str) -> dict[str, Any]:
+        """Every resource of a stack by its logical id."""
+        found: dict[str, Any] = self._templates[stack]["Resources"]
+        return found
+
     def whole(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """Resources of one kind with their policies."""
         found = self._templates[stack]["Resources"].values()
