@@ -50,8 +50,10 @@ class Output:
     PICTURES_BUCKET: Final = "PicturesBucketName"
     # streaming
     STREAM_HOST: Final = "StreamHost"
+    STREAM_LOAD_BALANCER: Final = "StreamLoadBalancerName"
     STREAM_PORT: Final = "StreamPort"
     STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"  # noqa: S105 - a name
+    # Without certificate_arn alone: with it clients check the name.
     STREAM_FINGERPRINT_PARAMETER: Final = "StreamFingerprintParameterName"
     STREAM_LAUNCH_TEMPLATE: Final = "StreamLaunchTemplateId"
     STREAM_AUTO_SCALING_GROUP: Final = "StreamAutoScalingGroupName"

@@ -133,6 +133,13 @@ class SettingFields(BaseModel):
         allowed="the ARN of an ACM certificate, or nothing",
         pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-zA-Z-]+$",
     )
+    stream_host: OptionalText = _setting(
+        None,
+        "name that the certificate is for, which you make an alias (CNAME) of the load balancer's;"
+        " clients connect to it",
+        allowed="a host name such as stream.example.com, or nothing",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
+    )
     stream_port: int = _setting(contract.STREAM_PORT, "port of the stream", ge=1024, le=65535)
     stream_http_port: int = _setting(
         contract.STREAM_HTTP_PORT, "port of health, metrics, WebSocket and page", ge=1024, le=65535

@@ -53,6 +53,11 @@ def contradictions(settings: SettingFields) -> list[str]:
             f"scale_target={settings.scale_target} is no share: scale_on=EngineBusyShare wants more"
             " than 0 and at most 1."
         )
+    if settings.certificate_arn and not settings.stream_host:
+        wrong.append(
+            "certificate_arn needs stream_host too: a certificate is for a name of yours, never for"
+            " the load balancer's own, and clients check it."
+        )
     if settings.stream_port == settings.stream_http_port:
         wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
     if settings.cold_start == "snapstart" and settings.storage_mib > 512:

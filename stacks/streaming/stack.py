@@ -68,13 +68,16 @@ class StreamingStack(Stack):
                 " when a client is no longer to be trusted, and not behind their backs."
             },
         )
-        fingerprint = ssm.StringParameter(
-            self,
-            "Fingerprint",
-            parameter_name=f"/{settings.prefix}/stream/fingerprint",
-            string_value=FINGERPRINT_PENDING,
-            description="SHA-256 of the stream servers' certificate; servers write it",
-        )
+        # With a certificate of the load balancer's, one that was published before would be pinned.
+        fingerprint = None
+        if not settings.certificate_arn:
+            fingerprint = ssm.StringParameter(
+                self,
+                "Fingerprint",
+                parameter_name=f"/{settings.prefix}/stream/fingerprint",
+                string_value=FINGERPRINT_PENDING,
+                description="SHA-256 of the stream servers' certificate; servers write it",
+            )
         logged = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
         asset = s3_assets.Asset(
             self, "Asset", path=str(folders.folder(settings.instance_package(instance_type)))
@@ -92,12 +95,13 @@ class StreamingStack(Stack):
                 actions=["secretsmanager:GetSecretValue"], resources=[token.secret_arn]
             )
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["ssm:GetParameter", "ssm:PutParameter"],
-                resources=[fingerprint.parameter_arn],
+        if fingerprint is not None:
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["ssm:GetParameter", "ssm:PutParameter"],
+                    resources=[fingerprint.parameter_arn],
+                )
             )
-        )
         role.allow_metrics(StreamMetric.NAMESPACE)
         role.allow_on_group(
             [
@@ -126,8 +130,12 @@ class StreamingStack(Stack):
                     Env.STREAM_PORT: str(settings.stream_port),
                     Env.STREAM_HTTP_PORT: str(settings.stream_http_port),
                     Env.STREAM_TOKEN_SECRET: token.secret_arn,
-                    Env.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
-                    Env.STREAM_TLS: "load-balancer" if settings.certificate_arn else "self-signed",
+                    **(
+                        {Env.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name}
+                        if fingerprint is not None
+                        else {}
+                    ),
+                    Env.STREAM_TLS: "self-signed" if fingerprint is not None else "load-balancer",
                     Env.STREAM_GROUP: group_name,
                     Env.STREAM_DRAIN_SECONDS: str(settings.drain_seconds),
                     Env.STREAM_LOG_GROUP: logged.log_group_name,
@@ -173,10 +181,15 @@ class StreamingStack(Stack):
         if settings.alarm_email:
             AlarmTopic(self, "Alarms", email=settings.alarm_email, alarms=monitoring.alarms)
         for key, value in {
-            Output.STREAM_HOST: balancer.load_balancer_dns_name,
+            Output.STREAM_HOST: settings.stream_host or balancer.load_balancer_dns_name,
+            Output.STREAM_LOAD_BALANCER: balancer.load_balancer_dns_name,
             Output.STREAM_PORT: str(settings.stream_port),
             Output.STREAM_TOKEN_SECRET: token.secret_arn,
-            Output.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
+            **(
+                {Output.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name}
+                if fingerprint is not None
+                else {}
+            ),
             Output.STREAM_LAUNCH_TEMPLATE: launch_template.launch_template_id or "",
             Output.STREAM_AUTO_SCALING_GROUP: group_name,
         }.items():

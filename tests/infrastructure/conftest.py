@@ -21,6 +21,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "spot": "true",
         "allowed_cidrs": "203.0.113.7/32,198.51.100.0/24",
         "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d",
+        "stream_host": "stream.example.com",
         "zones": "3",
         "instances_max": "4",
         "instances_desired": "2",

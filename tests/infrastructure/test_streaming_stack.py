@@ -136,6 +136,16 @@ def test_a_certificate_ends_tls_at_the_load_balancer(defaults: Any, gpu: Any) ->
     assert {one[health] for one in gpu.resources(STACK, TARGETS)} == {"HTTP"}
 
 
+def test_with_a_certificate_clients_check_the_name_and_pin_nothing(gpu: Any, defaults: Any) -> None:
+    outputs = gpu.outputs(STACK)
+    assert outputs[Output.STREAM_HOST] == "stream.example.com"
+    assert outputs[Output.STREAM_LOAD_BALANCER] == defaults.outputs(STACK)[Output.STREAM_HOST]
+    assert Output.STREAM_FINGERPRINT_PARAMETER not in outputs
+    assert gpu.resources(STACK, "AWS::SSM::Parameter") == []
+    assert Env.STREAM_FINGERPRINT_PARAMETER not in script(gpu)
+    assert len(defaults.resources(STACK, "AWS::SSM::Parameter")) == 1
+
+
 def test_health_is_readiness_on_the_http_port(defaults: Any) -> None:
     for targets in defaults.resources(STACK, TARGETS):
         assert targets["HealthCheckPath"] == "/readyz"
