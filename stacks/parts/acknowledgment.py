@@ -40,7 +40,7 @@ def _output_read_by_others(home: Stack, value: str) -> str:
     findings, and there is no call that tells it. Should CDK choose other names, synthesis fails
     with a finding that nobody acknowledged.
     """
-    scope = home.node.try_find_child("Publish") or Construct(home, "Publish")
+    scope = cast(Construct, home.node.try_find_child("Publish") or Construct(home, "Publish"))
     name = "Output" + json.dumps(home.resolve(value), separators=(",", ":"))
     output = scope.node.try_find_child(name) or CfnOutput(scope, name, value=value)
     return str(home.resolve(cast(CfnOutput, output).logical_id))
