@@ -31,19 +31,18 @@ MEMORY_MIB = 1769
 
 
 class ColdStarts:
-    """Starts execution environments of one deployment's function, by packaging."""
+    """Starts execution environments of one deployment's function, by packaging and model."""
 
-    def __init__(self, deployment: Deployment, *, model: str, workplace: Path) -> None:
+    def __init__(self, deployment: Deployment, *, workplace: Path) -> None:
         self._workplace = workplace
         outputs = deployment.outputs(Stack.STORAGE)
         self._artifacts = outputs[Output.ARTIFACTS_BUCKET]
         self._pictures = outputs[Output.PICTURES_BUCKET]
         self._endpoint = str(deployment.endpoint_url)
         self._s3 = deployment.client("s3")
-        self._model = model
         self._s3.upload_file(str(PICTURE), self._pictures, f"{PICTURES_PREFIX}{PICTURE_PATH}")
 
-    def build(self, packaging: str) -> Path:
+    def build(self, packaging: str, model: str) -> Path:
         """The package of one way, its libraries in S3 where that is the way.
 
         What is measured is a copy (of links): a build beside this one may replace the original.
@@ -52,15 +51,17 @@ class ColdStarts:
             "arm64" if local_defaults.architecture() == "arm64" else "x86_64"
         )
         target = PackageTarget("classifier", local_defaults.python_version(), arch, packaging)
-        folder = ensure(recipe(target, classifier_model=self._model)).folder
+        folder = ensure(recipe(target, classifier_model=model)).folder
         libraries = archive_of(folder)
         if libraries is not None:
             key, archive = libraries
             self._s3.upload_file(str(archive), self._artifacts, key)
-        return Path(shutil.copytree(folder, self._workplace / packaging, copy_function=os.link))
+        return Path(
+            shutil.copytree(folder, self._workplace / f"{packaging}-{model}", copy_function=os.link)
+        )
 
     def start(
-        self, package: Path, packaging: str, *, warm_calls: int, extra: Mapping[str, str] = {}
+        self, package: Path, *, model: str, warm_calls: int, extra: Mapping[str, str] = {}
     ) -> dict[str, Any]:
         """One environment's life. Raises `RuntimeError` with its last words."""
         with tempfile.TemporaryDirectory(prefix="visionstack-cold-") as scratch:
@@ -77,8 +78,7 @@ class ColdStarts:
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MIB),
                 Env.ARTIFACTS_BUCKET: self._artifacts,
                 Env.PICTURES_BUCKET: self._pictures,
-                Env.MODEL: self._model,
-                Env.PACKAGING: packaging,
+                Env.MODEL: model,
                 "BENCHMARK_PICTURE": PICTURE_PATH,
                 "BENCHMARK_PICTURE_FILE": str(PICTURE),
                 **extra,
@@ -91,4 +91,4 @@ class ColdStarts:
             if line.startswith("RESULT"):
                 result: dict[str, Any] = json.loads(line.removeprefix("RESULT"))
                 return result
-        raise RuntimeError(f"{packaging}: {done.stderr[-800:]}")
+        raise RuntimeError(f"{package.name}: {done.stderr[-800:]}")
