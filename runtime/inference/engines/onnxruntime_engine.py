@@ -31,6 +31,7 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
     precision = "fp32"
     """Narrower weights are widened when they are loaded."""
+    on_gpu = False
 
     def __init__(
         self, artifact: Artifact, *, threads: int | None = None, optimised: bool = True

@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from runtime.inference import engines
 from runtime.inference.artifact import Artifact, Preprocessing, Weights
 from runtime.inference.engines import ENGINES, choose_engine, create_engine, torch_engine
+from runtime.inference.engines.onnx_torch import OnnxNetwork
 from runtime.inference.engines.processor import computes_bfloat16
 from runtime.inference.engines.torch_engine import TorchEngine
 from runtime.inference.errors import EngineError, EngineUnavailableError
@@ -202,7 +205,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
 
 def gpu_engine(artifact: Artifact) -> TorchEngine:
     engine = TorchEngine(artifact)
-    engine._gpu = True
+    engine.on_gpu = True
     return engine
 
 
@@ -232,6 +235,57 @@ def test_no_engine_touches_the_gpu_while_another_captures_or_runs(
         list(pool.map(lambda n: engines[n % 2].run(pictures[n % 4]), range(64)))
     assert graphs.crowds == 0
     assert len(graphs.captured) == 4
+
+
+def test_auto_does_not_fall_back_to_the_cpu_where_there_is_a_gpu(
+    make_artifact: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_has_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineUnavailableError, match=r"GPU that torch .* cannot use"):
+        create_engine("auto", make_artifact())
+    assert not create_engine("torch", make_artifact()).on_gpu
+
+
+def test_what_the_graph_computes_in_float32_is_not_computed_in_tf32(
+    make_artifact: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = True
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(OnnxNetwork, "to", lambda network, *_, **__: network)
+    engine = TorchEngine(make_artifact())
+    after = [backend.allow_tf32 for backend in backends]
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
+    assert (engine.on_gpu, engine.precision) == (True, "fp16")
+    assert after == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("operator", "attribute"),
+    [
+        ("Gemm", {"alpha": 0.5}),
+        ("Gemm", {"beta": 2.0}),
+        ("Gemm", {"transA": 1}),
+        ("Conv", {"auto_pad": "SAME_UPPER"}),
+        ("MaxPool", {"dilations": [2, 2]}),
+        ("MaxPool", {"auto_pad": "SAME_LOWER"}),
+    ],
+)
+def test_an_attribute_that_torch_would_ignore_is_refused(
+    operator: str, attribute: dict[str, object]
+) -> None:
+    node = helper.make_node(operator, ["x", "w"], ["y"], name="n7", **attribute)
+    weights = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [weights]))
+    with pytest.raises(EngineError, match=rf"{operator} n7 .*{next(iter(attribute))}="):
+        OnnxNetwork(model)
 
 
 @pytest.mark.parametrize("name", ENGINES)
