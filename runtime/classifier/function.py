@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore
 from runtime.inference.store import ModelStore
+from runtime.redaction import redacted_traceback
 
 
 class Function:
@@ -178,7 +178,7 @@ class Function:
             raise
         except Exception as error:
             # The trace goes to the log; the caller learns what to quote.
-            print(traceback.format_exc(), file=sys.stderr)
+            print(redacted_traceback(error), file=sys.stderr)
             raise InternalError(f"internal error in request {record.request_id}") from error
         record.timings = answer.get("timings", {})
         record.extra = {"model": answer.get("model"), "engine": answer.get("engine")}

@@ -23,7 +23,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -70,7 +70,7 @@ class PresignedPost:
     """A form that may be posted once-or-more until it expires: where to, and its fields."""
 
     url: str
-    fields: dict[str, str]
+    fields: dict[str, str] = field(repr=False)
 
 
 @dataclass
@@ -414,8 +414,8 @@ class Credentials:
     """A key pair and, for a role, its session token."""
 
     access_key: str
-    secret_key: str
-    token: str | None = None
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 class CredentialSource(Protocol):

@@ -13,6 +13,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
+from runtime.redaction import redacted_traceback
 from visionstack import __version__, console, extras
 from visionstack.cli import compare, cost, demo, models, start
 from visionstack.cli import local as localcloud
@@ -76,6 +77,10 @@ def main() -> None:
     except KeyboardInterrupt:
         console.err.print("interrupted")
         sys.exit(130)
+    except Exception as error:
+        # A fault of this program: all of it, for a report, which must not give a camera away.
+        sys.stderr.write(redacted_traceback(error))
+        sys.exit(1)
 
 
 def _end(error: VisionstackError) -> NoReturn:
