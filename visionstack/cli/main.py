@@ -13,9 +13,10 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
+import visionstack
 from runtime.redaction import redacted_traceback
-from visionstack import __version__, console, extras
-from visionstack.cli import compare, cost, demo, models, start
+from visionstack import console, extras
+from visionstack.cli import accuracy, compare, cost, demo, models, start
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -38,6 +39,7 @@ for _part in (
     localcloud,
     packaging,
     compare,
+    accuracy,
     cost,
     training,
     report,
@@ -47,7 +49,7 @@ for _part in (
 
 def _version(value: bool) -> None:
     if value:
-        console.out.print(f"visionstack {__version__}")
+        console.out.print(f"visionstack {visionstack.__version__}")
         raise typer.Exit
 
 
