@@ -197,9 +197,9 @@ class Function:
             raise
         except Exception as error:
             # The trace goes to the log; the caller learns what to quote.
-            import traceback
+            from runtime.redaction import redacted_traceback
 
-            print(traceback.format_exc(), file=sys.stderr)
+            print(redacted_traceback(error), file=sys.stderr)
             raise InternalError(f"internal error in request {record.request_id}") from error
         record.timings = answer.get("timings", {})
         record.extra = {"model": answer.get("model"), "engine": answer.get("engine")}

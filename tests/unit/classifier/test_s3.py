@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import threading
@@ -52,6 +53,7 @@ class FakeS3(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.faults: Any = lambda: None
         self.released = threading.Event()
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -91,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
                 content, status = content[int(first) : int(last) + 1], 206
             if fault in ("chunked", "chunked and cut"):
                 self._answer_in_chunks(status, content, whole=fault == "chunked")
+            elif fault == "drip":
+                self._drip()
             elif fault == "short":
                 self._answer(status, content, cut=len(content) // 2)
             else:
@@ -114,13 +118,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for start in range(0, len(content), 3):
-            chunk = content[start : start + 3]
-            self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
-        if whole:
-            self.wfile.write(b"0\r\n\r\n")
-        else:
-            self.close_connection = True
+        with contextlib.suppress(OSError):
+            for start in range(0, len(content), 100):
+                part = content[start : start + 100]
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                self.wfile.flush()
+                self.server.sent += len(part)
+            if whole:
+                self.wfile.write(b"0\r\n\r\n")
+                return
+        self.close_connection = True
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.server.released.wait(0.05):
+                self.wfile.write(b".")
+                self.wfile.flush()
 
     def log_message(self, *args: object) -> None:
         """Quiet."""
@@ -226,6 +243,32 @@ def test_a_store_that_stays_slow_is_given_up_on_at_the_deadline(s3: FakeS3) -> N
     with pytest.raises(S3Error, match="timed out"):
         client(s3.url, retry=retry).get("b", "k")
     assert len(s3.requests) < 10
+
+
+def test_an_answer_that_comes_byte_by_byte_is_cut_at_the_deadline(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"content"
+    s3.faults = lambda: "drip"
+    # A release after 20 s ends the drip; each single wait is far below the timeout.
+    release = threading.Timer(20, s3.released.set)
+    release.start()
+    retry = RetryPolicy(attempts=1, timeout_seconds=5, deadline_seconds=0.5)
+    with pytest.raises(S3Error, match="before the deadline"):
+        client(s3.url, retry=retry).get("b", "k")
+    assert not s3.released.is_set()
+    release.cancel()
+
+
+def test_a_chunked_answer_is_held_to_the_limit_too(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = bytes(1000)
+    s3.faults = lambda: "chunked"
+    made = client(s3.url)
+    assert len(made.get("b", "k", max_bytes=1000)) == 1000
+    with pytest.raises(S3TooLargeError, match="more than 999 bytes; at most 999"):
+        made.get("b", "k", max_bytes=999)
+    s3.objects["/b/k"] = bytes(50_000_000)
+    with pytest.raises(S3TooLargeError):
+        made.get("b", "k", max_bytes=10_000)
+    assert s3.sent < 45_000_000
 
 
 def test_a_store_that_only_fails_is_given_up_on_with_its_reason(s3: FakeS3) -> None:
