@@ -2,12 +2,12 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench setup check clean
+.PHONY: demo test lint bench bench-guard setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
 test: setup lint
-	.venv/bin/pytest -m "not slow and not gpu"
+	VISIONSTACK_TESTS_END_WITH=$$PPID .venv/bin/pytest -m "not slow and not gpu"
 
 lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -17,14 +17,21 @@ lint: setup
 bench: setup
 	.venv/bin/python -m benchmarks
 
+bench-guard: setup
+	.venv/bin/python -m benchmarks guard
+
 setup: check .venv/installed node_modules/.package-lock.json
 
 check:
 	@$(PYTHON) scripts/check_machine.py
 
-.venv/installed: requirements.txt constraints.txt pyproject.toml
+# What is locked is all there is (--no-deps); a CPU build of torch wants no CUDA packages.
+LOCKED = .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+
+.venv/installed: requirements.lock requirements-cuda.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(LOCKED) -r requirements.lock
+	.venv/bin/pip show torch | grep -q "^Version: .*+cpu" || $(LOCKED) -r requirements-cuda.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -16,7 +16,7 @@ PROJECT: Final = "visionstack"
 Arch = Literal["x86_64", "arm64"]
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 EngineChoice = Literal["auto", EngineName]
-Packaging = Literal["package", "s3-packages", "model-in-package"]
+Packaging = Literal["auto", "package", "s3-packages", "model-in-package"]
 """Where a function's libraries and model come from: docs/reference.md."""
 ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
 
@@ -50,8 +50,10 @@ class Output:
     PICTURES_BUCKET: Final = "PicturesBucketName"
     # streaming
     STREAM_HOST: Final = "StreamHost"
+    STREAM_LOAD_BALANCER: Final = "StreamLoadBalancerName"
     STREAM_PORT: Final = "StreamPort"
     STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"  # noqa: S105 - a name
+    # Without certificate_arn alone: with it clients check the name.
     STREAM_FINGERPRINT_PARAMETER: Final = "StreamFingerprintParameterName"
     STREAM_LAUNCH_TEMPLATE: Final = "StreamLaunchTemplateId"
     STREAM_AUTO_SCALING_GROUP: Final = "StreamAutoScalingGroupName"
@@ -85,6 +87,8 @@ class Env:
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
+    STREAM_STACK: Final = "VISIONSTACK_STREAM_STACK"  # CloudFormation stack that waits for servers
+    STREAM_RESOURCE: Final = "VISIONSTACK_STREAM_RESOURCE"  # the group's logical id in it
     STREAM_DRAIN_SECONDS: Final = "VISIONSTACK_STREAM_DRAIN_SECONDS"
     STREAM_LOG_GROUP: Final = "VISIONSTACK_STREAM_LOG_GROUP"
     MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models
@@ -97,7 +101,7 @@ class Env:
     INSTANCE_TYPE: Final = "VISIONSTACK_INSTANCE_TYPE"
     IMAGE_ID: Final = "VISIONSTACK_IMAGE_ID"
     # classifier function
-    PACKAGING: Final = "VISIONSTACK_PACKAGING"  # a Packaging
+    WAIT_FOR_CURRENT_MODEL: Final = "VISIONSTACK_WAIT_FOR_CURRENT_MODEL"  # true or false
     COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
     # warmer function
@@ -157,6 +161,8 @@ FINGERPRINT_PENDING: Final = "pending"
 # --- S3 layout ----------------------------------------------------------------------------------
 MODELS_PREFIX: Final = "models/"
 """Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one."""
+LIBRARIES_MANIFEST: Final = "packages.json"
+"""In a function's package without libraries: which object below `PACKAGES_PREFIX` has them."""
 PACKAGES_PREFIX: Final = "packages/"
 """Artifacts bucket: libraries that a function loads at init (`s3-packages`)."""
 RESULTS_PREFIX: Final = "results/"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from runtime.redaction import redacted
+
 
 class VisionstackError(Exception):
     """Something the user can act on.
 
     `message` says what happened and which input it was; `remedy` says what to do about it.
+    Neither shows a password or token of an address.
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = redacted(message)
+        self.remedy = None if remedy is None else redacted(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.remedy is None else f"{self.message} {self.remedy}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ _LINES_BEFORE_READY: Final = 50
 class _Endpoint:
     host: str
     port: int
-    token: str
+    token: str = field(repr=False)
     fingerprint: str | None = None
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from runtime.classifier import events, packages
+from runtime.classifier import events
 from runtime.classifier.environment import ExecutionEnvironment, has_room_for_a_second_model
 from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
 from runtime.classifier.metrics import CallLog, CallRecord
-from runtime.classifier.model import ModelHost, ModelSource, PackagedModelSource, S3ModelSource
+from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.classifier.requests import (
     ClassificationRequest,
     FolderRequest,
@@ -25,7 +25,14 @@ from runtime.classifier.s3 import EnvironmentCredentials, S3Client
 from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore
+from runtime.contract import LIBRARIES_MANIFEST
 from runtime.inference.store import ModelStore
+
+INIT_SECONDS: Final = 8.5
+"""How long an on-demand environment's INIT phase waits for its model. Lambda ends that phase after
+10 s and starts it anew, from nothing, within the first call's own time-out (AWS Lambda Developer
+Guide, Lambda execution environment lifecycle); what the runtime does before the handler is imported
+counts too."""
 
 
 class Function:
@@ -48,6 +55,7 @@ class Function:
         self._before_model = before_model
         self._reconnect = reconnect
         self._prepared = False
+        self._loading: threading.Thread | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, started: float) -> Function:
@@ -63,7 +71,15 @@ class Function:
         settings = Settings.from_env(environ)
         client = S3Client.from_env(environ, credentials=EnvironmentCredentials(environ))
         models = ModelHost(
-            _source(settings, client),
+            PublishedModelSource(
+                ModelStore(client, settings.artifacts_bucket),
+                packaged=settings.task_root / "models",
+                name=settings.model,
+                scratch=settings.scratch,
+                engine=settings.engine,
+                threads=settings.threads,
+            ),
+            wait_for_current=settings.wait_for_current_model,
             may_optimise=lambda: has_room_for_a_second_model(settings.memory_mb),
         )
         environment = ExecutionEnvironment(environ, started=started)
@@ -79,15 +95,6 @@ class Function:
             upload_expires_seconds=settings.upload_expires_seconds,
         )
 
-        def install_packages() -> None:
-            if settings.packaging == "s3-packages":
-                packages.install(
-                    client,
-                    bucket=settings.artifacts_bucket,
-                    manifest=packages.PackagesManifest.read(settings.task_root),
-                    scratch=settings.scratch,
-                )
-
         return cls(
             service=service,
             models=models,
@@ -97,14 +104,17 @@ class Function:
                 clock=time.time,
                 write=lambda line: print(line, flush=True),
             ),
-            before_model=install_packages,
+            before_model=lambda: _install_libraries(settings, client),
             reconnect=client.forget_connections,
         )
 
-    def initialise(self, *, ahead: bool = False) -> None:
+    def initialise(self, *, ahead: bool = False, seconds: float = INIT_SECONDS) -> None:
         """Load the model in the INIT phase. A failure is left for the first call to meet again.
 
+        A load that takes longer than `seconds` goes on beside the first call, which waits for it.
+
         Args:
+            seconds: how long to wait for the model, unless `ahead`.
             ahead: nobody waits, since environments are made ahead of any call: load the model for
                 fast calls and not for a fast start, and run one inference too.
 
@@ -113,15 +123,24 @@ class Function:
                 that is restored from it would load one while a caller waits; raised, it ends the
                 deployment and says what is missing.
         """
+        if ahead:
+            self._load(ahead=True)
+        else:
+            self._loading = threading.Thread(target=self._load, name="init", daemon=True)
+            self._loading.start()
+            self._loading.join(seconds)
+        self._environment.initialised()
+
+    def _load(self, *, ahead: bool = False) -> None:
         try:
-            self._ensure_model(optimised=ahead)
+            self._prepare()
+            self._models.current(optimised=ahead)
             if ahead:
                 self._models.current().exercise()
         except ApiError as error:
             if self._environment.for_snapshot:
                 raise
             print(f'{{"level":"ERROR","message":"init: {error.error_code}"}}', file=sys.stderr)
-        self._environment.initialised()
 
     def restored(self) -> None:
         """A SnapStart snapshot came to life: new id, connections, credentials, random numbers."""
@@ -178,7 +197,9 @@ class Function:
             raise
         except Exception as error:
             # The trace goes to the log; the caller learns what to quote.
-            print(traceback.format_exc(), file=sys.stderr)
+            from runtime.redaction import redacted_traceback
+
+            print(redacted_traceback(error), file=sys.stderr)
             raise InternalError(f"internal error in request {record.request_id}") from error
         record.timings = answer.get("timings", {})
         record.extra = {"model": answer.get("model"), "engine": answer.get("engine")}
@@ -197,28 +218,31 @@ class Function:
             case _:
                 return self._service.recognise(call.picture or b"", call.content_type, cold=cold)
 
-    def _ensure_model(self, *, optimised: bool = False) -> None:
+    def _ensure_model(self) -> None:
+        if self._loading is not None:
+            self._loading.join()
+            self._loading = None
+        self._prepare()
+        self._models.current()
+
+    def _prepare(self) -> None:
         if not self._prepared:
-            try:
-                self._before_model()
-            except packages.PackagesError as error:
-                raise ModelUnavailableError(str(error)) from error
+            self._before_model()
             self._prepared = True
-        self._models.current(optimised=optimised)
 
 
-def _source(settings: Settings, client: S3Client) -> ModelSource:
-    if settings.packaging == "model-in-package":
-        return PackagedModelSource(
-            settings.task_root / "models",
-            name=settings.model,
-            engine=settings.engine,
-            threads=settings.threads,
+def _install_libraries(settings: Settings, client: S3Client) -> None:
+    """Fetch the libraries, where the package has only the name of their zip (`s3-packages`)."""
+    if not (settings.task_root / LIBRARIES_MANIFEST).exists():
+        return
+    from runtime.classifier import packages
+
+    try:
+        packages.install(
+            client,
+            bucket=settings.artifacts_bucket,
+            manifest=packages.PackagesManifest.read(settings.task_root),
+            scratch=settings.scratch,
         )
-    return S3ModelSource(
-        ModelStore(client, settings.artifacts_bucket),
-        name=settings.model,
-        scratch=settings.scratch,
-        engine=settings.engine,
-        threads=settings.threads,
-    )
+    except packages.PackagesError as error:
+        raise ModelUnavailableError(str(error)) from error

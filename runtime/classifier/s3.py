@@ -1,7 +1,8 @@
 """S3 in the few requests that the function makes, signed with Signature Version 4.
 
 boto3 takes about half a second of a cold start to import and to build its first client; these
-requests need `http.client`, `hmac` and `hashlib`. Formulas:
+requests need `http.client`, `hmac` and `hashlib`, and what only some of them need is imported
+there. Formulas:
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html and
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html.
 """
@@ -9,28 +10,43 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.ht
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
 import io
 import json
 import random
+import socket
 import threading
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 PART_BYTES: Final = 8 * 1024 * 1024
 """Objects above this size are fetched in ranges of it, several at a time."""
 PARALLEL_PARTS: Final = 6
+_SUFFIXES: Final = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "us-isof-": "csp.hci.ic.gov",
+}
+"""Of the hosts of AWS's partitions, by the beginning of their regions' names: botocore's
+partitions.json. All others, GovCloud among them, are at amazonaws.com."""
+_MOST_ERROR_BYTES: Final = 64 * 1024
+_FAILED: Final = (OSError, http.client.HTTPException)
 
 
 class S3Error(Exception):
@@ -56,7 +72,9 @@ class RetryPolicy:
     base_seconds: float = 0.1
     cap_seconds: float = 1.0
     timeout_seconds: float = 5.0
+    """Of one wait on the network."""
     deadline_seconds: float = 15.0
+    """Of the whole request: all attempts, all pauses, and answers that come byte by byte."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +82,64 @@ class PresignedPost:
     """A form that may be posted once-or-more until it expires: where to, and its fields."""
 
     url: str
-    fields: dict[str, str]
+    fields: dict[str, str] = field(repr=False)
 
 
 @dataclass
 class _Answer:
     status: int
     body: bytes
+
+
+class _Cut:
+    """Shuts a request's socket down at `deadline` (monotonic seconds).
+
+    A socket's own timeout begins anew with each byte, so it bounds no whole answer.
+
+    Raises:
+        TimeoutError: on leaving, when the deadline passed within.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._passed = False
+        self._timer = threading.Timer(self.seconds_left(), self._pass)
+        self._timer.daemon = True
+
+    def seconds_left(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.001)
+
+    def watch(self, connected: socket.socket) -> None:
+        """From now on this one is shut down; at once when it is too late."""
+        with self._lock:
+            self._socket = connected
+            if self._passed:
+                self._shut()
+
+    def __enter__(self) -> _Cut:
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._socket = None
+            # S3TooLargeError and the like are answers, not cut ones.
+            if self._passed and (error is None or isinstance(error, _FAILED)):
+                raise TimeoutError("timed out: no whole answer before the deadline") from error
+
+    def _pass(self) -> None:
+        with self._lock:
+            self._passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's, which drops the TLS state under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class S3Client:
@@ -113,8 +182,8 @@ class S3Client:
         """The whole object.
 
         Raises:
-            S3NotFoundError, S3TooLargeError (checked on the announced length, nothing is read),
-            S3Error.
+            S3NotFoundError, S3TooLargeError (an announced length is not read; of an answer in
+            chunks no more than `max_bytes` and one), S3Error.
         """
         return self._request("GET", bucket, key, max_bytes=max_bytes).body
 
@@ -136,12 +205,18 @@ class S3Client:
             S3NotFoundError, S3Error (also when the object has another size).
         """
 
+        from concurrent.futures import ThreadPoolExecutor
+
         def fetch(start: int) -> bytes:
             stop = min(start + PART_BYTES, size)
-            part = self._request("GET", bucket, key, extra={"range": f"bytes={start}-{stop - 1}"})
-            if len(part.body) != stop - start:
+            span = {"range": f"bytes={start}-{stop - 1}"}
+            try:
+                part = self._request("GET", bucket, key, extra=span, max_bytes=stop - start).body
+            except S3TooLargeError:
+                part = b""
+            if len(part) != stop - start:
                 raise S3Error(f"s3://{bucket}/{key} has another size than {size} bytes")
-            return part.body
+            return part
 
         with ThreadPoolExecutor(PARALLEL_PARTS, thread_name_prefix="s3-parts") as pool:
             under_way: deque[Future[bytes]] = deque()
@@ -198,19 +273,27 @@ class S3Client:
         max_bytes: int | None = None,
     ) -> _Answer:
         where = f"s3://{bucket}/{key}"
-        started = time.monotonic()
+        deadline = time.monotonic() + self._retry.deadline_seconds
         failure = "no attempt"
         for attempt in range(self._retry.attempts):
             if attempt:
                 ceiling = min(self._retry.cap_seconds, self._retry.base_seconds * 2**attempt)
-                self._sleep(random.uniform(0, ceiling))  # noqa: S311  jitter, not a secret
-            if time.monotonic() - started > self._retry.deadline_seconds:
+                pause = min(random.uniform(0, ceiling), deadline - time.monotonic())  # noqa: S311
+                self._sleep(max(pause, 0.0))
+            if time.monotonic() >= deadline:
                 break
             try:
-                answer = self._once(
-                    verb, bucket, key, body=body, extra=extra or {}, max_bytes=max_bytes
-                )
-            except (OSError, http.client.HTTPException) as error:
+                with _Cut(deadline) as cut:
+                    answer = self._once(
+                        verb,
+                        bucket,
+                        key,
+                        body=body,
+                        extra=extra or {},
+                        max_bytes=max_bytes,
+                        cut=cut,
+                    )
+            except _FAILED as error:
                 self._drop_connection()
                 failure = str(error) or type(error).__name__
                 continue
@@ -232,23 +315,32 @@ class S3Client:
         body: bytes,
         extra: Mapping[str, str],
         max_bytes: int | None,
+        cut: _Cut,
     ) -> _Answer:
         scheme, host, prefix = self._locate(bucket)
         path = f"{prefix}/{quote(key, safe='/-_.~')}"
         headers = self._signed(verb, host, path, extra)
         connection = self._connection(scheme, host)
+        if connection.sock is None:
+            connection.timeout = min(self._retry.timeout_seconds, cut.seconds_left())
+            connection.connect()
+        cut.watch(connection.sock)
+        connection.sock.settimeout(self._retry.timeout_seconds)
         connection.request(verb, path, body=body or None, headers=headers)
         with connection.getresponse() as response:
             length = response.length
-            if max_bytes is not None and response.status == 200 and (length or 0) > max_bytes:
-                self._drop_connection()
-                raise S3TooLargeError(
-                    f"the object has {length} bytes; at most {max_bytes} are read"
-                )
-            content = response.read()
-            if length is not None and len(content) != length:
-                raise http.client.IncompleteRead(content, length - len(content))
-            return _Answer(response.status, content)
+            good = response.status in {200, 206}
+            most = max_bytes if good else _MOST_ERROR_BYTES
+            if most is None or (length is not None and length <= most):
+                return _Answer(response.status, response.read())
+            content = b"" if good and length is not None else response.read(most + 1)
+            if length is None and len(content) <= most:
+                return _Answer(response.status, content)
+            self._drop_connection()
+            if good:
+                known = f"more than {most}" if length is None else length
+                raise S3TooLargeError(f"the object has {known} bytes; at most {most} are read")
+            return _Answer(response.status, content[:most])
 
     def _signed(self, verb: str, host: str, path: str, extra: Mapping[str, str]) -> dict[str, str]:
         credentials = self._current_credentials()
@@ -291,7 +383,7 @@ class S3Client:
 
     def _locate(self, bucket: str) -> tuple[str, str, str]:
         if self._endpoint is None:
-            return "https", f"{bucket}.s3.{self._region}.amazonaws.com", ""
+            return "https", f"{bucket}.s3.{self._region}.{_suffix(self._region)}", ""
         parts = urlsplit(self._endpoint)
         return parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{bucket}"
 
@@ -308,6 +400,11 @@ class S3Client:
     def _drop_connection(self) -> None:
         for connection in self._local.__dict__.pop("pool", {}).values():
             connection.close()
+
+
+def _suffix(region: str) -> str:
+    found = (suffix for start, suffix in _SUFFIXES.items() if region.startswith(start))
+    return next(found, "amazonaws.com")
 
 
 def _error_code(body: bytes) -> str:
@@ -336,8 +433,8 @@ class Credentials:
     """A key pair and, for a role, its session token."""
 
     access_key: str
-    secret_key: str
-    token: str | None = None
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 class CredentialSource(Protocol):
@@ -389,6 +486,8 @@ class EnvironmentCredentials:
             raise CredentialsError(f"no AWS credentials: {error.args[0]} is not set") from None
 
     def _from_endpoint(self, endpoint: str) -> tuple[Credentials, float]:
+        import urllib.request
+
         parts = urlsplit(endpoint)
         if parts.scheme != "http" or parts.hostname not in _LOCAL_HOSTS:
             raise CredentialsError(f"credentials are not fetched from {endpoint}: not link-local")

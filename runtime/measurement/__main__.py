@@ -20,6 +20,7 @@ from runtime.measurement.results import FILE, BucketSink, FolderSink, Measuremen
 from runtime.measurement.runner import Plan, run
 from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.workload import Subject, load
+from runtime.redaction import redacted
 
 _SCENARIOS: Final = "single-stream,offline"
 _SCOPES: Final = "picture,network"
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = measure(options)
     except MeasurementError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {redacted(str(error))}\n")
         return 1
     failed = result.failure or any(m.status == "failed" for m in result.measurements)
     return 1 if failed else 0

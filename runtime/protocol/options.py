@@ -7,7 +7,7 @@ wrong type or outside its range is refused by name.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runtime.protocol.errors import CloseCode, ProtocolError
@@ -78,7 +78,7 @@ def _seconds(fields: dict[str, Any], name: str) -> float:
 class HelloOptions:
     """What the client wants of its stream."""
 
-    token: str
+    token: str = field(repr=False)
     policy: str = "live"
     model: str = ""
     """Empty: the server's first model."""

@@ -19,7 +19,7 @@ from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, StreamEndpoint
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.deploy.local import deploy
-from visionstack.localcloud import lifecycle
+from visionstack.localcloud import lifecycle, orphans
 
 SMALL_SETTINGS = {
     "stream_model": "yolov3-tiny",
@@ -75,8 +75,9 @@ def embedded_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
         patch.setenv(local_state.PORT_VARIABLE, str(port))
         folder = CloudFolder.from_environment()
         try:
-            deployed = deploy(context=SMALL_SETTINGS)
-            yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
+            with orphans.ended_with_this_process(folder):
+                deployed = deploy(context=SMALL_SETTINGS)
+                yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
         except BaseException:
             _show_logs(folder.logs)
             raise

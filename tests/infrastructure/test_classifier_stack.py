@@ -101,7 +101,7 @@ def test_python_architecture_and_packaging_follow_the_settings(defaults: Any, ar
     assert function["Handler"] == "runtime.classifier.handler.handle"
     assert classifier(arm, "second-classifier")["Architectures"] == ["arm64"]
     variables = function["Environment"]["Variables"]
-    assert variables[Env.PACKAGING] == "package"
+    assert variables[Env.WAIT_FOR_CURRENT_MODEL] == "false"
     assert variables[Env.MODEL] == "efficientnet-lite0"
 
 
@@ -113,6 +113,11 @@ def test_snapstart_is_for_the_published_version(gpu: Any, defaults: Any) -> None
 def test_libraries_from_s3_get_room_in_tmp(defaults: Any, synthesized: Any) -> None:
     assert classifier(defaults)["EphemeralStorage"] == {"Size": 512}
     assert classifier(synthesized("comparison"))["EphemeralStorage"] == {"Size": 3072}
+
+
+def test_libraries_from_s3_get_time_within_the_first_call(defaults: Any, synthesized: Any) -> None:
+    assert classifier(defaults)["Timeout"] == 30
+    assert classifier(synthesized("comparison"))["Timeout"] == 120
 
 
 def test_provisioned_environments_follow_the_hours(arm: Any, defaults: Any) -> None:

@@ -6,9 +6,11 @@ import json
 import re
 import runpy
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PAGES = [
@@ -23,6 +25,14 @@ def test_the_settings_page_says_what_the_settings_are() -> None:
     script = runpy.run_path(str(CHECKOUT / "scripts" / "write_settings_page.py"))
     written = (CHECKOUT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert written == script["page"](), "run scripts/write_settings_page.py"
+
+
+def test_the_costs_page_and_readmes_figures_are_what_the_price_book_gives() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "write_costs_page.py"))
+    written = (CHECKOUT / "docs" / "costs.md").read_text(encoding="utf-8")
+    assert written == script["page"](), "run scripts/write_costs_page.py"
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert readme == script["readme"](), "run scripts/write_costs_page.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -75,3 +85,53 @@ def test_the_licence_is_the_one_the_project_declares() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["license"] == "AGPL-3.0-only"
     assert "GNU AFFERO GENERAL PUBLIC LICENSE" in (CHECKOUT / "LICENSE").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        ("requirements.lock", ["requirements.txt"]),
+        ("visionstack/localcloud/requirements.lock", ["visionstack/localcloud/requirements.txt"]),
+    ],
+)
+def test_a_lock_has_what_is_required_with_hashes_and_no_index(lock: str, wanted: list[str]) -> None:
+    text = (CHECKOUT / lock).read_text(encoding="utf-8")
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "lock_requirements.py"))
+    found = script["entries"](text)
+    assert "://" not in text
+    assert not re.search("^--", text, re.MULTILINE)
+    assert [name for name, entry in found.items() if "--hash=sha256:" not in entry] == []
+    locked = {_plain(name): entry.split()[0].partition("==")[2] for name, entry in found.items()}
+    remedy = "run scripts/lock_requirements.py"
+    for name in wanted:
+        pins = _pins(name)
+        assert {n: v for n, v in pins.items() if locked.get(n) != v} == {}, remedy
+    if lock == "requirements.lock":
+        pins = _pins("constraints.txt")
+        assert {n: v for n, v in locked.items() if pins.get(n, v) != v} == {}, remedy
+
+
+def test_what_is_installed_here_is_what_is_locked() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "lock_requirements.py"))
+    text = (CHECKOUT / "requirements.lock").read_text(encoding="utf-8")
+    for name, entry in script["entries"](text).items():
+        pin = Requirement(entry.split("\\")[0].strip())
+        if pin.marker is None or pin.marker.evaluate():
+            assert pin.specifier.contains(version(name), prereleases=True), name
+
+
+def test_every_installation_of_the_makefile_checks_hashes() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    lines = [line for line in makefile.splitlines() if "pip install" in line]
+    assert lines
+    assert [x for x in lines if "--require-hashes" not in x and not x.endswith("-e .")] == []
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pins(name: str) -> dict[str, str]:
+    text = (CHECKOUT / name).read_text(encoding="utf-8")
+    found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==(\S+)", text, re.MULTILINE)
+    return {_plain(package): pinned for package, pinned in found}

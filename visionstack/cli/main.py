@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 import visionstack
+from runtime.redaction import redacted_traceback
 from visionstack import console, extras
 from visionstack.cli import accuracy, compare, cost, demo, models, start
 from visionstack.cli import local as localcloud
@@ -78,6 +79,10 @@ def main() -> None:
     except KeyboardInterrupt:
         console.err.print("interrupted")
         sys.exit(130)
+    except Exception as error:
+        # A fault of this program: all of it, for a report, which must not give a camera away.
+        sys.stderr.write(redacted_traceback(error))
+        sys.exit(1)
 
 
 def _end(error: VisionstackError) -> NoReturn:

@@ -45,7 +45,7 @@ class StreamEndpoint:
 
     host: str
     port: int
-    token: str
+    token: str = field(repr=False)
     fingerprint: str | None
     http_port: int = contract.STREAM_HTTP_PORT
 
@@ -58,7 +58,7 @@ class ClassifierApi:
     """
 
     url: str
-    key: str
+    key: str = field(repr=False)
     signing: SignedRequests | None = field(default=None, repr=False)
     cloud: Literal["local", "aws"] = "aws"
 

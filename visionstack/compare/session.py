@@ -220,8 +220,8 @@ def _plan(
     from visionstack.cloud.local_defaults import architecture
     from visionstack.doctor.aws import check_instance_type
     from visionstack.doctor.checks import Check
+    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
-    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
     quotas = VcpuQuotas(deployment) if deployment else None

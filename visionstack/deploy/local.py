@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.contract import Output, Stack
+from runtime.inference.artifact import Artifact, Precision
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
 from visionstack.cloud import local_defaults
@@ -21,6 +22,7 @@ from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.localcloud import lifecycle
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries
+from visionstack.packaging.recipes import BRINGS_MODEL
 
 SERVED_WITHIN_S: Final = 180
 INITIALISED_WHILE_DEPLOYED: Final = frozenset({"provisioned", "snapstart"})
@@ -48,6 +50,8 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     lifecycle.up()
     bootstrap_embedded_cloud()
     deployment = connect(cloud="local", prefix=settings.prefix)
+    if settings.packaging in BRINGS_MODEL:
+        build_model(settings.classifier_model)
     if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
         _cdk_deploy(deployment.stack_name(Stack.STORAGE), context=context)
         published = _publish(deployment, settings)
@@ -79,18 +83,27 @@ def destroy(*, context: Mapping[str, object] | None = None) -> None:
     cdk(["destroy", "--all", "--force"], cloud="local", context=context)
 
 
-def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Build what is not built, publish what is not published; returns what was uploaded."""
+def build_model(name: str, *, precision: Precision = "fp32") -> Artifact:
+    """A model, built unless it is; what is not in fp32 has its precision in its name."""
     from visionstack.models.building import build
     from visionstack.models.catalog import find_recipe
+    from visionstack.models.draft import BuildOptions
+
+    with err.status(f"model {name} …"):
+        options = BuildOptions(precision=precision)
+        return build(find_recipe(name), root=paths.MODELS, options=options).artifact
+
+
+def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Build what is not built, publish what is not published; returns what was uploaded."""
     from visionstack.models.publishing import publish
 
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     client = deployment.client("s3")
     uploaded = []
     for name in names:
-        with err.status(f"model {name} …"):
-            built = build(find_recipe(name), root=paths.MODELS)
-            if publish(built.artifact, client=client, bucket=bucket):
+        artifact = build_model(name)
+        with err.status(f"publishing {name} …"):
+            if publish(artifact, client=client, bucket=bucket):
                 uploaded.append(name)
     return tuple(uploaded)

@@ -12,7 +12,7 @@ from visionstack import paths
 from visionstack.console import err
 from visionstack.localcloud.errors import LocalCloudError
 
-REQUIREMENTS: Final = Path(__file__).parent / "requirements.txt"
+REQUIREMENTS: Final = Path(__file__).parent / "requirements.lock"
 
 
 def ensure(folder: Path = paths.CLOUD_VENV) -> Path:
@@ -30,7 +30,8 @@ def ensure(folder: Path = paths.CLOUD_VENV) -> Path:
     with err.status("installing the embedded cloud (MiniStack) …"):
         _run([sys.executable, "-m", "venv", str(folder)])
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, "--requirement", str(REQUIREMENTS)])
+        locked = ["--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS)]
+        _run([*pip, *locked])
     record.write_text(wanted)
     return python
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.redaction import redacted
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.pictures import Picture
 
@@ -27,6 +28,7 @@ class Source:
     """An opened source. `total` and `rate` (frames/s) are None where nobody knows."""
 
     name: str
+    """Its file or address, without a password."""
     frames: Iterator[SourceFrame] = field(repr=False)
     total: int | None
     rate: float | None
@@ -39,7 +41,7 @@ def open_source(source: str) -> Source:
     if source.isdecimal():
         return _captured(int(source), name=f"camera {source}", realtime=True)
     if "://" in source:
-        return _captured(source, name=source, realtime=True)
+        return _captured(source, name=redacted(source), realtime=True)
     path = Path(source)
     if path.is_dir():
         return _folder(path)

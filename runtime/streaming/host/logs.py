@@ -8,6 +8,7 @@ from typing import Final
 
 from pythonjsonlogger.json import JsonFormatter
 
+from runtime.redaction import RedactingFormatter
 from runtime.streaming.host.aws import shipper
 
 LINES: Final = 20
@@ -53,12 +54,11 @@ def configure(level: str, *, group: str | None = None) -> None:
         handlers.append(shipper(group))
     for handler in handlers:
         handler.addFilter(SampledLines())
-        handler.setFormatter(
-            JsonFormatter(
-                "%(asctime)s %(levelname)s %(name)s %(message)s",
-                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            )
+        lines = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         )
+        handler.setFormatter(RedactingFormatter(lines))
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import threading
@@ -15,7 +16,9 @@ import botocore.credentials
 import pytest
 
 from runtime.classifier.s3 import (
+    PARALLEL_PARTS,
     Credentials,
+    CredentialsError,
     RetryPolicy,
     S3Client,
     S3Error,
@@ -50,6 +53,7 @@ class FakeS3(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.faults: Any = lambda: None
         self.released = threading.Event()
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -87,7 +91,11 @@ class _Handler(BaseHTTPRequestHandler):
             if "range" in headers:
                 first, last = headers["range"].removeprefix("bytes=").split("-")
                 content, status = content[int(first) : int(last) + 1], 206
-            if fault == "short":
+            if fault in ("chunked", "chunked and cut"):
+                self._answer_in_chunks(status, content, whole=fault == "chunked")
+            elif fault == "drip":
+                self._drip()
+            elif fault == "short":
                 self._answer(status, content, cut=len(content) // 2)
             else:
                 self._answer(status, content)
@@ -105,6 +113,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content if cut is None else content[:cut])
         if cut is not None:
             self.close_connection = True
+
+    def _answer_in_chunks(self, status: int, content: bytes, *, whole: bool) -> None:
+        self.send_response(status)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for start in range(0, len(content), 100):
+                part = content[start : start + 100]
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                self.wfile.flush()
+                self.server.sent += len(part)
+            if whole:
+                self.wfile.write(b"0\r\n\r\n")
+                return
+        self.close_connection = True
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.server.released.wait(0.05):
+                self.wfile.write(b".")
+                self.wfile.flush()
 
     def log_message(self, *args: object) -> None:
         """Quiet."""
@@ -212,6 +245,32 @@ def test_a_store_that_stays_slow_is_given_up_on_at_the_deadline(s3: FakeS3) -> N
     assert len(s3.requests) < 10
 
 
+def test_an_answer_that_comes_byte_by_byte_is_cut_at_the_deadline(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"content"
+    s3.faults = lambda: "drip"
+    # A release after 20 s ends the drip; each single wait is far below the timeout.
+    release = threading.Timer(20, s3.released.set)
+    release.start()
+    retry = RetryPolicy(attempts=1, timeout_seconds=5, deadline_seconds=0.5)
+    with pytest.raises(S3Error, match="before the deadline"):
+        client(s3.url, retry=retry).get("b", "k")
+    assert not s3.released.is_set()
+    release.cancel()
+
+
+def test_a_chunked_answer_is_held_to_the_limit_too(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = bytes(1000)
+    s3.faults = lambda: "chunked"
+    made = client(s3.url)
+    assert len(made.get("b", "k", max_bytes=1000)) == 1000
+    with pytest.raises(S3TooLargeError, match="more than 999 bytes; at most 999"):
+        made.get("b", "k", max_bytes=999)
+    s3.objects["/b/k"] = bytes(50_000_000)
+    with pytest.raises(S3TooLargeError):
+        made.get("b", "k", max_bytes=10_000)
+    assert s3.sent < 45_000_000
+
+
 def test_a_store_that_only_fails_is_given_up_on_with_its_reason(s3: FakeS3) -> None:
     s3.faults = lambda: 503
     with pytest.raises(S3Error, match="HTTP 503 SlowDown"):
@@ -275,3 +334,106 @@ def test_an_upload_form_is_signed_as_botocore_signs_it(monkeypatch: pytest.Monke
 def _dated(request: Any) -> Any:
     request.context["timestamp"] = NOW.strftime("%Y%m%dT%H%M%SZ")
     return request
+
+
+def test_pauses_between_attempts_double_up_to_a_cap_and_are_spread_from_nothing(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full jitter: random between 0 and min(cap, base x 2^attempt); before the first, none.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    spans: list[tuple[float, float]] = []
+    pauses: list[float] = []
+
+    def drawn(low: float, high: float) -> float:
+        spans.append((low, high))
+        return high / 4
+
+    monkeypatch.setattr("runtime.classifier.s3.random.uniform", drawn)
+    s3.faults = lambda: 503
+    made = S3Client(
+        region="r",
+        credentials=FixedCredentials(None),
+        endpoint=s3.url,
+        retry=RetryPolicy(attempts=6, base_seconds=0.1, cap_seconds=1.0, deadline_seconds=60),
+        sleep=pauses.append,
+    )
+    with pytest.raises(S3Error):
+        made.get("b", "k")
+    assert spans == [(0, pytest.approx(high)) for high in (0.2, 0.4, 0.8, 1.0, 1.0)]
+    assert pauses == [high / 4 for _, high in spans]
+    assert len(s3.requests) == 6
+
+
+def test_an_answer_in_chunks_is_read_whole_and_one_cut_short_is_asked_for_again(
+    s3: FakeS3,
+) -> None:
+    s3.objects["/b/k"] = b"an answer of unknown length"
+    faults = iter(["chunked", "chunked and cut", "chunked"])
+    s3.faults = lambda: next(faults)
+    made = client(s3.url)
+    assert made.get("b", "k", max_bytes=100) == b"an answer of unknown length"
+    assert made.get("b", "k") == b"an answer of unknown length"
+    assert len(s3.requests) == 3
+
+
+def test_get_object_answers_as_boto3_does(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"0123456789"
+    made = client(s3.url)
+    assert made.get_object(Bucket="b", Key="k")["Body"].read() == b"0123456789"
+    assert "range" not in s3.requests[-1][2]
+    part = made.get_object(Bucket="b", Key="k", Range="bytes=2-4")
+    assert (part["Body"].read(2), part["Body"].read()) == (b"23", b"4")
+    with pytest.raises(S3NotFoundError) as missing:
+        made.get_object(Bucket="b", Key="nope")
+    assert missing.value.response["Error"]["Code"] == "NoSuchKey"
+
+
+def test_parts_are_fetched_side_by_side_but_no_further_ahead_than_that(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.classifier.s3.PART_BYTES", 10)
+    content = bytes(range(200))
+    s3.objects["/b/k"] = content
+    together = threading.Barrier(PARALLEL_PARTS, timeout=100)
+    numbers = itertools.count()
+    further = threading.Event()
+
+    def wait_for_each_other() -> None:
+        if next(numbers) < PARALLEL_PARTS:
+            together.wait()
+        else:
+            further.set()
+
+    s3.faults = wait_for_each_other
+    parts = client(s3.url, retry=RetryPolicy(attempts=1, timeout_seconds=120)).stream(
+        "b", "k", size=len(content)
+    )
+    assert next(parts) == content[:10]
+    assert not further.wait(0.5)
+    assert next(parts) == content[10:20]
+    assert len(s3.requests) <= PARALLEL_PARTS + 1
+    assert b"".join(parts) == content[20:]
+    assert len(s3.requests) == 20
+
+
+def test_without_credentials_nothing_is_sent_and_the_reason_is_told(s3: FakeS3) -> None:
+    class Expired(FixedCredentials):
+        def current(self) -> Credentials:
+            raise CredentialsError("the credentials endpoint failed: expired")
+
+    made = S3Client(region="r", credentials=Expired(None), endpoint=s3.url, retry=QUICK)
+    with pytest.raises(S3Error, match="expired"):
+        made.get("b", "k")
+    with pytest.raises(S3Error, match="expired"):
+        made.presign_post("b", "k", content_type="image/png", max_bytes=1, expires_seconds=1)
+    assert s3.requests == []
+
+
+def test_a_session_token_is_sent_and_signed(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"content"
+    client(s3.url, token="tok/en=").get("b", "k")
+    headers = s3.requests[-1][2]
+    assert headers["x-amz-security-token"] == "tok/en="
+    assert "x-amz-security-token" in headers["authorization"]

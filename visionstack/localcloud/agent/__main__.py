@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from runtime.redaction import RedactingFormatter
 from stacks.catalog import Catalog
 from visionstack import paths
 from visionstack.cloud import local_state
@@ -47,6 +48,9 @@ async def serve(folder: CloudFolder, *, port: int) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is not None:
+            handler.setFormatter(RedactingFormatter(handler.formatter))
     logging.getLogger("botocore").setLevel(logging.WARNING)
     asyncio.run(serve(CloudFolder(Path(sys.argv[1])), port=int(os.environ["GATEWAY_PORT"])))
 

@@ -1,0 +1,45 @@
+"""Secrets taken out of text that people or logs get to see: addresses, errors, tracebacks.
+
+What is known by its place: the user and password of an address, and the values of parameters whose
+name says that they are secret (query or fragment of an address, header, `name=value`, JSON).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from typing import Final
+
+HIDDEN: Final = "***"
+_NAMES: Final = (
+    r"token|password|passwd|pwd|secret|signature|credential|authorization|x-api-key|api_?key"
+    r"|aws_?secret_?access_?key|aws_?session_?token|secretaccesskey|sessiontoken"
+)
+# Cameras' passwords are often not escaped: up to the last @ before a blank or a quote.
+_USER_INFO: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/{1,3})[^\s\"'<>\\]*@")
+_NAMED: Final = re.compile(
+    rf"(?i)((?<![a-z])(?:[a-z][a-z-]*-)?(?:{_NAMES})\\?[\"']?\s*(?:=|:\s)\s*\\?[\"']?(?:bearer\s+|basic\s+)?)"
+    r"[^\s\"'&#,;)}\]\\]+"
+)
+
+
+def redacted(text: str) -> str:
+    """`text` with `***` in place of each secret that its place gives away."""
+    return _NAMED.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(rf"\g<1>{HIDDEN}@", text))
+
+
+def redacted_traceback(error: BaseException) -> str:
+    """The traceback of `error` and of its causes, without secrets."""
+    return redacted("".join(traceback.format_exception(error)))
+
+
+class RedactingFormatter(logging.Formatter):
+    """Any formatter's lines, without secrets."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(self._inner.format(record))
