@@ -6,6 +6,7 @@ import { clock, Connection } from "./connection.js";
 import { draw, paint } from "./draw.js";
 import { H264Encoder, hasH264, JpegEncoder } from "./encoders.js";
 import { FLAG, NEEDS_KEYFRAME } from "./protocol.js";
+import { HeldPictures } from "./shown.js";
 import { CAUSES, drawChart, Statistics } from "./stats.js";
 import { element, say } from "./page.js";
 
@@ -21,6 +22,7 @@ class Session {
   labels = [];
   last = null;
   offer = null;
+  #pictures = new HeldPictures();
   #stops = [];
   #sentAt = 0;
   #held = 0;
@@ -69,12 +71,14 @@ class Session {
       return;
     }
     this.#sentAt = captured;
+    if (element("show").value === "answered") this.#pictures.hold(captured, this.video);
     this.encoder.encode(this.video, captured, level);
   }
 
   #state(name, words) {
     if (name === "open") return;
     this.offer = null;
+    blank();
     if (name === "refused") { stop(`${words}. ${REMEDIES.find(([text]) => words.includes(text))?.[1] ?? ""}`, true); return; }
     say("status", name === "waiting"
       ? `No connection to the server${words ? ` (${words})` : ""}. Trying again by itself.` : words, true);
@@ -99,6 +103,9 @@ class Session {
 
   #result(answer, frame, delays) {
     this.last = answer;
+    const picture = element("picture");
+    picture.hidden = element("show").value !== "answered"
+      || !this.#pictures.show(frame.captured, picture);
     const boxes = draw(element("overlay"), answer, this.labels);
     const now = clock();
     this.stats.result(now, { ...delays, total: now - frame.captured }, frame.bytes);
@@ -158,6 +165,13 @@ const REMEDIES = [
   ["model", "Choose another model under More."],
   ["TOO_MANY", "Close another stream first."],
 ];
+
+/** The live picture without boxes: while nothing is answered, old boxes would fit nobody. */
+function blank() {
+  element("picture").hidden = true;
+  const overlay = element("overlay");
+  overlay.getContext("2d").clearRect(0, 0, overlay.width, overlay.height);
+}
 
 function keepAwake() {
   let lock = null;
@@ -219,8 +233,7 @@ function stop(words, isError = false) {
   session?.end();
   session = null;
   closeSource(element("video"));
-  const overlay = element("overlay");
-  overlay.getContext("2d").clearRect(0, 0, overlay.width, overlay.height);
+  blank();
   element("start").textContent = "Start";
   element("snapshot").disabled = true;
   element("empty").hidden = false;
@@ -230,11 +243,13 @@ function stop(words, isError = false) {
 }
 
 function snapshot() {
-  const video = element("video");
+  const [video, picture] = [element("video"), element("picture")];
+  const shown = picture.hidden ? video : picture;
   const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+  Object.assign(canvas, { width: shown.videoWidth ?? shown.width,
+    height: shown.videoHeight ?? shown.height });
   const pen = canvas.getContext("2d");
-  pen.drawImage(video, 0, 0);
+  pen.drawImage(shown, 0, 0);
   if (session?.last) paint(pen, session.last, session.labels, canvas);
   canvas.toBlob((blob) => {
     const link = document.createElement("a");
