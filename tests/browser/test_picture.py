@@ -86,3 +86,40 @@ async def test_boxes_fit_the_people_of_the_picture_shown_with_them(
     print(show, "share of boxes that fit", found)
     # On the same twelve pictures the Python client's boxes, lossless, have a share of 0.62.
     assert share[0] <= found <= share[1]
+
+
+async def test_the_sample_clip_shows_boxes_without_a_camera(
+    browser: Browser, detector: Server, tmp_path: Path
+) -> None:
+    async with browser(camera=False, size=(390, 844)) as page:
+        await page.goto(address(detector))
+        await page.wait_for_selector("html[data-ready]")
+        await page.evaluate(WATCH)
+        await page.select_option("#source", "sample")
+        await page.click("#start")
+        await until(page, "window.seen.length >= 8")
+        seen = await page.evaluate("window.seen")
+        await page.screenshot(path=tmp_path / "page.png")
+    assert min(len(one["boxes"]) for one in seen) >= 2
+    clip = frames_of_clip(120)
+    people = [cv2.resize(one.to_ndarray(format="rgb24"), (160, 120)).astype(float) for one in clip]
+    for one in seen:
+        pixels = np.frombuffer(base64.b64decode(one["pixels"]), np.uint8).reshape(120, 160, 4)
+        assert min(float(((own - pixels[..., :3]) ** 2).mean()) for own in people) < 100
+
+
+async def test_a_device_without_a_camera_is_given_the_sample_clip_and_told(
+    browser: Browser, detector: Server
+) -> None:
+    async with browser() as page:
+        await page.goto(address(detector))
+        await page.wait_for_selector("html[data-ready]")
+        await page.evaluate(WATCH)
+        await page.evaluate(
+            """() => { navigator.mediaDevices.getUserMedia = () =>
+              Promise.reject(new DOMException("none", "NotFoundError")); }"""
+        )
+        await page.click("#start")
+        await until(page, "window.seen.length >= 2")
+        assert await page.input_value("#source") == "sample"
+        assert "no camera" in await page.inner_text("#status")

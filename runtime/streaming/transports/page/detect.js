@@ -14,6 +14,7 @@ const BACKLOG_BYTES = 96 * 1024;
 const TICK = 1000;
 
 let session = null;
+let substitute = "";
 export let serverRow = null;
 
 class Session {
@@ -96,7 +97,7 @@ class Session {
     const { model } = this.offer;
     const random = model.weights_trained ? "" : " Its weights are random: boxes mean nothing.";
     const words = this.adaptation.words;
-    say("status", words || `Live: ${model.name} on ${model.engine}.${random}`, words !== "");
+    say("status", words || `Live: ${model.name} on ${model.engine}.${random}${substitute}`, words !== "");
     element("how").textContent = `${this.encoder.name}, ${this.adaptation.now.side} px. `
       + `${model.name} ${model.version}, ${model.engine} ${model.precision}, ${model.device}.`;
   }
@@ -201,6 +202,19 @@ async function chooseEncoder(wanted) {
   return h264 ? new H264Encoder(on) : new JpegEncoder(on);
 }
 
+/** Where there is no camera the sample clip shows what it would be like. */
+async function openChosen(video) {
+  substitute = "";
+  try {
+    await openSource(video, element("source").value, element("file").files[0]);
+  } catch (error) {
+    if (!error.noCamera) throw error;
+    element("source").value = "sample";
+    await openSource(video, "sample");
+    substitute = " This device has no camera: that is the sample clip.";
+  }
+}
+
 async function start() {
   const video = element("video");
   const number = (id) => (element(id).value === "" ? null : Number(element(id).value));
@@ -213,7 +227,7 @@ async function start() {
   say("status", "Opening…");
   try {
     const encoder = await chooseEncoder(element("encoding").value);
-    await openSource(video, element("source").value, element("file").files[0]);
+    await openChosen(video);
     const ratio = video.videoWidth / video.videoHeight;
     element("stage").style.aspectRatio = String(ratio);
     element("stage").style.setProperty("--ratio", String(ratio));
