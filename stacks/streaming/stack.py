@@ -106,6 +106,13 @@ class StreamingStack(Stack):
             ],
             group_name,
         )
+        balancer = StreamLoadBalancer(
+            self,
+            "LoadBalancer",
+            vpc=network.vpc,
+            security_group=network.load_balancer_group,
+            logs=storage.logs,
+        )
         launch_template = HardenedLaunchTemplate(
             self,
             "LaunchTemplate",
@@ -128,6 +135,7 @@ class StreamingStack(Stack):
                     Env.STREAM_TOKEN_SECRET: token.secret_arn,
                     Env.STREAM_FINGERPRINT_PARAMETER: fingerprint.parameter_name,
                     Env.STREAM_TLS: "load-balancer" if settings.certificate_arn else "self-signed",
+                    Env.STREAM_NAMES: balancer.load_balancer_dns_name,
                     Env.STREAM_GROUP: group_name,
                     Env.STREAM_DRAIN_SECONDS: str(settings.drain_seconds),
                     Env.STREAM_LOG_GROUP: logged.log_group_name,
@@ -143,13 +151,6 @@ class StreamingStack(Stack):
             vpc=network.vpc,
             launch_template=launch_template,
             load=metrics.metric(settings.scale_on),
-        )
-        balancer = StreamLoadBalancer(
-            self,
-            "LoadBalancer",
-            vpc=network.vpc,
-            security_group=network.load_balancer_group,
-            logs=storage.logs,
         )
         for name, port in zip(("Stream", "Http"), ports, strict=True):
             balancer.forward(
