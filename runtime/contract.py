@@ -100,6 +100,7 @@ class Env:
     # classifier function
     PACKAGING: Final = "VISIONSTACK_PACKAGING"  # a Packaging
     COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
+    CORS_ORIGIN: Final = "VISIONSTACK_CORS_ORIGIN"  # of pages that may call the API; * for all
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
     # warmer function
     WARM_FUNCTION: Final = "VISIONSTACK_WARM_FUNCTION"

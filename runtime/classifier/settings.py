@@ -30,6 +30,7 @@ class Settings:
         packaging: where libraries and model come from at init.
         cold_start: the deployment's answer to the cold start; only reported.
         upload_expires_seconds: how long a presigned upload may be used.
+        cors_origin: origin of the web pages that may read the answers, `*` for all, "" for none.
         function_name: the dimension of the metrics.
         memory_mb: the function's memory size, which decides its share of processors.
         task_root: folder that the function's package was unpacked in.
@@ -43,6 +44,7 @@ class Settings:
     packaging: Packaging = "package"
     cold_start: ColdStart = "none"
     upload_expires_seconds: int = 300
+    cors_origin: str = ""
     function_name: str = "classifier"
     memory_mb: int = MEMORY_MB_PER_VCPU
     task_root: Path = Path("/var/task")
@@ -66,6 +68,7 @@ class Settings:
             pictures_bucket=_required(environ, Env.PICTURES_BUCKET),
             model=models[0],
             engine=environ.get(Env.ENGINE) or "auto",
+            cors_origin=environ.get(Env.CORS_ORIGIN) or "",
             packaging=cast(
                 Packaging, _one_of(environ, Env.PACKAGING, get_args(Packaging), "package")
             ),

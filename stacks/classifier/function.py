@@ -59,6 +59,7 @@ class ClassifierFunction(Construct):
                 Env.LOG_LEVEL: settings.log_level,
                 Env.PACKAGING: settings.packaging,
                 Env.COLD_START: settings.cold_start,
+                Env.CORS_ORIGIN: settings.cors_origin or "",
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
             },
         )
