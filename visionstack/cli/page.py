@@ -6,9 +6,11 @@ import sys
 import webbrowser
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
 
 import typer
 
+from runtime.contract import Route
 from visionstack import console
 from visionstack.cli.options import CloudOption, PrefixOption
 from visionstack.errors import VisionstackError
@@ -16,6 +18,7 @@ from visionstack.errors import VisionstackError
 if TYPE_CHECKING:
     from visionstack.cloud.deployment import ClassifierApi, Deployment
 
+_PREFLIGHT_SECONDS: Final = 10
 WARNING_STEPS: Final = (
     "The browser warns of a certificate it does not know, since the server made it itself: choose "
     "to go on (Android and desktop: Advanced, Proceed; iPhone: Show Details, visit this website)."
@@ -44,9 +47,8 @@ def open_deployed(
     deployment = connect(cloud=cloud, prefix=prefix)
     endpoint = deployment.stream_endpoint()
     name = host or endpoint.host
-    address = page_address(
-        host=name, port=endpoint.http_port, token=endpoint.token, api=_callable_api(deployment)
-    )
+    api = _callable_api(deployment, origin=f"https://{bracketed(name)}:{endpoint.http_port}")
+    address = page_address(host=name, port=endpoint.http_port, token=endpoint.token, api=api)
     console.out.print(f"page: {address}", soft_wrap=True, markup=False)
     if endpoint.fingerprint is not None:
         console.out.print(f"fingerprint: {endpoint.fingerprint}", soft_wrap=True)
@@ -61,7 +63,7 @@ def open_deployed(
         console.err.print("No browser was found here: open the address above in one.")
 
 
-def _callable_api(deployment: Deployment) -> ClassifierApi | None:
+def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | None:
     """The API that the page can call; None, and why on stderr, where there is none."""
     try:
         api = deployment.classifier_api()
@@ -71,7 +73,33 @@ def _callable_api(deployment: Deployment) -> ClassifierApi | None:
     if not api.key:
         console.err.print("Without Classify: with auth=iam a page cannot sign its calls.")
         return None
+    if not lets_in(api.url, origin=origin):
+        console.err.print(
+            f"Classify will fail: the API lets in no page of {origin}. Deploy it with "
+            f"-c cors_origin={origin}.",
+            markup=False,
+            soft_wrap=True,
+        )
     return api
+
+
+def lets_in(url: str, *, origin: str) -> bool:
+    """Whether the API's preflight allows pages of `origin` to call it with a key (CORS)."""
+    asked = Request(  # noqa: S310 - the deployment's own API
+        f"{url}{Route.RECOGNITIONS}",
+        method="OPTIONS",
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-api-key",
+        },
+    )
+    try:
+        with urlopen(asked, timeout=_PREFLIGHT_SECONDS) as answer:  # noqa: S310
+            allowed = answer.headers.get("Access-Control-Allow-Origin")
+    except OSError:
+        return False
+    return allowed in {"*", origin}
 
 
 def page_address(
