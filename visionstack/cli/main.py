@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from visionstack import __version__, console, extras
-from visionstack.cli import compare, cost, demo, models, page, start
+from visionstack.cli import compare, cost, demo, models, page, start, status
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -32,6 +32,7 @@ app = typer.Typer(
 for _part in (
     start,
     page,
+    status,
     demo,
     client,
     models,
