@@ -160,4 +160,4 @@ async def test_what_is_wrong_is_said_with_what_to_do(
         await until(page, f"{status}.includes('API key is missing or wrong')")
         api.cors = False
         await page.click("#again")
-        await until(page, f"{status}.includes('CORS')")
+        await until(page, f"{status}.includes('-c cors_origin=http://127.0.0.1:')")
