@@ -158,7 +158,9 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listener.wait_closed(), timeout=2)
         if self._pipeline is not None:
-            await asyncio.to_thread(self._pipeline.stop)
+            seconds = self.settings.limits.stop_seconds
+            if not await asyncio.to_thread(self._pipeline.stop, seconds=seconds):
+                log.error("a thread did not stop", extra={"seconds": seconds})
         log.info("stopped")
 
     def figures(self) -> dict[str, float]:
@@ -257,6 +259,7 @@ class Server:
             frame_pixels=self.settings.limits.frame_pixels,
             threads=self.settings.threads,
             max_delay_us=int(self.settings.max_delay_ms * 1000),
+            limits=self.settings.limits,
         )
         self._pipeline.start()
         return self._pipeline
@@ -300,7 +303,8 @@ class Server:
             name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
             for name, host in self.hosts.items()
         }
-        document = {"status": "alive", "models": models}
+        memory = self.settings.limits.memory_bytes(threads=self.settings.threads)
+        document = {"status": "alive", "models": models, "frame_memory_bytes": memory}
         return HTTPStatus.OK, "application/json", json.dumps(document).encode() + b"\n"
 
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
@@ -313,6 +317,10 @@ class Server:
         if registry.loading is not None:
             reason = f"not serving yet: {registry.loading}\n"
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
+        limits = self.settings.limits
+        stuck = self._pipeline and self._pipeline.stuck(seconds=limits.stuck_seconds)
+        if stuck:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"stuck: {stuck}\n".encode()
         return HTTPStatus.OK, "text/plain", b"ready\n"
 
     def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:

@@ -13,8 +13,9 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from visionstack import __version__, console, extras
-from visionstack.cli import compare, cost, demo, models, page, start, status
+import visionstack
+from visionstack import console, extras
+from visionstack.cli import accuracy, compare, cost, demo, models, page, start, status
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -39,6 +40,7 @@ for _part in (
     localcloud,
     packaging,
     compare,
+    accuracy,
     cost,
     training,
     report,
@@ -48,7 +50,7 @@ for _part in (
 
 def _version(value: bool) -> None:
     if value:
-        console.out.print(f"visionstack {__version__}")
+        console.out.print(f"visionstack {visionstack.__version__}")
         raise typer.Exit
 
 
