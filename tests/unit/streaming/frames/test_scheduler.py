@@ -283,3 +283,19 @@ def test_a_model_that_is_busy_does_not_hide_when_another_ones_batch_is_due() -> 
         scheduler.decoded(step.job)
     assert [type(scheduler.next(100)[0]) for _ in range(2)] == [Infer, Infer]
     assert scheduler.next(100) == (None, 2100)
+
+
+def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
+    scheduler = Scheduler(max_delay=2000)
+    for ready_at in (300, 100, 200):
+        shared = host(batch=4)
+        for session in (make_session(host=shared), make_session(host=shared)):
+            arrive(scheduler, session, 0)
+        first, _ = scheduler.next(0)
+        assert isinstance(first, Decode)
+        assert isinstance(scheduler.next(0)[0], Decode)
+        first.job.ready_at = ready_at
+        scheduler.decoded(first.job)
+    assert scheduler.next(350) == (None, 2100)
+    assert isinstance(scheduler.next(2100)[0], Infer)
+    assert scheduler.next(2150) == (None, 2200)
