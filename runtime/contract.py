@@ -86,6 +86,7 @@ class Env:
     STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # noqa: S105 - a name
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
+    STREAM_NAMES: Final = "VISIONSTACK_STREAM_NAMES"  # in the servers' certificate, with commas
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
     STREAM_STACK: Final = "VISIONSTACK_STREAM_STACK"  # CloudFormation stack that waits for servers
     STREAM_RESOURCE: Final = "VISIONSTACK_STREAM_RESOURCE"  # the group's logical id in it
@@ -103,6 +104,7 @@ class Env:
     # classifier function
     WAIT_FOR_CURRENT_MODEL: Final = "VISIONSTACK_WAIT_FOR_CURRENT_MODEL"  # true or false
     COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
+    CORS_ORIGIN: Final = "VISIONSTACK_CORS_ORIGIN"  # of pages that may call the API; * for all
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
     # warmer function
     WARM_FUNCTION: Final = "VISIONSTACK_WARM_FUNCTION"

@@ -96,9 +96,8 @@ def http_answer(status: int, body: Mapping[str, Any], **headers: str) -> dict[st
     }
 
 
-def http_error(error: ApiError) -> dict[str, Any]:
+def http_error(error: ApiError, **headers: str) -> dict[str, Any]:
     """The answer for an error: `code` and `message`; 503 says when to come back."""
-    headers = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, MethodNotAllowedError):

@@ -45,6 +45,7 @@ class Function:
         models: ModelHost,
         environment: ExecutionEnvironment,
         log: CallLog,
+        cors_origin: str = "",
         before_model: Callable[[], None] = lambda: None,
         reconnect: Callable[[], None] = lambda: None,
     ) -> None:
@@ -52,6 +53,7 @@ class Function:
         self._models = models
         self._environment = environment
         self._log = log
+        self._cors = {"Access-Control-Allow-Origin": cors_origin} if cors_origin else {}
         self._before_model = before_model
         self._reconnect = reconnect
         self._prepared = False
@@ -104,6 +106,7 @@ class Function:
                 clock=time.time,
                 write=lambda line: print(line, flush=True),
             ),
+            cors_origin=settings.cors_origin,
             before_model=lambda: _install_libraries(settings, client),
             reconnect=client.forget_connections,
         )
@@ -171,11 +174,11 @@ class Function:
         http = events.is_http(event)
         try:
             answer = self._answer(event, http=http, record=record)
-            return events.http_answer(200, answer) if http else answer
+            return events.http_answer(200, answer, **self._cors) if http else answer
         except ApiError as error:
             record.status, record.code = error.status, error.error_code
             if http:
-                return events.http_error(error)
+                return events.http_error(error, **self._cors)
             if error.status >= 500:
                 raise
             return events.error_body(error)

@@ -31,6 +31,7 @@ class Settings:
             being answered by the packaged or an older one meanwhile.
         cold_start: the deployment's answer to the cold start; only reported.
         upload_expires_seconds: how long a presigned upload may be used.
+        cors_origin: origin of the web pages that may read the answers, `*` for all, "" for none.
         function_name: the dimension of the metrics.
         memory_mb: the function's memory size, which decides its share of processors.
         task_root: folder that the function's package was unpacked in.
@@ -44,6 +45,7 @@ class Settings:
     wait_for_current_model: bool = False
     cold_start: ColdStart = "none"
     upload_expires_seconds: int = 300
+    cors_origin: str = ""
     function_name: str = "classifier"
     memory_mb: int = MEMORY_MB_PER_VCPU
     task_root: Path = Path("/var/task")
@@ -67,6 +69,7 @@ class Settings:
             pictures_bucket=_required(environ, Env.PICTURES_BUCKET),
             model=models[0],
             engine=environ.get(Env.ENGINE) or "auto",
+            cors_origin=environ.get(Env.CORS_ORIGIN) or "",
             wait_for_current_model=_one_of(
                 environ, Env.WAIT_FOR_CURRENT_MODEL, ("true", "false"), "false"
             )

@@ -191,7 +191,7 @@ class Server:
     async def _prepare_tls(self, token: str) -> ssl.SSLContext | None:
         if self.settings.tls is not Tls.SELF_SIGNED:
             return None
-        certificate = Certificate.from_token(token)
+        certificate = Certificate.from_token(token, names=self.settings.names)
         self.fingerprint = certificate.fingerprint
         if self.settings.fingerprint_parameter is not None:
             await asyncio.to_thread(

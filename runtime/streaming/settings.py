@@ -34,6 +34,8 @@ class Settings:
     port: int = STREAM_PORT
     http_port: int = STREAM_HTTP_PORT
     tls: Tls = Tls.SELF_SIGNED
+    names: tuple[str, ...] = ()
+    """Names and addresses that clients reach the server by, for its own certificate."""
     token: str | None = field(default=None, repr=False)
     """The token itself, for a server on the desk; a deployed one names its secret instead."""
     token_secret: str | None = None
@@ -82,6 +84,7 @@ class Settings:
             port=_port(environ, Env.STREAM_PORT, STREAM_PORT),
             http_port=_port(environ, Env.STREAM_HTTP_PORT, STREAM_HTTP_PORT),
             tls=_tls(environ),
+            names=tuple(name for name in environ.get(Env.STREAM_NAMES, "").split(",") if name),
             token_secret=_get(environ, Env.STREAM_TOKEN_SECRET),
             fingerprint_parameter=environ.get(Env.STREAM_FINGERPRINT_PARAMETER) or None,
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
@@ -30,6 +30,14 @@ _ROUTES: Final = {
     "Images": Route.IMAGES,
     "Recognitions": Route.RECOGNITIONS,
 }
+_CORS_HEADERS: Final = (
+    "Content-Type",
+    "X-Api-Key",
+    "Authorization",
+    "X-Amz-Date",
+    "X-Amz-Security-Token",
+)
+"""What a page may send: a picture's type, and a key or a signature."""
 _KEY_REASON: Final = {
     "AwsSolutions-APIG4": "auth=key is the default of a single-user project: a throttled, counted"
     " key; auth=iam signs every request instead."
@@ -85,7 +93,7 @@ class ClassifierApi(Construct):
             ),
         )
         self._own_execution_logs(days=settings.log_retention_days)
-        GatewayErrors(self, "Errors", api=self.api)
+        GatewayErrors(self, "Errors", api=self.api, cors_origin=settings.cors_origin)
         acknowledge(
             self.api.node.find_child("CloudWatchRole"),
             {
@@ -142,7 +150,15 @@ class ClassifierApi(Construct):
                 )
                 known = apigateway.Model.from_model_name(self, f"{name}Request", model.ref)
                 models = {"application/json": known}
-            method = self.api.root.resource_for_path(route).add_method(
+            resource = self.api.root.resource_for_path(route)
+            if settings.cors_origin:
+                resource.add_cors_preflight(
+                    allow_origins=[settings.cors_origin],
+                    allow_methods=["POST"],
+                    allow_headers=list(_CORS_HEADERS),
+                    max_age=Duration.minutes(10),
+                )
+            method = resource.add_method(
                 "POST",
                 integration,
                 authorization_type=authorization,
@@ -198,10 +214,21 @@ took too long. Lambda's own 429 never gets through a REST API: it arrives here, 
 
 
 class GatewayErrors(Construct):
-    """`code` and `message`, as the classifier's own errors; Retry-After where that helps."""
+    """`code` and `message`, as the classifier's own errors; Retry-After where that helps.
 
-    def __init__(self, scope: Construct, construct_id: str, *, api: apigateway.RestApi) -> None:
+    With `cors_origin` its pages may read them.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        api: apigateway.RestApi,
+        cors_origin: str | None,
+    ) -> None:
         super().__init__(scope, construct_id)
+        allowed = {"Access-Control-Allow-Origin": f"'{cors_origin}'"} if cors_origin else {}
         for name, (response_type, code) in _ERRORS.items():
             # $context.error.messageString is a JSON string with its quotes.
             body = json.dumps({"code": code, "message": 0}).replace(
@@ -213,7 +240,8 @@ class GatewayErrors(Construct):
                 rest_api=api,
                 type=response_type,
                 status_code=_STATUS.get(name),
-                response_headers=({"Retry-After": "'1'"} if code in _RETRYABLE else None),
+                response_headers=allowed | ({"Retry-After": "'1'"} if code in _RETRYABLE else {})
+                or None,
                 templates={_JSON: body},
             )
 

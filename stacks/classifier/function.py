@@ -59,6 +59,7 @@ class ClassifierFunction(Construct):
                 Env.LOG_LEVEL: settings.log_level,
                 Env.WAIT_FOR_CURRENT_MODEL: str(settings.wait_for_current_model).lower(),
                 Env.COLD_START: settings.cold_start,
+                Env.CORS_ORIGIN: settings.cors_origin or "",
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
             },
         )

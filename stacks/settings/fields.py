@@ -209,6 +209,12 @@ class SettingFields(BaseModel):
         le=10_000,
     )
     auth: Literal["key", "iam"] = _setting("key", "how the API knows its callers")
+    cors_origin: OptionalText = _setting(
+        None,
+        "web page that may call the API and upload pictures (CORS); nothing lets none",
+        allowed="an origin such as https://127.0.0.1:8443, * for every page, or nothing",
+        pattern=r"^(\*|https?://[A-Za-z0-9.\-]+(:\d{1,5})?)$",
+    )
     throttle_rate: int = _setting(
         100, "requests a second that the API lets through", ge=1, le=10_000
     )

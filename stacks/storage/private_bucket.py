@@ -14,7 +14,7 @@ class PrivateBucket(s3.Bucket):
 
     `expire_prefixes` maps a key prefix ("" for everything) to the days after which what lies below
     it is deleted. With `retain` the bucket outlives the stack; without, its tag lets BucketEmptier
-    empty it first.
+    empty it first. Pages of `upload_origin` (CORS) may use presigned uploads.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class PrivateBucket(s3.Bucket):
         retain: bool,
         expire_prefixes: dict[str, int] | None = None,
         access_logs: s3.IBucket | None = None,
+        upload_origin: str | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -37,6 +38,17 @@ class PrivateBucket(s3.Bucket):
             removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"s3/{construct_id.lower()}/" if access_logs else None,
+            cors=(
+                [
+                    s3.CorsRule(
+                        allowed_methods=[s3.HttpMethods.POST],
+                        allowed_origins=[upload_origin],
+                        max_age=600,
+                    )
+                ]
+                if upload_origin
+                else None
+            ),
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="AbortIncompleteUploads",

@@ -67,6 +67,7 @@ class StorageStack(Stack):
             "Pictures",
             retain=settings.retain_data,
             expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
+            upload_origin=settings.cors_origin,
             access_logs=self.logs,
         )
         # With retain_data too: taking it out of a deployed stack would have CloudFormation send

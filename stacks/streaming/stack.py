@@ -125,6 +125,17 @@ class StreamingStack(Stack):
             ],
             group_name,
         )
+        # A load balancer's subnet may not be changed for another of the same zone at once (Network
+        # Load Balancers guide, "Update the Availability Zones"), as it would be between zones by
+        # position and zones by name: that needs another load balancer.
+        balancer = StreamLoadBalancer(
+            self,
+            "LoadBalancerInNamedZones" if settings.availability_zones else "LoadBalancer",
+            vpc=network.vpc,
+            security_group=network.load_balancer_group,
+            logs=storage.logs,
+            certificate_arn=settings.certificate_arn,
+        )
         group_resource = Lazy.string(_LogicalId(lambda: group))
         launch_template = HardenedLaunchTemplate(
             self,
@@ -153,6 +164,7 @@ class StreamingStack(Stack):
                         else {}
                     ),
                     Env.STREAM_TLS: "self-signed" if fingerprint is not None else "load-balancer",
+                    Env.STREAM_NAMES: balancer.load_balancer_dns_name,
                     Env.STREAM_GROUP: group_name,
                     Env.STREAM_STACK: self.stack_name,
                     Env.STREAM_RESOURCE: group_resource,
@@ -173,17 +185,6 @@ class StreamingStack(Stack):
         )
         # Its policies too: an instance that boots before them is refused its asset.
         group.node.add_dependency(role)
-        # A load balancer's subnet may not be changed for another of the same zone at once (Network
-        # Load Balancers guide, "Update the Availability Zones"), as it would be between zones by
-        # position and zones by name: that needs another load balancer.
-        balancer = StreamLoadBalancer(
-            self,
-            "LoadBalancerInNamedZones" if settings.availability_zones else "LoadBalancer",
-            vpc=network.vpc,
-            security_group=network.load_balancer_group,
-            logs=storage.logs,
-            certificate_arn=settings.certificate_arn,
-        )
         for name, port in zip(("Stream", "Http"), ports, strict=True):
             balancer.forward(
                 name,

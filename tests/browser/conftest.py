@@ -30,19 +30,21 @@ def frames_of_clip(count: int = CLIP_FRAMES) -> list[av.VideoFrame]:
         return [frame for frame, _ in zip(clip.decode(video=0), range(count), strict=False)]
 
 
-@pytest.fixture(scope="session")
-def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The clip as Chromium's fake camera wants it: YUV4MPEG2."""
-    path = tmp_path_factory.mktemp("camera") / "clip.y4m"
-    frames = frames_of_clip()
+def write_film(path: Path, frames: list[av.VideoFrame], *, rate: int) -> Path:
+    """The frames as Chromium's fake camera wants them, YUV4MPEG2; `rate` frames a second."""
     with path.open("wb") as file:
-        file.write(
-            f"YUV4MPEG2 W{frames[0].width} H{frames[0].height} F10:1 Ip A1:1 C420\n".encode()
-        )
+        size = f"W{frames[0].width} H{frames[0].height}"
+        file.write(f"YUV4MPEG2 {size} F{rate}:1 Ip A1:1 C420\n".encode())
         for frame in frames:
             planes = frame.reformat(format="yuv420p").to_ndarray()
             file.write(b"FRAME\n" + planes.tobytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip's beginning, as a fake camera."""
+    return write_film(tmp_path_factory.mktemp("camera") / "clip.y4m", frames_of_clip(), rate=10)
 
 
 @pytest.fixture
@@ -54,10 +56,14 @@ def browser(camera_file: Path) -> Browser:
 
     @asynccontextmanager
     async def launch(
-        *, camera: bool = True, size: tuple[int, int] = (1280, 860), scheme: str = "dark"
+        *,
+        camera: bool = True,
+        film: Path = camera_file,
+        size: tuple[int, int] = (1280, 860),
+        scheme: str = "dark",
     ) -> AsyncIterator[Page]:
         flags = ["--use-fake-device-for-media-stream", "--disable-gpu"]
-        flags.append(f"--use-file-for-fake-video-capture={camera_file}")
+        flags.append(f"--use-file-for-fake-video-capture={film}")
         if camera:
             flags.append("--use-fake-ui-for-media-stream")
         async with async_playwright() as playwright:

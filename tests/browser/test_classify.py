@@ -127,7 +127,7 @@ async def test_a_photo_is_classified_cold_and_then_warm(
 ) -> None:
     async with browser(size=(390, 844)) as page:
         await page.goto(address(fake, more=f"&api={api.address}&key=a%20key&tab=classify"))
-        await page.wait_for_selector("html[data-ready]")
+        await page.wait_for_selector("#classify[data-ready]")
         assert "key" not in page.url
         await page.select_option("#way", way)
         await page.set_input_files("#choose", DOG)
@@ -154,10 +154,10 @@ async def test_what_is_wrong_is_said_with_what_to_do(
 ) -> None:
     async with browser() as page:
         await page.goto(address(fake, more=f"&api={api.address}&key=wrong&tab=classify"))
-        await page.wait_for_selector("html[data-ready]")
+        await page.wait_for_selector("#classify[data-ready]")
         await page.set_input_files("#choose", DOG)
         status = "document.getElementById('classify-status').textContent"
         await until(page, f"{status}.includes('API key is missing or wrong')")
         api.cors = False
         await page.click("#again")
-        await until(page, f"{status}.includes('CORS')")
+        await until(page, f"{status}.includes('-c cors_origin=http://127.0.0.1:')")

@@ -27,6 +27,8 @@ SMALL_SETTINGS = {
     # A test decides when environments are woken; the schedule is the shortest there is.
     "warm_interval": "1",
     "drain_seconds": "30",
+    # The page's port is the load balancer's, which is a free one: unknown before.
+    "cors_origin": "*",
 }
 FIRST_MODULE, LAST_MODULE = "test_lanes", "test_destroy"
 DEPLOYMENT_TIMEOUT_S = 900

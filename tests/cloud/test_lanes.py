@@ -45,6 +45,20 @@ def test_the_stream_server_runs_from_its_own_folder_and_not_from_the_checkout(
     assert not names & {"visionstack", "stacks", "aws_cdk", "torch"}
 
 
+def test_status_finds_both_lanes_and_the_versions_that_they_serve(
+    embedded_cloud: EmbeddedCloud,
+) -> None:
+    (told,) = embedded_cloud.json("status", "--cloud", "local")
+
+    streaming, serverless = told["lanes"]
+    assert told["next"] == "visionstack open --cloud local"
+    assert streaming["runs"].endswith("1 healthy")
+    assert streaming["models"][0].startswith("yolov3-tiny ")
+    assert serverless["models"][0].startswith("efficientnet-lite0 ")
+    assert streaming["usd_per_hour"] > serverless["usd_per_hour"] > 0
+    assert streaming["trouble"] == serverless["trouble"] == []
+
+
 def test_a_wrong_token_is_refused_by_the_deployed_server(embedded_cloud: EmbeddedCloud) -> None:
     endpoint = embedded_cloud.stream
     done = embedded_cloud.visionstack(

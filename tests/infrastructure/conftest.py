@@ -28,6 +28,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "stream_model": "yolov3,yolov3-tiny",
         "cold_start": "snapstart",
         "flow_logs": "true",
+        "cors_origin": "https://203.0.113.7:8443",
         "alarm_email": "someone@example.com",
     },
     "arm": {

@@ -102,6 +102,12 @@ def test_a_named_image_is_taken_as_it_is(arm: Any) -> None:
     assert data["InstanceType"] == "c7g.xlarge"
 
 
+def test_the_servers_certificate_is_for_the_load_balancers_name(defaults: Any) -> None:
+    (line,) = [one for one in script(defaults).splitlines() if Env.STREAM_NAMES in one]
+    assert "LoadBalancer" in line
+    assert "DNSName" in line
+
+
 def test_user_data_fetches_settings_installs_and_starts_in_that_order(defaults: Any) -> None:
     text = script(defaults)
     assert text.startswith("#!/bin/bash\nset -euo pipefail\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import signal
 import socket
-import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,13 @@ from runtime.streaming.errors import EngineBrokenError
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from visionstack import console, paths
+from visionstack.cli.page import WARNING_STEPS, bracketed, page_address, show_qr_code
 from visionstack.errors import VisionstackError
 
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 (asked for by name: --phone, --host)
 _WILDCARDS: Final = (ANY_ADDRESS, "::", "")
+
+_DNS_NAME: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+")
 
 
 def serve(
@@ -52,6 +55,7 @@ def serve(
             port=port,
             http_port=http_port,
             tls=tls,
+            names=certificate_names(host),
             token=token or secrets.token_urlsafe(32),
             reload_seconds=5.0,
         )
@@ -70,10 +74,11 @@ async def _run(settings: Settings, *, open_browser: bool, qr_code: bool) -> None
         await server.start()
     _announce(server)
     if qr_code:
-        _show_qr_code(page_address(server, host=reachable_host(settings.host)))
+        show_qr_code(page_of(server, host=reachable_host(settings.host)))
+        console.err.print(WARNING_STEPS, soft_wrap=True, markup=False)
     if open_browser:
         own = "127.0.0.1" if settings.host in _WILDCARDS else settings.host
-        webbrowser.open(page_address(server, host=own))
+        webbrowser.open(page_of(server, host=own))
         console.err.print("The page opens in your browser. Ctrl-C ends the server.")
     try:
         waiting = [asyncio.create_task(event.wait()) for event in (asked, server.broken)]
@@ -102,12 +107,12 @@ def _announce(server: Server) -> None:
         )
         if not offer.weights_trained:
             console.err.print(f"[yellow]its weights are random: {escape(offer.weights)}[/]")
-    reached = _bracketed(reachable_host(settings.host))
+    reached = bracketed(reachable_host(settings.host))
     console.out.print(f"address: {reached}:{server.port}", soft_wrap=True)
     console.out.print(f"token: {settings.token}", soft_wrap=True, markup=False)
     if server.fingerprint is not None:
         console.out.print(f"fingerprint: {server.fingerprint}", soft_wrap=True)
-    page = page_address(server, host=reachable_host(settings.host))
+    page = page_of(server, host=reachable_host(settings.host))
     console.out.print(f"page: {page}", soft_wrap=True, markup=False)
     pinned = f" --fingerprint {server.fingerprint}" if server.fingerprint else ""
     console.err.print(
@@ -134,23 +139,28 @@ def reachable_host(host: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def page_address(server: Server, *, host: str) -> str:
-    """The page's address, with the token where no server and no log sees it: after the `#`."""
-    scheme = "http" if server.fingerprint is None else "https"
-    return f"{scheme}://{_bracketed(host)}:{server.http_port}/#token={server.settings.token}"
+def certificate_names(host: str) -> tuple[str, ...]:
+    """What others may call a server that listens on `host`: its addresses, this machine's name."""
+    if host not in _WILDCARDS:
+        return (host,)
+    name = socket.gethostname()
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        found = set()
+    # Scoped addresses (fe80::1%eth0) are no names of a certificate.
+    own = {reachable_host(host), *(one for one in found if "%" not in one)}
+    # .local is what multicast DNS (RFC 6762) calls it on the network. Not every machine's name is
+    # one of DNS.
+    names = (name, f"{name.partition('.')[0]}.local") if _DNS_NAME.fullmatch(name) else ()
+    return (*names, *sorted(own))
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _show_qr_code(address: str) -> None:
-    import segno
-
-    console.err.print("On a phone in the same network, scan this:")
-    segno.make(address, error="l", micro=False).terminal(out=sys.stderr, compact=True)
-    console.err.print(
-        "The phone warns of a certificate it does not know, since the server made it itself: "
-        "choose to go on (Android: Advanced, Proceed; iPhone: Show Details, visit this website).",
-        soft_wrap=True,
+def page_of(server: Server, *, host: str) -> str:
+    """The address of the server's page, as reached by `host`."""
+    return page_address(
+        host=host,
+        port=server.http_port,
+        token=str(server.settings.token),
+        tls=server.fingerprint is not None,
     )

@@ -19,8 +19,8 @@ def translated(action: str) -> Iterator[None]:
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise VisionstackError(
             f"Could not {action}: there are no AWS credentials.",
-            remedy="Set AWS_PROFILE or `aws configure`, or start the embedded cloud with "
-            "`visionstack local up`.",
+            remedy="Set AWS_PROFILE or `aws configure`. Without an account: `visionstack local "
+            "deploy` (both lanes on the embedded cloud), or `visionstack try` (no cloud).",
         ) from error
     except exceptions.NoRegionError as error:
         raise VisionstackError(

@@ -50,7 +50,9 @@ def local_endpoint() -> str:
     current = local_state.running()
     if current is None:
         raise VisionstackError(
-            "The embedded cloud is not up.", remedy="Start it with `visionstack local up`."
+            "The embedded cloud is not up.",
+            remedy="`visionstack local up` starts it with what was deployed before, `visionstack "
+            "local deploy` deploys both lanes too; `visionstack try` needs no cloud.",
         )
     return current.endpoint
 

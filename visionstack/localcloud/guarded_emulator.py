@@ -1,4 +1,4 @@
-"""MiniStack behind a guard that answers this machine's programs and no web page.
+"""MiniStack behind a guard that answers this machine's programs, and pages by CORS settings only.
 
 MiniStack itself answers any Host and any Origin and allows every page to read the answer, so
 whoever's page is open in a browser could create and run functions here. Runs by itself in the
@@ -24,8 +24,37 @@ OWN_SITES: Final = frozenset({"same-origin", "none"})
 """`Sec-Fetch-Site` of a page served here, and of an address that the user typed."""
 
 
-def reason_to_refuse(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """Why a request with these headers is not answered; None when it is.
+BucketCors = Callable[[str, str, dict[str, str]], dict[str, str]]
+"""Bucket, method and request headers to what the bucket's CORS rules allow: answer headers."""
+API_PATH: Final = "/_aws/execute-api/"
+
+
+def asks_a_deployed_api(scope: Scope) -> bool:
+    """Whether the request is for a deployed REST API, which says itself what pages it lets in.
+
+    Its preflight is answered by the API's own OPTIONS methods. A page can send a key only after a
+    preflight that allowed it; what a page can send without one goes no further.
+    """
+    if not scope["path"].startswith(API_PATH) or ".." in scope["path"]:
+        return False
+    return scope["method"] == "OPTIONS" or bool(_values(list(scope["headers"]), b"x-api-key"))
+
+
+def bucket_that_lets_in(scope: Scope, bucket_cors: BucketCors) -> dict[str, str]:
+    """The CORS headers of an upload by form (POST) whose bucket allows the page; else nothing."""
+    name = scope["path"].strip("/")
+    headers = list(scope["headers"])
+    form = _values(headers, b"content-type")[:1]
+    if scope["method"] != "POST" or "/" in name or not name or scope.get("query_string"):
+        return {}
+    if not form or not form[0].startswith("multipart/form-data"):
+        return {}
+    origins = _values(headers, b"origin")
+    return bucket_cors(name, "POST", {"origin": origins[0]}) if len(origins) == 1 else {}
+
+
+def reason_to_refuse(headers: list[tuple[bytes, bytes]], *, pages: bool = False) -> str | None:
+    """Why a request with these headers is not answered; None when it is. `pages` lets any in.
 
     The Host has to be a name of this machine, or a page whose own name was made to point here
     (DNS rebinding) would count as the same origin. An Origin, which browsers send with whatever
@@ -34,6 +63,8 @@ def reason_to_refuse(headers: list[tuple[bytes, bytes]]) -> str | None:
     hosts = _values(headers, b"host")
     if len(hosts) != 1 or not _of_this_machine(hosts[0]):
         return f"the Host {', '.join(hosts) or '(none)'} is not this machine"
+    if pages:
+        return None
     own = {f"http://{hosts[0]}", f"https://{hosts[0]}"}
     for origin in _values(headers, b"origin"):
         if origin.lower() not in own:
@@ -44,16 +75,26 @@ def reason_to_refuse(headers: list[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-def guarded(app: App) -> App:
-    """`app`, with refused requests answered by 403 and without its CORS headers."""
+def guarded(app: App, *, bucket_cors: BucketCors = lambda *_: {}) -> App:
+    """`app`, with refused requests answered by 403 and without its CORS headers.
+
+    A deployed API, and a bucket for uploads, let in the pages that their own CORS settings name.
+    """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
             await app(scope, receive, send)
             return
-        reason = reason_to_refuse(list(scope["headers"]))
-        if reason is None:
-            await app(scope, receive, _without_cors(send))
+        if scope["type"] == "http":
+            to_api = asks_a_deployed_api(scope)
+            allowed = bucket_that_lets_in(scope, bucket_cors)
+        else:
+            to_api, allowed = False, {}
+        reason = reason_to_refuse(list(scope["headers"]), pages=to_api or bool(allowed))
+        if reason is None and to_api:
+            await app(scope, receive, send)
+        elif reason is None:
+            await app(scope, receive, _with_cors(send, allowed))
         elif scope["type"] == "websocket":
             # Closed before it was accepted, which the server tells as a 403.
             await send({"type": "websocket.close", "code": 1008, "reason": reason[:100]})
@@ -63,14 +104,16 @@ def guarded(app: App) -> App:
     return answer
 
 
-def _without_cors(send: Send) -> Send:
+def _with_cors(send: Send, allowed: dict[str, str]) -> Send:
+    """With these CORS headers instead of MiniStack's, which allow everything."""
+
     async def passed_on(message: Message) -> None:
         if "headers" in message:
             message["headers"] = [
                 (name, value)
                 for name, value in message["headers"]
                 if not name.lower().startswith(b"access-control-")
-            ]
+            ] + [(name.encode(), value.encode()) for name, value in allowed.items()]
         await send(message)
 
     return passed_on
@@ -104,7 +147,8 @@ def main() -> None:
     """MiniStack's own main program, with its application behind the guard."""
     os.umask(0o077)
     ministack: Any = importlib.import_module("ministack.app")
-    ministack.app = guarded(ministack.app)
+    s3: Any = importlib.import_module("ministack.services.s3")
+    ministack.app = guarded(ministack.app, bucket_cors=s3.cors_response_headers)
     ministack.main()
 
 

@@ -2,8 +2,9 @@
 
 Key and certificate are derived from the stream token, which all instances of a deployment share: so
 every instance shows the same certificate, and a client that pins its fingerprint moves from one
-instance to the next, or to a replaced one, without asking anybody. Whoever knows the token could
-stand in for the server, and whoever sees the certificate could try guesses of the token offline;
+instance to the next, or to a replaced one, without asking anybody. The names in it are given, the
+same to all. Whoever knows the token could stand in for the server, and whoever sees the
+certificate could try guesses of the token offline;
 hence a token must be long and random (Secrets Manager makes it), and a short one is refused.
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import ipaddress
 import ssl
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,7 @@ SHORTEST_TOKEN = 24
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _NOT_BEFORE = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 _NOT_AFTER = datetime.datetime(2054, 1, 1, tzinfo=datetime.UTC)
+_ALWAYS = ("visionstack.internal", "localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,11 @@ class Certificate:
     fingerprint: str
 
     @classmethod
-    def from_token(cls, token: str) -> Certificate:
-        """Raises SettingsError for a token that could be guessed from the certificate."""
+    def from_token(cls, token: str, *, names: Iterable[str] = ()) -> Certificate:
+        """For the given names and addresses, and for this machine's loopback.
+
+        Raises SettingsError for a token that could be guessed from the certificate.
+        """
         if len(token) < SHORTEST_TOKEN:
             raise SettingsError(
                 f"The stream token has {len(token)} characters; a self-signed certificate wants "
@@ -62,7 +69,10 @@ class Certificate:
             .not_valid_before(_NOT_BEFORE)
             .not_valid_after(_NOT_AFTER)
             .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName("visionstack.internal")]), critical=False
+                x509.SubjectAlternativeName(
+                    [_general_name(name) for name in dict.fromkeys((*_ALWAYS, *names))]
+                ),
+                critical=False,
             )
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
@@ -88,3 +98,16 @@ class Certificate:
             path.write_bytes(self.key + self.certificate)
             context.load_cert_chain(path)
         return context
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(name.encode("idna").decode())
+    except UnicodeError as error:
+        raise SettingsError(
+            f"{name!r} is no host name or address, so no certificate can be for it."
+        ) from error

@@ -17,6 +17,7 @@ from PIL import Image
 from runtime.classifier.environment import ExecutionEnvironment
 from runtime.classifier.errors import ModelUnavailableError, UnavailableError
 from runtime.classifier.function import Function
+from runtime.classifier.metrics import CallLog
 
 Make = Callable[..., bytes]
 CONTEXT = SimpleNamespace(aws_request_id="r-1")
@@ -437,3 +438,17 @@ def test_a_restored_environment_is_another_one_with_new_connections(
     assert environment.id != before
     assert reconnected == [True]
     assert function.handle({"method": "wakeup", "sleep_time": "0"}, CONTEXT)["cold"] is False
+
+
+def test_pages_of_the_origin_that_was_named_may_read_answers_and_errors(
+    service: Any, host: Any, environment: Any, picture: Make
+) -> None:
+    for origin in ("https://203.0.113.7:8443", ""):
+        log = CallLog(function_name="classifier", clock=lambda: 0.0, write=lambda _: None)
+        function = Function(
+            service=service, models=host, environment=environment, log=log, cors_origin=origin
+        )
+        for data, expected in ((picture(), 200), (b"no picture", 422)):
+            status, _, headers = recognise(function, data)
+            assert status == expected
+            assert headers.get("Access-Control-Allow-Origin", "") == origin

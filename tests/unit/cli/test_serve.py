@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from runtime.streaming import server as server_module
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings
+from runtime.streaming.settings import Settings, Tls
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server, picture
 from visionstack.cli import serve_run
+from visionstack.cli.page import page_address
 from visionstack.cli.serve_run import serve
 from visionstack.errors import VisionstackError
 from visionstack.stream.blocking import StreamClient
@@ -84,7 +88,42 @@ def test_printed_addresses_can_be_used_even_when_every_address_is_served() -> No
 async def test_the_pages_address_carries_the_token_where_no_server_sees_it(tmp_path: Path) -> None:
     server = make_server(tmp_path)
     await server.start()
-    address = serve_run.page_address(server, host="127.0.0.1")
+    address = serve_run.page_of(server, host="127.0.0.1")
     await server.stop()
     assert address.startswith("http://127.0.0.1:")
-    assert address.partition("#")[2] == f"token={server.settings.token}"
+    assert parse_qs(address.partition("#")[2]) == {"token": [server.settings.token]}
+
+
+def test_a_token_of_any_characters_comes_through_the_pages_address() -> None:
+    token = "a+b&c=d#e%20é"
+    address = page_address(host="::1", port=8443, token=token)
+    assert address.startswith("https://[::1]:8443/#")
+    assert parse_qs(urlsplit(address).fragment, strict_parsing=True) == {"token": [token]}
+
+
+def test_the_certificate_of_all_addresses_names_those_that_are_printed() -> None:
+    names = serve_run.certificate_names(serve_run.ANY_ADDRESS)
+    assert serve_run.reachable_host(serve_run.ANY_ADDRESS) in names
+    assert socket.gethostname() in names
+    assert not {serve_run.ANY_ADDRESS, "::", ""} & set(names)
+
+
+async def test_the_served_certificate_is_for_the_name_and_the_address_it_is_reached_by(
+    tmp_path: Path,
+) -> None:
+    server = make_server(tmp_path, tls=Tls.SELF_SIGNED, names=("camera.example", "192.0.2.7"))
+    await server.start()
+    try:
+        pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", server.http_port))
+        trusting = ssl.create_default_context(cadata=pem)
+        for name in ("127.0.0.1", "localhost", "camera.example", "192.0.2.7"):
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", server.http_port, ssl=trusting, server_hostname=name
+            )
+            writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
+            await asyncio.open_connection(
+                "127.0.0.1", server.http_port, ssl=trusting, server_hostname="other.example"
+            )
+    finally:
+        await server.stop()

@@ -184,3 +184,57 @@ def test_what_it_writes_is_its_owners_alone(running: RunningEmulator) -> None:
     assert {path.name for path in written} >= {"emulator.log", "cloud.json", "key"}
     readable = [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077]
     assert readable == []
+
+
+PAGE = "https://127.0.0.1:8443"
+FORM = "multipart/form-data; boundary=x"
+RULES = (
+    "<CORSConfiguration><CORSRule><AllowedMethod>POST</AllowedMethod>"
+    f"<AllowedOrigin>{PAGE}</AllowedOrigin></CORSRule></CORSConfiguration>"
+)
+
+
+def refused(answered: tuple[HTTPResponse, bytes]) -> bool:
+    return answered[0].status == 403 and b"programs of this machine only" in answered[1]
+
+
+def test_a_bucket_takes_uploads_from_the_pages_that_its_rules_name(
+    running: RunningEmulator,
+) -> None:
+    assert running.ask("PUT", "/pictures", headers=signed("s3"))[0].status == 200
+    upload = {"Content-Type": FORM}
+    assert refused(running.ask("POST", "/pictures", headers={**upload, "Origin": PAGE}))
+    done, _ = running.ask("PUT", "/pictures?cors", body=RULES, headers=signed("s3"))
+    assert done.status == 200
+    named, body = running.ask("POST", "/pictures", headers={**upload, "Origin": PAGE})
+    assert not refused((named, body))
+    assert named.headers["Access-Control-Allow-Origin"] == PAGE
+    other = {**upload, "Origin": "https://other.example"}
+    assert refused(running.ask("POST", "/pictures", headers=other))
+    for method, path, kind in (
+        ("POST", "/pictures?delete", FORM),
+        ("POST", "/pictures/key", FORM),
+        ("POST", "/pictures", "text/plain"),
+        ("PUT", "/pictures", FORM),
+    ):
+        asked = running.ask(method, path, headers={"Content-Type": kind, "Origin": PAGE})
+        assert refused(asked), (method, path, kind)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "answered"),
+    [
+        ("OPTIONS", "/_aws/execute-api/0a1b2c3d/v1/images", {}, True),
+        ("POST", "/_aws/execute-api/0a1b2c3d/v1/images", {"x-api-key": "any"}, True),
+        ("POST", "/_aws/execute-api/0a1b2c3d/v1/images", {}, False),
+        ("POST", "/_aws/execute-api/../restapis", {"x-api-key": "any"}, False),
+        ("OPTIONS", "/restapis", {}, False),
+    ],
+)
+def test_a_deployed_api_itself_says_which_pages_it_lets_in(
+    running: RunningEmulator, method: str, path: str, key: dict[str, str], answered: bool
+) -> None:
+    asked = running.ask(method, path, headers={"Origin": PAGE, **key})
+    assert refused(asked) is not answered
+    # There is no such API, so nobody allowed the page to read that.
+    assert asked[0].headers["Access-Control-Allow-Origin"] is None

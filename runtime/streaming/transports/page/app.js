@@ -17,6 +17,7 @@ async function show(name) {
   loaded.add(name);
   if (name === "classify") (await import("./classify.js")).setUpClassify();
   if (name === "device") (await import("./device.js")).setUpDevice();
+  element(name).dataset.ready = "yes";
 }
 
 function readAddress() {

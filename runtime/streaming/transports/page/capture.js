@@ -1,22 +1,28 @@
 // Where pictures come from: camera, screen, or a file.
 
 /** An error whose message tells the reader what to do. */
-export class SourceError extends Error {}
+export class SourceError extends Error {
+  /** The device has no camera: another source may do. */
+  noCamera = false;
+}
 
 const CAMERA_ERRORS = {
   NotAllowedError: "The camera was refused. Allow it for this site in the browser's address bar, "
-    + "then press Start again, or choose a file instead.",
-  NotFoundError: "This device has no camera that the browser can see. Connect one, or choose a file.",
+    + "then press Start again, or choose the sample clip.",
+  NotFoundError: "This device has no camera that the browser can see. Connect one, or choose the sample clip.",
   NotReadableError: "Another program is using the camera. Close it and press Start again.",
   OverconstrainedError: "This device has no camera on that side. Choose the other one.",
 };
 
-/** Start the source in the video element. `kind`: back, front, screen or file. */
+/** Start the source in the video element. `kind`: back, front, screen, file or sample. */
 export async function openSource(video, kind, file) {
   closeSource(video);
   if (kind === "file") {
     if (!file) throw new SourceError("Choose a video file first.");
     video.src = URL.createObjectURL(file);
+    video.loop = true;
+  } else if (kind === "sample") {
+    video.src = "sample.mp4";
     video.loop = true;
   } else {
     video.srcObject = await (kind === "screen" ? openScreen() : openCamera(kind));
@@ -27,13 +33,14 @@ export async function openSource(video, kind, file) {
     closeSource(video);
     throw new SourceError(kind === "file"
       ? `This browser cannot play ${file.name}. Choose an MP4 (H.264) or WebM file.`
+      : kind === "sample" ? "This browser cannot play H.264, which the sample clip is. Choose a WebM file."
       : `The picture does not start: ${error.message}`);
   }
 }
 
 export function closeSource(video) {
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
-  if (video.src) URL.revokeObjectURL(video.src);
+  if (video.src.startsWith("blob:")) URL.revokeObjectURL(video.src);
   video.srcObject = null;
   video.removeAttribute("src");
   video.load();
@@ -42,14 +49,16 @@ export function closeSource(video) {
 async function openCamera(side) {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new SourceError("Browsers lend the camera to https pages and to 127.0.0.1 only. "
-      + "Open this page by https, or choose a file.");
+      + "Open this page by https, or choose the sample clip.");
   }
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: false, video: {
       facingMode: side === "front" ? "user" : "environment",
       width: { ideal: 1280 }, frameRate: { ideal: 30 } } });
   } catch (error) {
-    throw new SourceError(CAMERA_ERRORS[error.name] ?? `The camera does not start: ${error.message}`);
+    throw Object.assign(
+      new SourceError(CAMERA_ERRORS[error.name] ?? `The camera does not start: ${error.message}`),
+      { noCamera: error.name === "NotFoundError" });
   }
 }
 

@@ -27,7 +27,7 @@ async function call(path, options, address, key) {
       headers: { ...options.headers, ...(key ? { "x-api-key": key } : {}) } });
   } catch {
     throw new ApiError("The API did not answer this page. Either nothing runs at that address, or it "
-      + "does not allow pages of this origin (CORS): docs/page.md says what works.");
+      + `does not let in pages of this origin (CORS): deploy it with -c cors_origin=${location.origin}.`);
   }
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
@@ -61,7 +61,7 @@ async function upload(picture, address, key) {
     answer = await fetch(url, { method: "POST", body });
   } catch {
     throw new ApiError("The bucket does not allow uploads from pages of this origin (CORS). "
-      + "Choose One call instead.");
+      + `Choose One call instead, or deploy with -c cors_origin=${location.origin}.`);
   }
   if (!answer.ok) throw new ApiError(`The bucket refused the photo with ${answer.status}.`);
   return form.file_path;

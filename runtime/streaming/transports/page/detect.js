@@ -6,6 +6,7 @@ import { clock, Connection } from "./connection.js";
 import { draw, paint } from "./draw.js";
 import { H264Encoder, hasH264, JpegEncoder } from "./encoders.js";
 import { FLAG, NEEDS_KEYFRAME } from "./protocol.js";
+import { HeldPictures } from "./shown.js";
 import { CAUSES, drawChart, Statistics } from "./stats.js";
 import { element, say } from "./page.js";
 
@@ -13,6 +14,7 @@ const BACKLOG_BYTES = 96 * 1024;
 const TICK = 1000;
 
 let session = null;
+let substitute = "";
 export let serverRow = null;
 
 class Session {
@@ -21,6 +23,7 @@ class Session {
   labels = [];
   last = null;
   offer = null;
+  #pictures = new HeldPictures();
   #stops = [];
   #sentAt = 0;
   #held = 0;
@@ -69,12 +72,14 @@ class Session {
       return;
     }
     this.#sentAt = captured;
+    if (element("show").value === "answered") this.#pictures.hold(captured, this.video);
     this.encoder.encode(this.video, captured, level);
   }
 
   #state(name, words) {
     if (name === "open") return;
     this.offer = null;
+    blank();
     if (name === "refused") { stop(`${words}. ${REMEDIES.find(([text]) => words.includes(text))?.[1] ?? ""}`, true); return; }
     say("status", name === "waiting"
       ? `No connection to the server${words ? ` (${words})` : ""}. Trying again by itself.` : words, true);
@@ -92,13 +97,16 @@ class Session {
     const { model } = this.offer;
     const random = model.weights_trained ? "" : " Its weights are random: boxes mean nothing.";
     const words = this.adaptation.words;
-    say("status", words || `Live: ${model.name} on ${model.engine}.${random}`, words !== "");
+    say("status", words || `Live: ${model.name} on ${model.engine}.${random}${substitute}`, words !== "");
     element("how").textContent = `${this.encoder.name}, ${this.adaptation.now.side} px. `
       + `${model.name} ${model.version}, ${model.engine} ${model.precision}, ${model.device}.`;
   }
 
   #result(answer, frame, delays) {
     this.last = answer;
+    const picture = element("picture");
+    picture.hidden = element("show").value !== "answered"
+      || !this.#pictures.show(frame.captured, picture);
     const boxes = draw(element("overlay"), answer, this.labels);
     const now = clock();
     this.stats.result(now, { ...delays, total: now - frame.captured }, frame.bytes);
@@ -159,6 +167,13 @@ const REMEDIES = [
   ["TOO_MANY", "Close another stream first."],
 ];
 
+/** The live picture without boxes: while nothing is answered, old boxes would fit nobody. */
+function blank() {
+  element("picture").hidden = true;
+  const overlay = element("overlay");
+  overlay.getContext("2d").clearRect(0, 0, overlay.width, overlay.height);
+}
+
 function keepAwake() {
   let lock = null;
   const ask = async () => {
@@ -187,6 +202,19 @@ async function chooseEncoder(wanted) {
   return h264 ? new H264Encoder(on) : new JpegEncoder(on);
 }
 
+/** Where there is no camera the sample clip shows what it would be like. */
+async function openChosen(video) {
+  substitute = "";
+  try {
+    await openSource(video, element("source").value, element("file").files[0]);
+  } catch (error) {
+    if (!error.noCamera) throw error;
+    element("source").value = "sample";
+    await openSource(video, "sample");
+    substitute = " This device has no camera: that is the sample clip.";
+  }
+}
+
 async function start() {
   const video = element("video");
   const number = (id) => (element(id).value === "" ? null : Number(element(id).value));
@@ -199,7 +227,7 @@ async function start() {
   say("status", "Opening…");
   try {
     const encoder = await chooseEncoder(element("encoding").value);
-    await openSource(video, element("source").value, element("file").files[0]);
+    await openChosen(video);
     const ratio = video.videoWidth / video.videoHeight;
     element("stage").style.aspectRatio = String(ratio);
     element("stage").style.setProperty("--ratio", String(ratio));
@@ -219,8 +247,7 @@ function stop(words, isError = false) {
   session?.end();
   session = null;
   closeSource(element("video"));
-  const overlay = element("overlay");
-  overlay.getContext("2d").clearRect(0, 0, overlay.width, overlay.height);
+  blank();
   element("start").textContent = "Start";
   element("snapshot").disabled = true;
   element("empty").hidden = false;
@@ -230,11 +257,13 @@ function stop(words, isError = false) {
 }
 
 function snapshot() {
-  const video = element("video");
+  const [video, picture] = [element("video"), element("picture")];
+  const shown = picture.hidden ? video : picture;
   const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+  Object.assign(canvas, { width: shown.videoWidth ?? shown.width,
+    height: shown.videoHeight ?? shown.height });
   const pen = canvas.getContext("2d");
-  pen.drawImage(video, 0, 0);
+  pen.drawImage(shown, 0, 0);
   if (session?.last) paint(pen, session.last, session.labels, canvas);
   canvas.toBlob((blob) => {
     const link = document.createElement("a");

@@ -1,0 +1,124 @@
+"""`visionstack open`: the address that it opens, and what it says of it."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from visionstack.cli import page
+from visionstack.cloud import deployment
+from visionstack.cloud.deployment import ClassifierApi, StreamEndpoint
+from visionstack.errors import VisionstackError
+
+
+@dataclass
+class Deployed:
+    """What `connect` finds."""
+
+    host: str
+    api: ClassifierApi | None = None
+
+    def stream_endpoint(self) -> StreamEndpoint:
+        return StreamEndpoint(self.host, 7443, "a token", "ab" * 32, 8444)
+
+    def classifier_api(self) -> ClassifierApi:
+        if self.api is None:
+            raise VisionstackError("Stack visionstack-classifier is not deployed on AWS.")
+        return self.api
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    addresses: list[str] = []
+
+    def note(address: str) -> bool:
+        addresses.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", note)
+    return addresses
+
+
+def use(monkeypatch: pytest.MonkeyPatch, deployed: Deployed) -> None:
+    monkeypatch.setattr(deployment, "connect", lambda **_: deployed)
+
+
+@pytest.fixture
+def gateway() -> Iterator[str]:
+    """An API whose preflight allows https://lb.elb.amazonaws.com:8444 alone; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_OPTIONS(self) -> None:
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", "https://lb.elb.amazonaws.com:8444")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_both_lanes_are_in_the_address_that_is_opened_and_shown_as_a_code(
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[str],
+    capsys: pytest.CaptureFixture[str],
+    gateway: str,
+) -> None:
+    api = ClassifierApi(gateway, "a+key")
+    use(monkeypatch, Deployed("lb.elb.amazonaws.com", api))
+    page.open_deployed()
+    (address,) = opened
+    parts = urlsplit(address)
+    assert (parts.scheme, parts.netloc) == ("https", "lb.elb.amazonaws.com:8444")
+    assert parse_qs(parts.fragment) == {"token": ["a token"], "api": [api.url], "key": ["a+key"]}
+    told = capsys.readouterr()
+    assert f"page: {address}" in told.out
+    assert "█" in told.err
+    assert "Proceed" in told.err
+    assert "cors_origin" not in told.err
+
+
+def test_an_api_that_does_not_let_the_page_in_is_told_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[str],
+    capsys: pytest.CaptureFixture[str],
+    gateway: str,
+) -> None:
+    use(monkeypatch, Deployed("other.example", ClassifierApi(gateway, "a key")))
+    page.open_deployed()
+    assert "-c cors_origin=https://other.example:8444" in capsys.readouterr().err
+    assert "key=a%20key" in opened[0]
+
+
+def test_without_a_classifier_or_a_network_it_says_so_and_opens_the_stream(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Deployed("127.0.0.1"))
+    page.open_deployed()
+    assert parse_qs(urlsplit(opened[0]).fragment) == {"token": ["a token"]}
+    told = capsys.readouterr().err
+    assert "visionstack-classifier is not deployed" in told
+    assert "visionstack try --phone" in told
+    assert "█" not in told
+
+
+def test_an_api_that_wants_signatures_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Deployed("127.0.0.1", ClassifierApi("https://one/v1", "")))
+    page.open_deployed(browser=False)
+    assert opened == []
+    assert "auth=iam" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""The programs in examples/ run, as a newcomer runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import shutil
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.unit.streaming.conftest import TOKEN, ServerFactory, running
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+__all__ = ["running"]
+
+
+async def run(program: str, *arguments: str) -> str:
+    """What it prints; it must end well."""
+    path = str(EXAMPLES / program)
+    command = [sys.executable, path] if program.endswith(".py") else [path]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=EXAMPLES.parent,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    """Ten grey frames."""
+    path = str(tmp_path / "clip.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(10):
+        writer.write(np.full((48, 64, 3), 7, np.uint8))
+    writer.release()
+    return path
+
+
+def test_the_readme_lists_every_example() -> None:
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".sh"}}
+    assert len(names) == 4
+    assert all(f"({name})" in listed for name in names)
+
+
+async def test_a_cameras_objects_are_printed(running: ServerFactory, clip: str) -> None:
+    async with running() as one:
+        where = f"{one.address.host}:{one.address.port}"
+        out = await run("camera.py", where, TOKEN, clip)
+    assert " at (" in out
+    assert "#" in out
+
+
+async def test_a_folders_pictures_are_all_in_the_table(
+    running: ServerFactory,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png"):
+        cv2.imwrite(str(folder / name), np.full((48, 64, 3), 7, np.uint8))
+    async with running() as one:
+        out = await run("folder.py", f"{one.address.host}:{one.address.port}", TOKEN, str(folder))
+    rows = list(csv.DictReader(out.splitlines()))
+    assert {row["file"] for row in rows} == {"a.jpg", "b.png"}
+    assert all(float(row["x2"]) > float(row["x1"]) for row in rows)
+
+
+async def test_several_sources_are_streamed_side_by_side(
+    running: ServerFactory,
+    clip: str,
+    tmp_path: Path,
+) -> None:
+    other = shutil.copy(clip, tmp_path / "other.avi")
+    async with running() as one:
+        where = f"{one.address.host}:{one.address.port}"
+        out = await run("many_cameras.py", where, TOKEN, clip, str(other))
+    assert f"{clip} " in out
+    assert f"{other} " in out
+
+
+async def test_a_photo_is_sent_by_curl_with_the_key(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    calls: list[tuple[str, str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            calls.append((self.path, self.headers["x-api-key"], self.headers["Content-Type"], body))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"TOP1_label": "Pug"}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8 a photo")
+    try:
+        out = await run(
+            "classify.sh", f"http://127.0.0.1:{server.server_port}/v1", "a key", str(photo)
+        )
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert calls == [("/v1/recognitions", "a key", "image/jpeg", photo.read_bytes())]
+    assert json.loads(out) == {"TOP1_label": "Pug"}

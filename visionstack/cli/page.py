@@ -1,0 +1,126 @@
+"""`visionstack open`: the page of a deployed lane; and the page's address for all who print it."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+import typer
+
+from runtime.contract import Route
+from visionstack import console
+from visionstack.cli.options import CloudOption, PrefixOption
+from visionstack.errors import VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.cloud.deployment import ClassifierApi, Deployment
+
+_PREFLIGHT_SECONDS: Final = 10
+WARNING_STEPS: Final = (
+    "The browser warns of a certificate it does not know, since the server made it itself: choose "
+    "to go on (Android and desktop: Advanced, Proceed; iPhone: Show Details, visit this website)."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's command on the root command."""
+    app.command("open")(open_deployed)
+
+
+def open_deployed(
+    *,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The stream's own name, where its certificate is for one."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the page of the deployed lanes in the browser, and show it as a QR code for a phone."""
+    from runtime.protocol.loopback import is_loopback
+    from visionstack.cloud.deployment import connect
+
+    deployment = connect(cloud=cloud, prefix=prefix)
+    endpoint = deployment.stream_endpoint()
+    name = host or endpoint.host
+    api = _callable_api(deployment, origin=f"https://{bracketed(name)}:{endpoint.http_port}")
+    address = page_address(host=name, port=endpoint.http_port, token=endpoint.token, api=api)
+    console.out.print(f"page: {address}", soft_wrap=True, markup=False)
+    if endpoint.fingerprint is not None:
+        console.out.print(f"fingerprint: {endpoint.fingerprint}", soft_wrap=True)
+        console.err.print(WARNING_STEPS, soft_wrap=True, markup=False)
+    if is_loopback(name):
+        console.err.print(
+            "Only this machine reaches it. For a phone: `visionstack try --phone`.", markup=False
+        )
+    else:
+        show_qr_code(address)
+    if browser and not webbrowser.open(address):
+        console.err.print("No browser was found here: open the address above in one.")
+
+
+def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | None:
+    """The API that the page can call; None, and why on stderr, where there is none."""
+    try:
+        api = deployment.classifier_api()
+    except VisionstackError as error:
+        console.err.print(f"Without Classify: {error.message}", markup=False, soft_wrap=True)
+        return None
+    if not api.key:
+        console.err.print("Without Classify: with auth=iam a page cannot sign its calls.")
+        return None
+    if not lets_in(api.url, origin=origin):
+        console.err.print(
+            f"Classify will fail: the API lets in no page of {origin}. Deploy it with "
+            f"-c cors_origin={origin}.",
+            markup=False,
+            soft_wrap=True,
+        )
+    return api
+
+
+def lets_in(url: str, *, origin: str) -> bool:
+    """Whether the API's preflight allows pages of `origin` to call it with a key (CORS)."""
+    asked = Request(  # noqa: S310 - the deployment's own API
+        f"{url}{Route.RECOGNITIONS}",
+        method="OPTIONS",
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-api-key",
+        },
+    )
+    try:
+        with urlopen(asked, timeout=_PREFLIGHT_SECONDS) as answer:  # noqa: S310
+            allowed = answer.headers.get("Access-Control-Allow-Origin")
+    except OSError:
+        return False
+    return allowed in {"*", origin}
+
+
+def page_address(
+    *, host: str, port: int, token: str, tls: bool = True, api: ClassifierApi | None = None
+) -> str:
+    """The page's address. Secrets come after the `#`, where no server and no log sees them."""
+    given = {"token": token}
+    if api is not None:
+        given |= {"api": api.url, "key": api.key}
+    scheme = "https" if tls else "http"
+    return f"{scheme}://{bracketed(host)}:{port}/#{urlencode(given, quote_via=quote)}"
+
+
+def bracketed(host: str) -> str:
+    """An IPv6 address as addresses with a port want it; anything else as it is."""
+    return f"[{host}]" if ":" in host else host
+
+
+def show_qr_code(address: str) -> None:
+    """On stderr, for a phone's camera."""
+    import segno
+
+    console.err.print("On a phone, scan this:")
+    segno.make(address, error="l", micro=False).terminal(out=sys.stderr, compact=True)

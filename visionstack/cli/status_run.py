@@ -1,0 +1,273 @@
+"""What runs in one cloud: both lanes' state, address, models, age and price."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.client import HTTPException, HTTPSConnection
+from typing import Any, Final, Literal, cast
+
+from runtime.contract import Env, Output, Stack
+from runtime.inference.errors import InferenceError
+from runtime.inference.store import ModelStore
+from visionstack.cloud import local_fleet
+from visionstack.cloud.aws_errors import translated
+from visionstack.cloud.deployment import Deployment, StreamEndpoint
+from visionstack.cloud.local_state import CloudFolder
+from visionstack.cost import instances, prices, serverless
+from visionstack.cost.bill import HOURS_A_MONTH
+from visionstack.errors import VisionstackError
+
+_ANSWER_SECONDS: Final = 5
+_RATE: Final = re.compile(r"rate\((\d+) minutes?\)")
+
+
+LaneName = Literal["streaming", "serverless", "comparison"]
+
+
+@dataclass(kw_only=True)
+class Lane:
+    """One lane of one cloud. `usd_per_hour` is what stands there costs without any use."""
+
+    name: LaneName
+    state: str
+    since: str | None = None
+    runs: str = ""
+    address: str = ""
+    models: list[str] = field(default_factory=list)
+    usd_per_hour: float | None = None
+    trouble: list[str] = field(default_factory=list)
+
+    @property
+    def deployed(self) -> bool:
+        return self.since is not None
+
+
+def lanes(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], Any]) -> list[Lane]:
+    """Both lanes, and the compared instances while they are deployed.
+
+    Raises:
+        VisionstackError: the cloud cannot be asked at all.
+    """
+    compared, _ = _begin("comparison", _stack(deployment, Stack.COMPARISON))
+    compared.runs = "instances that cost until `visionstack compare` or cdk destroys the stack"
+    return [
+        _streaming(deployment, healthz=healthz),
+        _serverless(deployment),
+        *([compared] if compared.deployed else []),
+    ]
+
+
+def _stack(deployment: Deployment, name: str) -> dict[str, Any] | None:
+    from botocore.exceptions import ClientError
+
+    with translated(f"look at stack {deployment.stack_name(name)}"):
+        try:
+            answer = deployment.client("cloudformation").describe_stacks(
+                StackName=deployment.stack_name(name)
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationError":
+                return None
+            raise
+    found = [one for one in answer["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE"]
+    return found[0] if found else None
+
+
+def _begin(name: LaneName, stack: dict[str, Any] | None) -> tuple[Lane, dict[str, str]]:
+    if stack is None:
+        return Lane(name=name, state="not deployed"), {}
+    changed: datetime = stack.get("LastUpdatedTime") or stack["CreationTime"]
+    lane = Lane(name=name, state=stack["StackStatus"], since=changed.isoformat())
+    return lane, {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+
+
+def _streaming(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], Any]) -> Lane:
+    lane, outputs = _begin("streaming", _stack(deployment, Stack.STREAMING))
+    if not lane.deployed:
+        return lane
+    types, healthy = _instances(deployment, outputs[Output.STREAM_AUTO_SCALING_GROUP])
+    kinds = ", ".join(f"{types.count(name)} {name}" for name in dict.fromkeys(types))
+    lane.runs = f"{kinds or 'no instance'}; {healthy} healthy"
+    book = prices.load()
+    try:
+        bills = [
+            instances.fleet_bill(
+                # Only the rate that requests need depends on it, and there are none.
+                instances.Fleet(instance_type=name, images_per_second=1, load_balancer=number == 0),
+                requests_per_day=0,
+                book=book,
+                count=types.count(name),
+            )
+            for number, name in enumerate(dict.fromkeys(types))
+        ]
+        lane.usd_per_hour = sum(bill.usd for bill in bills) / HOURS_A_MONTH if bills else None
+    except VisionstackError as error:
+        lane.trouble.append(error.message)
+    try:
+        endpoint = deployment.stream_endpoint()
+    except VisionstackError as error:
+        lane.trouble.append(error.message)
+        return lane
+    lane.address = f"{endpoint.host}:{endpoint.port}, page on port {endpoint.http_port}"
+    try:
+        offers = healthz(endpoint)["models"]
+    except (OSError, HTTPException, ValueError, KeyError) as error:
+        lane.trouble.append(f"The server does not answer this machine: {error}")
+        return lane
+    lane.models = [
+        f"{name} {offer['version']} on {offer['engine']} {offer['precision']}"
+        for name, offer in offers.items()
+    ]
+    return lane
+
+
+def _instances(deployment: Deployment, group: str) -> tuple[list[str], int]:
+    """Instance types of the group's members, and how many of them are healthy."""
+    if deployment.cloud == "local":
+        members = [
+            one
+            for one in local_fleet.Fleet.read(CloudFolder.from_environment()).instances
+            if one.group == group
+        ]
+        states = [one.state for one in members]
+        return [one.instance_type for one in members], states.count(
+            local_fleet.InstanceState.HEALTHY
+        )
+    with translated(f"look at the instances of {group}"):
+        answer = deployment.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[group]
+        )
+    found = [one for each in answer["AutoScalingGroups"] for one in each["Instances"]]
+    good = [
+        one
+        for one in found
+        if one["LifecycleState"] == "InService" and one["HealthStatus"] == "Healthy"
+    ]
+    return [one["InstanceType"] for one in found], len(good)
+
+
+def _serverless(deployment: Deployment) -> Lane:
+    lane, outputs = _begin("serverless", _stack(deployment, Stack.CLASSIFIER))
+    if not lane.deployed:
+        return lane
+    with translated("look at the classifier"):
+        function = deployment.client("lambda").get_function_configuration(
+            FunctionName=outputs[Output.CLASSIFIER_FUNCTION],
+            Qualifier=outputs[Output.CLASSIFIER_ALIAS],
+        )
+    variables = function["Environment"]["Variables"]
+    cold_start = variables[Env.COLD_START]
+    lane.runs = (
+        f"function of {function['MemorySize']} MB, {function['Architectures'][0]}, "
+        f"cold_start={cold_start}"
+    )
+    try:
+        lane.address = deployment.classifier_api().url
+        lane.models = [_published(deployment, variables)]
+        lane.usd_per_hour = _standing_usd(deployment, function, outputs)
+    except VisionstackError as error:
+        lane.trouble.append(error.message)
+    return lane
+
+
+def _published(deployment: Deployment, variables: dict[str, str]) -> str:
+    name = variables[Env.MODEL]
+    store = ModelStore(deployment.client("s3"), variables[Env.ARTIFACTS_BUCKET])
+    try:
+        return f"{name} {store.current_version(name)}"
+    except InferenceError as error:
+        raise VisionstackError(str(error)) from error
+
+
+def _standing_usd(
+    deployment: Deployment, function: dict[str, Any], outputs: dict[str, str]
+) -> float | None:
+    """Dollars an hour of a function that nobody calls; None where its warmer cannot be read."""
+    variables = function["Environment"]["Variables"]
+    cold_start = variables[Env.COLD_START]
+    environments, minutes, sleep = 0, 5, 0.0
+    if cold_start == "warmer":
+        warmer = _stack(deployment, Stack.WARMER)
+        if warmer is None:
+            return None
+        (name,) = [
+            one["OutputValue"]
+            for one in warmer["Outputs"]
+            if one["OutputKey"] == Output.WARMER_FUNCTION
+        ]
+        with translated("look at the warmer"):
+            told = deployment.client("lambda").get_function_configuration(FunctionName=name)
+            events = deployment.client("events")
+            rules = events.list_rule_names_by_target(TargetArn=told["FunctionArn"])["RuleNames"]
+            schedules = [events.describe_rule(Name=one)["ScheduleExpression"] for one in rules]
+        rates = [int(found[1]) for one in schedules if (found := _RATE.fullmatch(one))]
+        if not rates:
+            return None
+        minutes = rates[0]
+        environments = int(
+            json.loads(told["Environment"]["Variables"][Env.WARM_TARGETS])["default"]
+        )
+        sleep = int(told["Environment"]["Variables"][Env.WARM_SLEEP_MS]) / 1000
+    elif cold_start == "provisioned":
+        with translated("look at the provisioned environments"):
+            kept = deployment.client("lambda").get_provisioned_concurrency_config(
+                FunctionName=outputs[Output.CLASSIFIER_FUNCTION],
+                Qualifier=outputs[Output.CLASSIFIER_ALIAS],
+            )
+        environments = kept["RequestedProvisionedConcurrentExecutions"]
+    bill = serverless.function_bill(
+        serverless.Function(
+            memory_mb=function["MemorySize"],
+            seconds=0,
+            arch=function["Architectures"][0],
+            storage_mb=function["EphemeralStorage"]["Size"],
+            cold_start=cold_start,
+            environments=environments,
+            warm_interval_minutes=minutes,
+            wakeup_seconds=sleep,
+        ),
+        requests_per_month=0,
+        book=prices.load(),
+    )
+    return bill.usd / HOURS_A_MONTH
+
+
+def ask_healthz(endpoint: StreamEndpoint) -> Any:
+    """The server's /healthz, from a server that shows the published certificate.
+
+    Raises:
+        OSError: it does not answer, or shows another certificate.
+        HTTPException, ValueError: what answers is no stream server.
+    """
+    context = ssl.create_default_context()
+    if endpoint.fingerprint is not None:
+        # Pinned below instead.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = HTTPSConnection(
+        endpoint.host, endpoint.http_port, timeout=_ANSWER_SECONDS, context=context
+    )
+    try:
+        connection.connect()
+        if endpoint.fingerprint is not None:
+            shown = cast(ssl.SSLSocket, connection.sock).getpeercert(binary_form=True) or b""
+            if hashlib.sha256(shown).hexdigest() != endpoint.fingerprint:
+                raise ssl.SSLCertVerificationError("it shows another certificate than published")
+        connection.request("GET", "/healthz")
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def next_step(cloud: Literal["local", "aws"], found: Sequence[Lane]) -> str:
+    """The command that is worth typing now."""
+    if not any(lane.deployed for lane in found):
+        return "visionstack local deploy" if cloud == "local" else "npx cdk deploy --all"
+    if not found[0].models or any(lane.trouble for lane in found):
+        return "visionstack local status" if cloud == "local" else "visionstack doctor"
+    return f"visionstack open --cloud {cloud}"
