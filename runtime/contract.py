@@ -16,6 +16,8 @@ PROJECT: Final = "visionstack"
 Arch = Literal["x86_64", "arm64"]
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 EngineChoice = Literal["auto", EngineName]
+PrecisionChoice = Literal["auto", "fp32", "int8"]
+"""int8 where the artifact holds it; auto is the fastest that was measured to lose little."""
 Packaging = Literal["auto", "package", "s3-packages", "model-in-package"]
 """Where a function's libraries and model come from: docs/reference.md."""
 ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]

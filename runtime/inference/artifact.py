@@ -72,6 +72,26 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Accuracy and time of one precision of the artifact, on one kind of processor."""
+
+    precision: str
+    sha256: str
+    """Of the graph's file; a figure tells nothing of another file."""
+    engine: str
+    instructions: str
+    """`runtime.inference.engines.processor.instructions()` of where it was measured."""
+    metric: str
+    """`AP50` or `top 1`."""
+    accuracy: float
+    """0 to 1."""
+    milliseconds: float
+    """Median of a call of the network with one picture."""
+    labels: str
+    """What it was scored against."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What `model.json` says; `version` follows from all the rest."""
 
@@ -94,17 +114,29 @@ class Manifest:
     """Floating-point operations for one picture (two for a multiply-add); 0 if not known."""
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
     """Darknet heads only: (width, height) in input pixels, by output."""
+    int8: str = ""
+    """The same network with eight-bit convolutions (QDQ), or none."""
+    measured: tuple[Measured, ...] = ()
+    """What `precision="auto"` chooses by."""
     schema: int = SCHEMA
 
     @property
     def version(self) -> str:
         """16 hex digits of the SHA-256 of everything else, file hashes included."""
-        return hashlib.sha256(_canonical(dataclasses.asdict(self))).hexdigest()[:16]
+        return hashlib.sha256(_canonical(self._document())).hexdigest()[:16]
 
     def to_json(self) -> str:
         """`model.json`."""
-        document = {"version": self.version, **dataclasses.asdict(self)}
+        document = {"version": self.version, **self._document()}
         return json.dumps(document, indent=2, ensure_ascii=False, default=dict) + "\n"
+
+    def _document(self) -> dict[str, Any]:
+        """Without the fields of variants where there is none: those artifacts' versions stand."""
+        document = dataclasses.asdict(self)
+        for name in ("int8", "measured"):
+            if not document[name]:
+                del document[name]
+        return document
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -124,6 +156,7 @@ class Manifest:
                 preprocessing=Preprocessing(**document.pop("preprocessing")),
                 weights=Weights(**document.pop("weights")),
                 anchors=_anchors(document.pop("anchors")),
+                measured=tuple(Measured(**row) for row in document.pop("measured", ())),
                 **document,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -133,7 +166,12 @@ class Manifest:
 
     def _check(self, version: str) -> None:
         wrong = [name for name in self.files if not _FILE.fullmatch(name)]
-        missing = {self.model, self.labels, self.ready or self.model} - set(self.files)
+        missing = {
+            self.model,
+            self.labels,
+            self.ready or self.model,
+            self.int8 or self.model,
+        } - set(self.files)
         if wrong or missing or not _NAME.fullmatch(self.name):
             raise ArtifactDamagedError(f"{MANIFEST} of {self.name!r} names unusable files.")
         if version != self.version:
@@ -185,6 +223,10 @@ class Artifact:
     @property
     def ready_path(self) -> Path | None:
         return self.folder / self.manifest.ready if self.manifest.ready else None
+
+    @property
+    def int8_path(self) -> Path | None:
+        return self.folder / self.manifest.int8 if self.manifest.int8 else None
 
     def labels(self) -> list[Label]:
         """By class number. A line of the labels file is `name`, or `id<TAB>name`."""

@@ -49,7 +49,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="may be repeated; default both",
     )
     found.add_argument("--engine", default=environment.get(Env.ENGINE, "auto"))
-    found.add_argument("--precision", default="auto", help="auto (the fastest) or fp32")
+    found.add_argument("--precision", default="auto", help="auto (the fastest), fp32 or int8")
     found.add_argument("--threads", type=int)
     found.add_argument(
         "--seconds",

@@ -104,6 +104,21 @@ def answer(
     )
 
 
+def detections(artifact: Any, engine: Any, inputs: Inputs, *, name: str) -> Answers:
+    """A loaded detector's answers."""
+    results, milliseconds = _detections(artifact, engine, inputs, lambda _: None)
+    return Answers(
+        name=name,
+        model=artifact.manifest.name,
+        version=artifact.manifest.version,
+        engine=engine.name,
+        precision=engine.precision,
+        trained=artifact.manifest.weights.trained,
+        milliseconds=tuple(milliseconds),
+        **results,
+    )
+
+
 def _check_task(variant: Variant, task: str, inputs: Inputs) -> None:
     if task == "detect" and inputs.classes is not None:
         raise LabelError(

@@ -36,7 +36,7 @@ def accuracy(
         typer.Option(help="auto, onnxruntime, openvino or torch, for each model; repeatable."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="auto or fp32, for each engine; repeatable.")
+        list[str] | None, typer.Option(help="auto, fp32 or int8, for each engine; repeatable.")
     ] = None,
     reference: Annotated[
         str | None,

@@ -67,7 +67,7 @@ def measure(record: Record, labelled: Labelled, *, tell: Tell = lambda _: None) 
             asked = Variant(
                 model=record.model,
                 engine=engine,
-                precision=precision if precision == "fp32" else "auto",
+                precision=precision if precision in {"fp32", "int8"} else "auto",
             )
             try:
                 found = answer(asked, inputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from runtime.contract import EngineChoice
+from runtime.contract import EngineChoice, PrecisionChoice
 from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario, Scope
 from visionstack.compare.errors import BudgetError, RowUsageError
@@ -116,11 +116,11 @@ def _local(request: Request) -> list[Row]:
     for text in dict.fromkeys(request.engines) or ("auto",):
         engine, _, precision = text.partition(":")
         precision = precision or "auto"
-        if precision not in {"auto", "fp32"} or engine not in get_args(EngineChoice):
+        if precision not in get_args(PrecisionChoice) or engine not in get_args(EngineChoice):
             raise RowUsageError(
                 f"--engine {text} cannot be.",
                 remedy=f"Write ENGINE[:PRECISION]: {', '.join(get_args(EngineChoice))}; "
-                "auto or fp32.",
+                f"{', '.join(get_args(PrecisionChoice))}.",
             )
         auto = engine == precision == "auto"
         said = engine if precision == "auto" else f"{engine} {precision}"

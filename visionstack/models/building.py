@@ -72,7 +72,9 @@ def build(
     context = BuildContext(options=options, cache=root / CACHE, say=say)
     draft = recipe.make(context)
     artifact = write_artifact(name, draft, root=root, options=options, say=say)
-    _write(root / name / "recipe.json", json.dumps({"key": key, "version": artifact.folder.name}))
+    write_text(
+        root / name / "recipe.json", json.dumps({"key": key, "version": artifact.folder.name})
+    )
     return Built(artifact, made=True)
 
 
@@ -102,13 +104,13 @@ def write_artifact(
         final = home / manifest.version
         with contextlib.suppress(ArtifactError):
             artifact = Artifact.load(final)
-            _write(home / "current", manifest.version + "\n")
+            write_text(home / "current", manifest.version + "\n")
             return artifact
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _write(home / "current", manifest.version + "\n")
+    write_text(home / "current", manifest.version + "\n")
     return Artifact(final, manifest)
 
 
@@ -185,7 +187,8 @@ def _installed(tool: str) -> str:
         return "absent"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Put a small file in place at once."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, "utf-8")
     aside.replace(path)

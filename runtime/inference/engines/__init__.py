@@ -9,13 +9,14 @@ from typing import Final, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract import EngineName
+from runtime.contract import EngineName, PrecisionChoice
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import EngineUnavailableError
 
 AUTO: Final = "auto"
 ENGINES: Final[tuple[EngineName, ...]] = get_args(EngineName)
+PRECISIONS: Final[tuple[PrecisionChoice, ...]] = get_args(PrecisionChoice)
 
 
 class Engine(Protocol):
@@ -85,16 +86,25 @@ def create_engine(
     `threads` for one batch; None takes all processors this process may use. On a CPU, `streams`
     divides them among so many calls side by side: each takes longer, all together less, since one
     call never keeps several processors fully busy. `precision` is `auto`
-    (the fastest the engine has for these weights on this processor) or `fp32`. With `optimised`
+    (the fastest the engine has for these weights on this processor), `fp32`, or `int8`: OpenVINO
+    only, of an artifact that holds it, which `auto` takes by the figures recorded with it. With
+    `optimised`
     false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take from a
     quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
     Raises `EngineUnavailableError`, also when `auto` finds a GPU that torch cannot use (a machine
     paid for its GPU would serve on its CPU and say nothing), and `EngineError`.
     """
-    if precision not in (AUTO, "fp32"):
-        raise EngineUnavailableError(f"A precision is auto or fp32, not {precision!r}.")
+    if precision not in PRECISIONS:
+        raise EngineUnavailableError(f"A precision is {', '.join(PRECISIONS)}, not {precision!r}.")
     exact = precision == "fp32"
     chosen = choose_engine(name)
+    if precision == "int8" and (chosen != "openvino" or artifact.int8_path is None):
+        raise EngineUnavailableError(
+            f"{chosen} computes no int8; openvino does."
+            if chosen != "openvino"
+            else f"{artifact.manifest.name} holds no int8: make it by "
+            f"visionstack models quantize {artifact.manifest.name}"
+        )
     if chosen == "onnxruntime":
         from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
@@ -103,7 +113,7 @@ def create_engine(
     if chosen == "openvino":
         from runtime.inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(artifact, threads=threads, exact=exact, streams=streams)
+        return OpenVinoEngine(artifact, threads=threads, precision=precision, streams=streams)
     from runtime.inference.engines.torch_engine import TorchEngine
 
     return TorchEngine(

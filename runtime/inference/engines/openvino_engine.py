@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in bfloat16 where the processor computes in it."""
+"""OpenVINO on the CPU, in bfloat16 where the processor computes in it, or in int8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import openvino
 from numpy.typing import NDArray
 
 from runtime.inference.artifact import Artifact
-from runtime.inference.engines.processor import usable_processors
+from runtime.inference.engines.precisions import fastest_measured
+from runtime.inference.engines.processor import instructions, usable_processors
 from runtime.inference.errors import EngineError
 
 
@@ -25,11 +26,19 @@ class OpenVinoEngine:
         artifact: Artifact,
         *,
         threads: int | None = None,
-        exact: bool = False,
+        precision: str = "auto",
         streams: int = 1,
     ) -> None:
         core = openvino.Core()
-        bfloat = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and not exact
+        if precision == "auto":
+            precision = (
+                fastest_measured(artifact.manifest, engine=self.name, instructions=instructions())
+                or precision
+            )
+        path = artifact.int8_path if precision == "int8" else artifact.model_path
+        bfloat = precision in {"auto", "bf16"} and "BF16" in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat else "f32",
             "INFERENCE_NUM_THREADS": threads or usable_processors(),
@@ -37,11 +46,11 @@ class OpenVinoEngine:
         # With streams, calls side by side share the weights and have processors of their own.
         settings |= {"NUM_STREAMS": streams} if streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}
         try:
-            model = core.read_model(artifact.model_path)
+            model = core.read_model(path)
             self._compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError and its own kinds
             raise EngineError(f"OpenVINO cannot load {artifact.manifest.name}: {error}.") from error
-        self.precision = "bf16" if bfloat else "fp32"
+        self.precision = "int8" if precision == "int8" else "bf16" if bfloat else "fp32"
         self.device = str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
         self._outputs = len(self._compiled.outputs)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()

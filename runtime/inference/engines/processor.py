@@ -18,6 +18,18 @@ def computes_bfloat16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+_TELLING = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_TELLING_ARM = ("asimddp", "i8mm", "bf16")
+
+
+def instructions() -> str:
+    """The instruction sets that decide which precision is faster and whether int8 saturates."""
+    has = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return " ".join(
+        [platform.machine(), *(name for name in (*_TELLING, *_TELLING_ARM) if name in has)]
+    )
+
+
 def _cpuinfo(wanted: str) -> str:
     """The first processor's line of that name in /proc/cpuinfo, empty where there is none."""
     try:

@@ -1,0 +1,151 @@
+"""int8 beside fp32: recorded figures decide what `auto` takes, and a broken variant never is."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from runtime.inference.artifact import Artifact, Manifest, Measured
+from runtime.inference.engines import create_engine
+from runtime.inference.engines.precisions import MOST_LOST, fastest_measured
+from runtime.inference.engines.processor import instructions
+from runtime.inference.errors import ArtifactDamagedError, EngineUnavailableError
+from visionstack.accuracy.inputs import open_inputs
+from visionstack.accuracy.quantized import Quantized, quantize_model, record
+from visionstack.models.building import build, current_folder
+from visionstack.models.catalog import find_recipe
+from visionstack.models.quantizing import INT8
+from visionstack.paths import MODELS, SAMPLES
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place of its own with the built detector in it."""
+    artifact = build(find_recipe("yolov3-tiny"), root=MODELS).artifact
+    home = tmp_path_factory.mktemp("models")
+    for name in ("current", "recipe.json", artifact.folder.name):
+        source = MODELS / "yolov3-tiny" / name
+        (home / "yolov3-tiny").mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(
+            source, home / "yolov3-tiny" / name
+        )
+    return home
+
+
+@pytest.fixture(scope="module")
+def base(models: Path) -> Artifact:
+    return Artifact.load(current_folder(models, "yolov3-tiny"))
+
+
+@pytest.fixture(scope="module")
+def quantized(models: Path, base: Artifact) -> Quantized:
+    assert not base.manifest.int8
+    return quantize_model("yolov3-tiny", models=models)
+
+
+def test_int8_is_in_a_new_version_with_its_figures(
+    models: Path, base: Artifact, quantized: Quantized
+) -> None:
+    artifact = Artifact.load(current_folder(models, "yolov3-tiny"))
+    assert artifact.manifest == quantized.artifact.manifest
+    assert artifact.manifest.version != base.manifest.version
+    rows = {row.precision: row for row in artifact.manifest.measured}
+    assert rows["fp32"].accuracy > 0.6
+    assert rows["fp32"].accuracy - rows["int8"].accuracy <= MOST_LOST
+    assert rows["int8"].milliseconds > 0
+    assert not build(find_recipe("yolov3-tiny"), root=models).made  # it stays the current one
+    assert create_engine("openvino", artifact, precision="int8").precision == "int8"
+    assert create_engine("openvino", artifact, precision="fp32").precision == "fp32"
+    assert create_engine("openvino", artifact).precision == quantized.taken
+
+
+def test_a_damaged_int8_is_not_loaded(quantized: Quantized, tmp_path: Path) -> None:
+    copy = tmp_path / quantized.artifact.folder.name
+    shutil.copytree(quantized.artifact.folder, copy)
+    with (copy / INT8).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtifactDamagedError, match=INT8):
+        Artifact.load(copy)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_int8_with_wrecked_scales_is_refused(
+    base: Artifact, quantized: Quantized, tmp_path: Path, seed: int
+) -> None:
+    graph = tmp_path / INT8
+    wreck_scales(quantized.artifact.folder / INT8, graph, seed=seed)
+    labels = open_inputs(
+        SAMPLES / "pedestrians.avi", labels=SAMPLES / "ground_truth_pedestrians.json"
+    )
+    home = tmp_path / "models" / "yolov3-tiny"
+    shutil.copytree(base.folder, home / base.folder.name)
+    found = record(Artifact.load(home / base.folder.name), graph, labels)
+    assert found.taken != "int8"
+    assert create_engine("openvino", found.artifact).precision != "int8"
+
+
+def wreck_scales(source: Path, target: Path, *, seed: int) -> None:
+    model = onnx.load(source)
+    generator = np.random.default_rng(seed)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("_scale"):
+            scale = numpy_helper.to_array(tensor)
+            wrong = scale * generator.uniform(0.2, 5.0, scale.shape).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(wrong, np.float32), tensor.name))
+    onnx.save(model, target)
+
+
+def manifest_with(quantized: Quantized, **changed: object) -> Manifest:
+    """fp32 in 10 ms and int8 in 5, as accurate, with changes to int8's figures."""
+    manifest = quantized.artifact.manifest
+    rows = [
+        Measured(
+            precision=precision,
+            sha256=manifest.files[file].sha256,
+            engine="openvino",
+            instructions="x86_64 avx2",
+            metric="AP50",
+            accuracy=0.7,
+            milliseconds=milliseconds,
+            labels="labels.json",
+        )
+        for precision, file, milliseconds in (("fp32", manifest.model, 10), ("int8", INT8, 5))
+    ]
+    rows[1] = dataclasses.replace(rows[1], **changed)
+    return dataclasses.replace(manifest, measured=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ({}, "int8"),
+        ({"accuracy": 0.685}, "int8"),
+        ({"accuracy": 0.67}, "fp32"),
+        ({"accuracy": float("nan")}, "fp32"),
+        ({"milliseconds": 11}, "fp32"),
+        ({"sha256": "0" * 64}, "fp32"),  # measured on another file
+        ({"instructions": "x86_64 avx2 avx512_vnni"}, "fp32"),  # or another processor
+        ({"engine": "onnxruntime"}, "fp32"),
+    ],
+)
+def test_auto_takes_the_fastest_that_loses_little(
+    quantized: Quantized, changed: dict[str, object], taken: str
+) -> None:
+    manifest = manifest_with(quantized, **changed)
+    found = fastest_measured(manifest, engine="openvino", instructions="x86_64 avx2")
+    assert found == taken
+    assert fastest_measured(manifest, engine="openvino", instructions="arm64") is None
+    assert instructions()
+
+
+def test_int8_that_there_is_not_is_refused(base: Artifact, quantized: Quantized) -> None:
+    with pytest.raises(EngineUnavailableError, match="models quantize yolov3-tiny"):
+        create_engine("openvino", base, precision="int8")
+    with pytest.raises(EngineUnavailableError, match="openvino does"):
+        create_engine("onnxruntime", quantized.artifact, precision="int8")

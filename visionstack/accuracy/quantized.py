@@ -1,0 +1,152 @@
+"""`visionstack models quantize`: add int8 to a built detector, with accuracy and time beside fp32.
+
+The labelled frames of a clip are not calibrated with. They show the same scene, so figures for
+other scenes can be worse: quantize with pictures and labels of your own.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from runtime.inference.artifact import Artifact, Measured
+from runtime.inference.detector import Detector
+from runtime.inference.engines import Engine, create_engine
+from runtime.inference.engines.precisions import MOST_LOST, fastest_measured
+from runtime.inference.engines.processor import instructions
+from visionstack.accuracy.inputs import Inputs, open_inputs
+from visionstack.accuracy.results import against_labels
+from visionstack.accuracy.variants import detections
+from visionstack.errors import UsageError
+from visionstack.models.building import current_folder
+from visionstack.models.quantizing import INT8, make_current, quantize, with_int8
+from visionstack.paths import MODELS, SAMPLES
+
+MOST_PICTURES: Final = 48
+"""Calibrated with: more changes the ranges little and takes seconds each ten."""
+_CALLS: Final = 50
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """The new version, what was measured, and what `auto` takes by that on this processor."""
+
+    artifact: Artifact
+    taken: str | None
+
+
+def quantize_model(
+    model: str,
+    *,
+    pictures: Path | None = None,
+    labels: Path | None = None,
+    models: Path = MODELS,
+    say: Say = lambda _: None,
+) -> Quantized:
+    """Make, measure and record int8 of a built detector.
+
+    `pictures` (a folder or a clip) calibrate, `labels` are of them; the sample clip and its labels
+    when left out. Labels that name their pictures need no `pictures`.
+    Raises `UsageError`, `LabelError`, `ModelError`, and `InferenceError` where OpenVINO fails.
+    """
+    if pictures is None and labels is None:
+        pictures = SAMPLES / "pedestrians.avi"
+        labels = SAMPLES / "ground_truth_pedestrians.json"
+    scored = open_inputs(pictures or labels, labels=labels if pictures else None)  # type: ignore[arg-type]
+    if scored.labels is None:
+        raise UsageError(f"{pictures} has no labels of boxes.", remedy="Name them: --labels FILE")
+    base = Artifact.load(current_folder(models, model))
+    if base.manifest.task != "detect":
+        raise UsageError(f"{model} is a classifier; only detectors are quantized.")
+    calibrating = open_inputs(pictures) if pictures else scored
+    with tempfile.TemporaryDirectory(prefix="quantized-") as folder:
+        graph = Path(folder) / INT8
+        say("calibrating")
+        detector = Detector(base, create_engine("openvino", base, precision="fp32"))
+        quantize(base, _batches(detector, calibrating, leave_out=set(scored.pictures)), graph)
+        return record(base, graph, scored, say=say)
+
+
+def record(base: Artifact, graph: Path, scored: Inputs, *, say: Say = lambda _: None) -> Quantized:
+    """Measure `graph` as the int8 of `base` and make the artifact with both current."""
+    unmeasured = with_int8(base, graph)
+    rows = [
+        _measure(unmeasured, precision, scored, say)
+        for precision in dict.fromkeys(["fp32", _best_float(unmeasured), "int8"])
+    ]
+    artifact = with_int8(base, graph, rows)
+    make_current(artifact, instead_of=base)
+    taken = fastest_measured(artifact.manifest, engine="openvino", instructions=instructions())
+    return Quantized(artifact=artifact, taken=taken)
+
+
+def sentence(found: Quantized) -> str:
+    """What was measured, and what follows."""
+    rows = {row.precision: row for row in found.artifact.manifest.measured}
+    told = "; ".join(
+        f"{name} {row.metric} {row.accuracy:.3f} in {row.milliseconds:.1f} ms"
+        for name, row in rows.items()
+    )
+    lost = rows["fp32"].accuracy - rows["int8"].accuracy
+    verdict = "refused" if lost > MOST_LOST else "sound"
+    return (
+        f"{told}. int8 loses {lost:+.3f} and is {verdict} (at most {MOST_LOST}): "
+        f"precision auto takes {found.taken} on this processor"
+    )
+
+
+def _batches(
+    detector: Detector, inputs: Inputs, *, leave_out: set[str]
+) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    """Evenly out of the pictures, those not labelled where there are enough."""
+    others = [place for place, name in enumerate(inputs.pictures) if name not in leave_out]
+    usable = others if len(others) >= len(leave_out) else list(range(len(inputs.pictures)))
+    wanted = {usable[int(at)] for at in np.linspace(0, len(usable) - 1, MOST_PICTURES)}
+    return [
+        detector.prepare(image).pixels[None]
+        for place, image in enumerate(inputs.read())
+        if place in wanted
+    ]
+
+
+def _best_float(artifact: Artifact) -> str:
+    """`bf16` where OpenVINO takes it for an artifact without figures."""
+    return create_engine("openvino", artifact).precision
+
+
+def _measure(artifact: Artifact, precision: str, scored: Inputs, say: Say) -> Measured:
+    asked = precision if precision in {"fp32", "int8"} else "auto"
+    say(f"measuring {precision}")
+    engine = create_engine("openvino", artifact, precision=asked)
+    answers = detections(artifact, engine, scored, name=f"{artifact.manifest.name} {precision}")
+    metric, figure = next(iter(against_labels(scored, answers).figures.items()))
+    manifest = artifact.manifest
+    return Measured(
+        precision=precision,
+        sha256=manifest.files[manifest.int8 if precision == "int8" else manifest.model].sha256,
+        engine="openvino",
+        instructions=instructions(),
+        metric=metric,
+        accuracy=round(figure.value, 6),
+        milliseconds=round(_milliseconds(engine, artifact), 3),
+        labels=Path(scored.name).name,
+    )
+
+
+def _milliseconds(engine: Engine, artifact: Artifact) -> float:
+    size = artifact.manifest.input
+    batch = np.zeros((1, size.height, size.width, 3), np.uint8)
+    taken = []
+    for _ in range(_CALLS):
+        began = time.perf_counter()
+        engine.run(batch)
+        taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
