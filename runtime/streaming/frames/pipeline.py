@@ -173,7 +173,7 @@ class Pipeline:
         if job.memory:
             self._freed = True
         done = self._scheduler.decoded(job)
-        if ended:
+        if ended and not self._scheduler.decoding(session):
             self._ended.discard(session)
             self._release(session)
         return done

@@ -7,7 +7,7 @@ come first (they are what is paid for), then finishing (nearly done), then decod
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,8 @@ class Scheduler:
         self._memory_free = memory
         self._max_delay = max_delay
         self._waiting = _Turns()
-        self._decoding: set[Session] = set()
+        self._decoding: Counter[Session] = Counter()
+        """How many frames of each stream are being decoded; no entry where none is."""
         self._lanes: dict[ModelHost, _Lane] = {}
         self._finishing: deque[FrameJob] = deque()
 
@@ -141,7 +142,7 @@ class Scheduler:
         """Decoding ended. Returns the frame if it has its outcome (an error, nothing changed)."""
         lane = self._lane(job.session.host)
         lane.coming -= 1
-        self._decoding.discard(job.session)
+        self._leave_decoding(job.session)
         self._memory_free += min(job.memory, self._memory)
         if job.outcome is not None:
             return [job]
@@ -151,11 +152,12 @@ class Scheduler:
     def postpone(self, job: FrameJob, *, memory: int) -> None:
         """Decoding the frame would take so many bytes: it waits until they are free."""
         self._lane(job.session.host).coming -= 1
-        self._decoding.discard(job.session)
+        self._leave_decoding(job.session)
         job.memory = memory
         self._waiting.push_first(job)
 
     def decoding(self, session: Session) -> bool:
+        """Whether a frame of the stream is being decoded."""
         return session in self._decoding
 
     def inferred(self, step: Infer) -> list[FrameJob]:
@@ -240,9 +242,14 @@ class Scheduler:
             job = self._waiting.pop(session)
             self._memory_free -= wanted
             lane.coming += 1
-            self._decoding.add(session)
+            self._decoding[session] += 1
             return Decode(job)
         return None
+
+    def _leave_decoding(self, session: Session) -> None:
+        self._decoding[session] -= 1
+        if not self._decoding[session]:
+            del self._decoding[session]
 
     def _lane(self, host: ModelHost) -> _Lane:
         return self._lanes.setdefault(host, _Lane())

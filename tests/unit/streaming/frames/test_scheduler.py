@@ -299,3 +299,20 @@ def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
     assert scheduler.next(350) == (None, 2100)
     assert isinstance(scheduler.next(2100)[0], Infer)
     assert scheduler.next(2150) == (None, 2200)
+
+
+def test_a_unit_of_video_waits_for_every_picture_of_its_stream_and_the_next_unit_for_it() -> None:
+    scheduler = Scheduler()
+    session = make_session(host=host(batch=8))
+    pictures = [arrive(scheduler, session, sequence)[0] for sequence in range(2)]
+    assert [scheduler.next(0)[0] for _ in pictures] == [Decode(one) for one in pictures]
+    units = [session.take(Frame(n, 0, Encoding.H264, b""), received=0) for n in (2, 3)]
+    for unit in units:
+        scheduler.submit(unit)
+    for picture_job in pictures:
+        assert scheduler.next(0) == (None, None)
+        assert scheduler.decoding(picture_job.session)
+        picture_job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
+        scheduler.decoded(picture_job)
+    assert scheduler.next(0)[0] == Decode(units[0])
+    assert scheduler.next(0) == (None, None)
