@@ -51,8 +51,8 @@ def test_streams_take_turns_however_many_frames_one_of_them_has() -> None:
         arrive(scheduler, greedy, sequence)
     for sequence in range(2):
         arrive(scheduler, modest, sequence)
-    order = [decode_next_only(scheduler).session for _ in range(4)]
-    assert order == [greedy, modest, greedy, modest]
+    order = [decode_next_only(scheduler).stream for _ in range(4)]
+    assert order == [greedy.stream, modest.stream, greedy.stream, modest.stream]
 
 
 def decode_next_only(scheduler: Scheduler) -> FrameJob:
@@ -77,7 +77,7 @@ def test_a_batch_takes_one_frame_of_each_stream_before_a_second_of_any() -> None
         scheduler.decoded(step.job)
     infer, _ = scheduler.next(0)
     assert isinstance(infer, Infer)
-    assert [job.session for job in infer.batch] == [*sessions, sessions[0]]
+    assert [job.stream for job in infer.batch] == [s.stream for s in (*sessions, sessions[0])]
 
 
 def test_a_batch_that_is_not_full_waits_for_frames_being_decoded_but_no_longer_than_allowed() -> (
@@ -258,7 +258,7 @@ def test_a_cancelled_stream_leaves_nothing_waiting() -> None:
     session = make_session()
     jobs = [arrive(scheduler, session, sequence)[0] for sequence in range(3)]
     decode_next(scheduler)
-    assert set(scheduler.cancel(session)) == set(jobs)
+    assert set(scheduler.cancel(session.stream)) == set(jobs)
     assert scheduler.frames_waiting == 0
     assert scheduler.next(0) == (None, None)
 
@@ -311,7 +311,7 @@ def test_a_unit_of_video_waits_for_every_picture_of_its_stream_and_the_next_unit
         scheduler.submit(unit)
     for picture_job in pictures:
         assert scheduler.next(0) == (None, None)
-        assert scheduler.decoding(picture_job.session)
+        assert scheduler.decoding(session.stream)
         picture_job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
         scheduler.decoded(picture_job)
     assert scheduler.next(0)[0] == Decode(units[0])

@@ -181,7 +181,7 @@ def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -
     keys = []
     for sequence in range(6):
         job = take(tracked, sequence)
-        keys.append(tracked.next_is_key(job))
+        keys.append(tracked.stream.next_is_key(job.model))
         left = 10.0 * sequence
         seen = Found((Detection(0, 0.9, (left, 0.0, left + 50, 100.0)),))
         complete(tracked, job, seen if keys[-1] else Predicted())
