@@ -90,6 +90,8 @@ class Session:
         """Lossless: the only sequence number that may come next. Live: the lowest."""
         self._thread = threading.get_ident()
         self._pending: deque[FrameJob] = deque()
+        self._completed: set[FrameJob] = set()
+        """Those of them that were handed over; a thread may still be writing to the others."""
         self._sent: deque[tuple[int, bytes]] = deque(maxlen=window)
         self._outlet: Outlet | None = None
         self._tracker = tracker
@@ -132,13 +134,17 @@ class Session:
         return job
 
     def complete(self, job: FrameJob) -> None:
-        """The frame has its outcome; send all answers whose turn it is."""
+        """The pipeline is done with the frame, which has its outcome; send all answers whose turn
+        it is."""
         self._check_thread()
         if isinstance(job.outcome, DropReason):
             self._pending.remove(job)
             self._send(job, Dropped((job.frame.sequence,), job.outcome).encode())
-        while self._pending and self._pending[0].outcome is not None:
+        else:
+            self._completed.add(job)
+        while self._pending and self._pending[0] in self._completed:
             first = self._pending.popleft()
+            self._completed.remove(first)
             self._send(first, self._answer(first))
 
     def attach(self, outlet: Outlet, *, next_answer: int) -> None:
@@ -167,6 +173,7 @@ class Session:
         """The stream has ended: let its frames and answers go."""
         self._check_thread()
         self._pending.clear()
+        self._completed.clear()
         self._sent.clear()
 
     def unanswered_from(self, next_answer: int) -> int:
