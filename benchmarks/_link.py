@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 NEAR_ADDRESS = "10.77.0.1"
 FAR_ADDRESS = "10.77.0.2"
@@ -102,7 +102,7 @@ class Link:
     def _with_relay(self) -> None:
         self._relay = subprocess.Popen(
             [sys.executable, "-m", "benchmarks._relay", *self._devices],
-            cwd=CHECKOUT,
+            cwd=IMPORT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

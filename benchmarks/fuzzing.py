@@ -29,7 +29,7 @@ from runtime.streaming.messages import (
     Result,
     Timing,
 )
-from visionstack.paths import BUILD, CHECKOUT
+from visionstack.paths import BUILD, IMPORT_ROOT
 
 _ATHERIS = "atheris==3.0.0"
 _VENV = BUILD / "venv-fuzzing"
@@ -61,8 +61,8 @@ def main(out: Path, quick: bool) -> None:
             *(str(python), "-m", "benchmarks._fuzz_codec", f"-max_total_time={seconds}"),
             *(f"-artifact_prefix={out}/fuzzing-", "-print_final_stats=1", str(corpus)),
         ],
-        cwd=CHECKOUT,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        cwd=IMPORT_ROOT,
+        env={**os.environ, "PYTHONPATH": str(IMPORT_ROOT)},
         capture_output=True,
         text=True,
         check=False,

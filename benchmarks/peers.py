@@ -37,7 +37,7 @@ from benchmarks._results import Results, table
 from runtime.inference.detector import Detector
 from runtime.inference.engines.processor import usable_processors
 from runtime.measurement.statistics import summarize
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 CLIENTS = (1, 4, 16)
 _HALF = max(1, usable_processors() // 2)
@@ -77,7 +77,7 @@ _BENTOML = Contender(
     peer=BENTOML,
     command=(
         *("-m", "bentoml", "serve", "benchmarks._peers.bentoml_app:DetectionService"),
-        *("--host", "127.0.0.1", "--port", "{port}", "--working-dir", str(CHECKOUT)),
+        *("--host", "127.0.0.1", "--port", "{port}", "--working-dir", str(IMPORT_ROOT)),
     ),
     path="/raw/detect",
 )
@@ -246,7 +246,7 @@ def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
 def _run(load: Load, *, expected: list[dict[str, Any]]) -> Run:
     command = [sys.executable, "-m", "benchmarks._load", json.dumps(asdict(load))]
     answer = subprocess.run(
-        command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, timeout=60 + 2 * load.seconds
+        command, cwd=IMPORT_ROOT, check=True, stdout=subprocess.PIPE, timeout=60 + 2 * load.seconds
     )
     measured = json.loads(answer.stdout)
     _check(measured["first_answer"], expected)

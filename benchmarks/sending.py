@@ -29,7 +29,7 @@ from benchmarks._peers.pipeline import CONFIGURATION, Configuration
 from benchmarks._results import Results, table
 from runtime.measurement import machine
 from runtime.measurement.statistics import percentile, summarize
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 from visionstack.report.figures import measured
 from visionstack.report.sections import Line, Lines, Note, Row, Section, Table
 from visionstack.report.writing import Report, write
@@ -133,7 +133,7 @@ def _serving(link: Link, server: _Server, model: Path, *, log: Path) -> Iterator
     with (log / f"{server.module.rsplit('.', 1)[-1].strip('_')}.log").open("w") as output:
         process = subprocess.Popen(
             link.command(link.far, [sys.executable, "-m", server.module]),
-            cwd=CHECKOUT,
+            cwd=IMPORT_ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -187,7 +187,7 @@ def _run(link: Link, way: str, *, pictures: Sequence[Path], seconds: float) -> d
     command = [sys.executable, "-m", "benchmarks._sending_client", json.dumps(sending)]
     answer = subprocess.run(
         link.command(link.near, command),
-        cwd=CHECKOUT,
+        cwd=IMPORT_ROOT,
         check=True,
         stdout=subprocess.PIPE,
         timeout=120 + 10 * seconds,

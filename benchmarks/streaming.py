@@ -28,7 +28,7 @@ from runtime.inference.detector import Detector
 from runtime.inference.pictures import decode_bgr
 from visionstack.client.stream_async import AsyncStreamClient
 from visionstack.client.stream_types import StreamAddress, StreamResult
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 _TOKEN = "a token for a benchmark on loopback"  # noqa: S105 - guards nothing
 _MODEL = "yolov3-tiny"
@@ -51,7 +51,7 @@ def serving() -> Iterator[tuple[StreamAddress, psutil.Process]]:
     command = [sys.executable, "-m", "visionstack.cli", "serve", "--model", _MODEL]
     process = subprocess.Popen(
         [*command, "--port", "0", "--http-port", "0", "--token", _TOKEN],
-        cwd=CHECKOUT,
+        cwd=IMPORT_ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -147,6 +147,8 @@ A compared instance reads `results/{run}/picture/{file}` and writes `results/{ru
 MEASURE_LATEST: Final = "latest"
 PICTURES_PREFIX: Final = "pictures/"
 """Pictures bucket: the API's `file_path` is relative to this prefix."""
+EMPTY_ON_DELETE_TAG: Final = "visionstack:empty-on-delete"
+"""Tag of a bucket that `runtime.emptier` may empty; its code stands alone and repeats this."""
 
 
 # --- classifier API -----------------------------------------------------------------------------

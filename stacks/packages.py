@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from stacks.catalog import Arch
 from stacks.errors import PackageMissingError
-
-_BUILD: Final = Path(__file__).resolve().parent.parent / "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,9 @@ class PackageTarget:
 
 @dataclass(frozen=True, slots=True)
 class PackageFolders:
-    """Where the packages lie: `build/` of this checkout, or another folder in tests."""
+    """Where the packages lie: `build/` beside the cdk.json that cdk runs the app from."""
 
-    root: Path = _BUILD
+    root: Path = field(default_factory=lambda: Path.cwd() / "build")
 
     def folder(self, target: PackageTarget) -> Path:
         """The folder of one package.

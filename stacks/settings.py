@@ -73,7 +73,9 @@ class DeploymentSettings(BaseModel):
         pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$",
     )
     retain_data: bool = _setting(
-        False, "keep the buckets and what is in them on cdk destroy", allowed="true or false"
+        False,
+        "keep the buckets and what is in them on a later cdk destroy",
+        allowed="true or false",
     )
     log_retention_days: int = _setting(
         30, "days that logs are kept", allowed=", ".join(map(str, LOG_RETENTION_DAYS))

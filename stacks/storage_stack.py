@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, CfnOutput, Stack
+from aws_cdk import Aws, CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -41,10 +41,13 @@ class StorageStack(Stack):
             expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
             access_logs=self.logs,
         )
-        if not settings.retain_data:
-            emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
-            for bucket in (self.artifacts, self.pictures, self.logs):
-                emptier.empties(bucket)
+        # With retain_data too: taking it out of a deployed stack would have CloudFormation send
+        # each of its resources a delete.
+        emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
+        for bucket in (self.artifacts, self.pictures):
+            emptier.empties(bucket)
+        # A changed bucket policy takes seconds to hold everywhere.
+        emptier.empties(self.logs, settle=Duration.seconds(15))
         CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
         CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from visionstack.clouds import NO_REGION_REMEDY
 from visionstack.errors import VisionstackError
 
 
@@ -23,7 +24,7 @@ def translated(action: str) -> Iterator[None]:
         ) from error
     except exceptions.NoRegionError as error:
         raise VisionstackError(
-            f"Could not {action}: no AWS region is set.", remedy="Set AWS_REGION."
+            f"Could not {action}: no AWS region is set.", remedy=NO_REGION_REMEDY
         ) from error
     except exceptions.EndpointConnectionError as error:
         raise VisionstackError(

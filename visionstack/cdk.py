@@ -73,7 +73,7 @@ def cdk(
         command += ["-c", f"{name}={value}"]
     log = log or _log_folder(resolved) / f"cdk-{arguments[0]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    code, lines = _run(command, environment=environment, log=log, folder=paths.CHECKOUT)
+    code, lines = _run(command, environment=environment, log=log, folder=paths.project())
     if code != 0:
         raise _failure(arguments, code, lines, log)
     if resolved == "local":
@@ -110,7 +110,7 @@ def command_line(environment: Mapping[str, str] = os.environ) -> list[str]:
             remedy="Install Node.js 20 or later (Debian: `apt-get install nodejs npm`), "
             "then run `npm ci` here.",
         )
-    program = paths.CHECKOUT / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    program = paths.project() / "node_modules" / "aws-cdk" / "bin" / "cdk"
     if not program.exists():
         raise VisionstackError(
             "The CDK command line is not installed in node_modules.", remedy="Run `npm ci` here."

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from visionstack import __version__, console
+from visionstack import __version__, console, extras, start_commands
 from visionstack.client import commands as client
 from visionstack.compare import commands as compare
 from visionstack.cost import commands as cost
@@ -32,7 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _part in (demo, client, models, localcloud, packaging, compare, cost, training, report):
+for _part in (
+    start_commands,
+    demo,
+    client,
+    models,
+    localcloud,
+    packaging,
+    compare,
+    cost,
+    training,
+    report,
+):
     _part.register(app)
 
 
@@ -58,14 +69,23 @@ def main() -> None:
             signal.signal(number, _terminated)
     try:
         app()
+    except ModuleNotFoundError as error:
+        missing = extras.explain(error)
+        if missing is None:
+            raise
+        _end(missing)
     except VisionstackError as error:
-        console.err.print(f"[bold red]error:[/] {escape(error.message)}")
-        if error.remedy:
-            console.err.print(escape(error.remedy))
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _end(error)
     except KeyboardInterrupt:
         console.err.print("interrupted")
         sys.exit(130)
+
+
+def _end(error: VisionstackError) -> NoReturn:
+    console.err.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.remedy:
+        console.err.print(escape(error.remedy))
+    sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

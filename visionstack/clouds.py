@@ -10,6 +10,10 @@ from visionstack.errors import UsageError, VisionstackError
 from visionstack.localcloud import state
 
 Cloud = Literal["auto", "local", "aws"]
+REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+NO_REGION_REMEDY: Final = (
+    "Set AWS_REGION (`export AWS_REGION=us-east-1`), or `aws configure set region us-east-1`."
+)
 LOCAL_CREDENTIAL: Final = "test"
 """MiniStack takes any credentials; these are its account 000000000000."""
 
@@ -59,7 +63,25 @@ def local_endpoint() -> str:
 
 def cloud_environment(cloud: Literal["local", "aws"]) -> dict[str, str]:
     """The environment for a program (cdk, a script) that is to reach that cloud and no other."""
-    return local_environment(local_endpoint()) if cloud == "local" else dict(os.environ)
+    if cloud == "local":
+        return local_environment(local_endpoint())
+    region = aws_region()
+    names = dict.fromkeys(REGION_VARIABLES, region) if region else {}
+    return {**os.environ, **names}
+
+
+def aws_region() -> str | None:
+    """The region that every command of AWS goes to; None when nothing names one.
+
+    boto3 reads only AWS_DEFAULT_REGION (Boto3 documentation, Configuration), cdk and the other SDKs
+    read AWS_REGION first, and both prefer the environment to the profile. So that no two of them
+    go to different regions: AWS_REGION, then AWS_DEFAULT_REGION, then the profile's.
+    """
+    import botocore.session
+
+    given = next((value for name in REGION_VARIABLES if (value := os.environ.get(name))), None)
+    found: str | None = given or botocore.session.Session().get_config_variable("region")
+    return found
 
 
 def local_environment(

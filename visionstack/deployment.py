@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 from runtime import contract
 from visionstack import paths
 from visionstack.aws_errors import translated
-from visionstack.clouds import LOCAL_CREDENTIAL, Cloud, local_endpoint, resolve_cloud
+from visionstack.clouds import (
+    LOCAL_CREDENTIAL,
+    NO_REGION_REMEDY,
+    Cloud,
+    aws_region,
+    local_endpoint,
+    resolve_cloud,
+)
 from visionstack.console import err
 from visionstack.errors import VisionstackError
 from visionstack.localcloud import fleet, state
@@ -73,7 +80,7 @@ class Deployment:
 
         if self.endpoint_url is None:
             with translated("open an AWS session"):
-                return boto3.Session()
+                return boto3.Session(region_name=aws_region())
         return _local_session()
 
     def client(self, service: str) -> Any:
@@ -93,9 +100,7 @@ class Deployment:
     def region(self) -> str:
         region = self.session.region_name
         if not region:
-            raise VisionstackError(
-                "No AWS region is set.", remedy="Set AWS_REGION, or `aws configure set region …`."
-            )
+            raise VisionstackError("No AWS region is set.", remedy=NO_REGION_REMEDY)
         return region
 
     def stack_name(self, stack: str) -> str:
@@ -238,7 +243,9 @@ def local_api_url(url: str, *, endpoint: str) -> str:
 
 def default_prefix() -> str:
     """The prefix in cdk.json's settings, else the project's name."""
-    settings = json.loads((paths.CHECKOUT / "cdk.json").read_text())
+    if paths.PROJECT is None:
+        return contract.PROJECT
+    settings = json.loads((paths.PROJECT / "cdk.json").read_text())
     prefix = settings.get("context", {}).get("visionstack", {}).get("prefix", contract.PROJECT)
     return str(prefix)
 

@@ -62,7 +62,7 @@ def worst(checks: Iterable[Check]) -> State:
 
 def check_this_machine(
     *,
-    checkout: Path = paths.CHECKOUT,
+    checkout: Path = paths.PROJECT or paths.IMPORT_ROOT,
     python: tuple[int, ...] = sys.version_info[:3],
     node: Callable[[], str | None] | None = None,
     free_bytes: Callable[[Path], int] | None = None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from visionstack.clouds import NO_REGION_REMEDY
 from visionstack.doctor import Check, State
 from visionstack.errors import VisionstackError
 
@@ -127,7 +128,7 @@ def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:
             instance_type,
         )
     except NoRegionError:
-        return Check(name, State.BAD, "no AWS region is set", "Set AWS_REGION.", instance_type)
+        return Check(name, State.BAD, "no AWS region is set", NO_REGION_REMEDY, instance_type)
     except VisionstackError as error:
         return Check(name, State.BAD, error.message, error.remedy, instance_type)
     except ClientError as error:

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from visionstack.paths import BUILD, CHECKOUT
+from visionstack.paths import BUILD, IMPORT_ROOT
 
 _PINNED_TOO = ("numpy", "opencv-python-headless", "openvino", "onnxruntime", "pillow")
 """The engine and the decoders have the versions that this project's own server has."""
@@ -59,6 +59,6 @@ class Peer:
 
     def _pins(self) -> list[str]:
         replaced = {pin.split("==")[0] for pin in self.instead}
-        lines = (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        lines = (IMPORT_ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
         wanted = set(_PINNED_TOO) - replaced
         return [*self.instead, *(line for line in lines if line.split("==")[0] in wanted)]

@@ -20,7 +20,7 @@ from benchmarks._load import Body
 from benchmarks._peers.environments import Peer, PeerUnavailableError
 from benchmarks._peers.pipeline import CONFIGURATION, Configuration
 from runtime.inference.engines.processor import usable_processors
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 _START_SECONDS = 120
 
@@ -67,7 +67,7 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
     environment = {
         **os.environ,
         CONFIGURATION: json.dumps(asdict(configuration)),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(IMPORT_ROOT),
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "RAY_USAGE_STATS_ENABLED": "0",
         "BENTOML_DO_NOT_TRACK": "True",
@@ -78,7 +78,7 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
-            cwd=CHECKOUT,
+            cwd=IMPORT_ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -197,7 +197,11 @@ def _iou(one: Sequence[BoxXyxy], other: Sequence[BoxXyxy]) -> Floats:
 
 
 def _without_duplicates(objects: list[_Object]) -> list[_Object]:
-    """Where a lost object lies on a seen one they are the same: the one known longer stays."""
+    """Where a lost object lies on a seen one they are the same: the one known longer stays.
+
+    ByteTrack's own program leaves the object out of this frame when that is the lost one; here it
+    takes the other's sighting over, so that what was surely seen is reported.
+    """
     seen = [o for o in objects if not o.lost]
     lost = [o for o in objects if o.lost]
     if not seen or not lost:
@@ -206,8 +210,14 @@ def _without_duplicates(objects: list[_Object]) -> list[_Object]:
     twice: set[int] = set()
     for row, column in zip(*np.nonzero(overlap > _DUPLICATE_IOU), strict=True):
         one, other = seen[row], lost[column]
-        longer_seen = one.seen - one.began > other.seen - other.began
-        twice.add(other.id if longer_seen else one.id)
+        if one.id in twice or not other.lost:
+            continue
+        if one.seen - one.began > other.seen - other.began:
+            twice.add(other.id)
+        else:
+            twice.add(one.id)
+            other.detection, other.motion, other.seen = one.detection, one.motion, one.seen
+            other.confirmed, other.lost = True, False
     return [o for o in objects if o.id not in twice]
 
 

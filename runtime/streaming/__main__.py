@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from runtime.streaming.instance import (
 )
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
+from runtime.streaming.supervision import supervised
 
 log = logging.getLogger("runtime.streaming")
 
@@ -65,7 +67,9 @@ async def _first(
     waiting: set[asyncio.Task[object]] = {signalled, asyncio.create_task(broken.wait())}
     told = None
     if metadata is not None:
-        told = asyncio.create_task(leaving(metadata))
+        told = asyncio.create_task(
+            supervised("notice of leaving", functools.partial(leaving, metadata))
+        )
         waiting.add(told)
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:

@@ -12,6 +12,8 @@ from typing import Any
 
 from runtime.streaming.errors import CloseCode, ProtocolError
 
+_LARGEST_WINDOW = 65_535
+
 
 def _load(data: bytes) -> dict[str, Any]:
     try:
@@ -31,7 +33,7 @@ def _bad(name: str, value: object, allowed: str) -> ProtocolError:
     return ProtocolError(CloseCode.BAD_OPTION, f"{name} is {value!r:.80}, allowed is {allowed}")
 
 
-def _text(fields: dict[str, Any], name: str, default: str, *, longest: int = 256) -> str:
+def _text(fields: dict[str, Any], name: str, default: str | None, *, longest: int = 256) -> str:
     value = fields.get(name, default)
     if not isinstance(value, str) or len(value) > longest:
         raise _bad(name, value, f"text of up to {longest} characters")
@@ -42,7 +44,7 @@ def _text(fields: dict[str, Any], name: str, default: str, *, longest: int = 256
     return value
 
 
-def _whole(fields: dict[str, Any], name: str, default: int, *, low: int, high: int) -> int:
+def _whole(fields: dict[str, Any], name: str, default: int | None, *, low: int, high: int) -> int:
     value = fields.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise _bad(name, value, f"a whole number from {low} to {high}")
@@ -56,10 +58,18 @@ def _share(fields: dict[str, Any], name: str, default: float) -> float:
     return float(value)
 
 
-def _flag(fields: dict[str, Any], name: str, default: bool) -> bool:
+def _flag(fields: dict[str, Any], name: str, default: bool | None) -> bool:
     value = fields.get(name, default)
     if not isinstance(value, bool):
         raise _bad(name, value, "true or false")
+    return value
+
+
+def _seconds(fields: dict[str, Any], name: str) -> float:
+    value = fields.get(name)
+    # What is not a number (NaN) is not in this range either.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1e9:
+        raise _bad(name, value, "a number of seconds")
     return value
 
 
@@ -150,14 +160,38 @@ class WelcomeOffer:
 
     @classmethod
     def from_json(cls, data: bytes) -> WelcomeOffer:
+        """Raises ProtocolError that names a field that is missing, of a wrong type or range."""
         fields = _load(data)
         try:
-            model = dict(fields["model"])
-            model["labels"] = tuple(model["labels"])
-            known = {name: fields[name] for name in cls.__slots__ if name != "model"}
-            known_model = {name: model[name] for name in ModelOffer.__slots__}
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(
-                CloseCode.PROTOCOL_ERROR, f"the welcome lacks or spoils {error}"
-            ) from None
-        return cls(**known, model=ModelOffer(**known_model))
+            return cls(
+                session=_text(fields, "session", None),
+                resumed=_flag(fields, "resumed", None),
+                next_sequence=_whole(fields, "next_sequence", None, low=0, high=2**62),
+                window=_whole(fields, "window", None, low=1, high=_LARGEST_WINDOW),
+                frame_bytes=_whole(fields, "frame_bytes", None, low=1, high=2**32),
+                frame_pixels=_whole(fields, "frame_pixels", None, low=1, high=2**62),
+                idle_seconds=_seconds(fields, "idle_seconds"),
+                resume_seconds=_seconds(fields, "resume_seconds"),
+                server=_text(fields, "server", None),
+                model=_model(fields.get("model")),
+            )
+        except ProtocolError as error:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the welcome's {error.reason}") from None
+
+
+def _model(value: object) -> ModelOffer:
+    if not isinstance(value, dict):
+        raise _bad("model", value, "an object")
+    labels = value.get("labels")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise _bad("labels", labels, "a list of texts")
+    return ModelOffer(
+        name=_text(value, "name", None),
+        version=_text(value, "version", None),
+        weights_trained=_flag(value, "weights_trained", None),
+        weights=_text(value, "weights", None, longest=4096),
+        engine=_text(value, "engine", None),
+        precision=_text(value, "precision", None),
+        device=_text(value, "device", None),
+        labels=tuple(labels),
+    )

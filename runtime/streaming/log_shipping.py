@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -58,7 +59,11 @@ class LogShipper(logging.Handler):
         """Queue one line; what the sending itself logs is left to the other handlers."""
         if threading.current_thread() is self._thread:
             return
-        line = self.format(record).encode()[:_LINE_BYTES].decode(errors="ignore")
+        try:
+            line = self.format(record).encode()[:_LINE_BYTES].decode(errors="ignore")
+        except Exception:  # as logging's own handlers do: not the concern of who logs
+            self.handleError(record)
+            return
         if len(self._waiting) >= self._most_waiting:
             self._waiting.popleft()
             self._lost += 1
@@ -77,7 +82,8 @@ class LogShipper(logging.Handler):
                     self._put_back(batch)
                     if not self._told:
                         self._told = True
-                        sys.stderr.write(f"logs cannot be sent to CloudWatch: {error}\n")
+                        with contextlib.suppress(OSError, ValueError):  # stderr may be closed
+                            sys.stderr.write(f"logs cannot be sent to CloudWatch: {error}\n")
                     return
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.inference.artifact import check_name
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
@@ -108,7 +109,8 @@ class ArtifactSource:
         try:
             if self._bucket is not None:
                 return self._store.current_version(name)
-            return (self._folder / name / "current").read_text("utf-8").strip()
+            text = (self._folder / name / "current").read_bytes().decode("utf-8", "replace")
+            return check_name(text.strip(), what="model version")
         except OSError as error:
             raise ModelUnavailableError(
                 f"There is no model {name} in {self._folder} ({error.strerror}); "

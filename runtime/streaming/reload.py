@@ -25,7 +25,10 @@ async def watch_models(
     while every > 0:
         await asyncio.sleep(every)
         for host in hosts.values():
-            await _look(host, source, refused, metrics=metrics)
+            try:
+                await _look(host, source, refused, metrics=metrics)
+            except Exception:  # of one model; the others are looked after all the same
+                log.exception("a model could not be looked after", extra={"model": host.name})
 
 
 async def _look(

@@ -10,9 +10,10 @@ import logging
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import ParamSpec
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
@@ -28,11 +29,14 @@ from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, pro
 from runtime.streaming.pipeline import Pipeline
 from runtime.streaming.reload import watch_models
 from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.supervision import cancelled, supervised
 from runtime.streaming.tcp import TcpLink
 from runtime.streaming.websocket import HttpPages, WebSocketLink
 from runtime.streaming.work import Work
 
 log = logging.getLogger(__name__)
+
+Given = ParamSpec("Given")
 
 _CHECK_SECONDS = 0.25
 _PROBE_SECONDS = 5.0
@@ -89,21 +93,22 @@ class Server:
             pipeline=self._make_pipeline,
         )
         await self._listen(self.hub, tls)
-        self._tasks = [
-            asyncio.create_task(self._check_times(self.hub)),
-            asyncio.create_task(self._check_engines()),
-            asyncio.create_task(
-                watch_models(
-                    self.hosts, self._source, every=settings.reload_seconds, metrics=self.metrics
-                )
-            ),
-        ]
+        self._supervise("time limits", self._check_times, self.hub)
+        self._supervise("engine check", self._check_engines)
+        self._supervise(
+            "model reload",
+            watch_models,
+            self.hosts,
+            self._source,
+            every=settings.reload_seconds,
+            metrics=self.metrics,
+        )
         gpus = await asyncio.to_thread(self._find_gpus)
         if gpus is not None:
-            self._tasks.append(asyncio.create_task(watch_gpus(gpus, self.metrics)))
+            self._supervise("GPU use", watch_gpus, gpus, self.metrics)
         if settings.group is not None:
-            self._tasks.append(
-                asyncio.create_task(aws.publish_metrics(self.figures, group=settings.group))
+            self._supervise(
+                "CloudWatch metrics", aws.publish_metrics, self.figures, group=settings.group
             )
         log.info("listening", extra={"port": self.port, "http_port": self.http_port})
 
@@ -123,10 +128,7 @@ class Server:
 
     async def stop(self) -> None:
         """Close what is still open and end the threads."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancelled(self._tasks)
         for listener in self._listeners:
             listener.close()
         if self.hub is not None:
@@ -144,6 +146,16 @@ class Server:
         """What happened since the last call, by CloudWatch metric name."""
         waiting = 0 if self._pipeline is None else self._pipeline.frames_waiting
         return self.metrics.window.take(frames_waiting=waiting)
+
+    def _supervise(
+        self,
+        name: str,
+        job: Callable[Given, Awaitable[None]],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> None:
+        task = supervised(name, lambda: job(*args, **kwargs))
+        self._tasks.append(asyncio.create_task(task, name=name))
 
     async def _token(self) -> str:
         if self.settings.token is not None:

@@ -1,4 +1,4 @@
-"""Empties buckets when their stack ends, so that `cdk destroy` leaves nothing."""
+"""Empties marked buckets when their stack ends, so that `cdk destroy` leaves nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stacks.constructs.acknowledgment import acknowledge, objects_finding
 from stacks.constructs.function_role import FunctionRole
 from stacks.constructs.log_group import ExpiringLogGroup
 
-_CODE: Final = Path(__file__).resolve().parents[2] / "runtime" / "emptier" / "handler.py"
+_CODE: Final = Path(__file__).resolve().parents[2] / "runtime" / "emptier"
 
 
 class BucketEmptier(Construct):
@@ -39,8 +39,8 @@ class BucketEmptier(Construct):
             "Function",
             description="visionstack: empties buckets when their stack is destroyed",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            handler="index.handle",
-            code=lambda_.Code.from_inline(_CODE.read_text(encoding="utf-8")),
+            handler="handler.handle",
+            code=lambda_.Code.from_asset(str(_CODE), exclude=["__pycache__", "__init__.py"]),
             memory_size=256,
             timeout=Duration.minutes(14),
             role=self._role,
@@ -49,18 +49,32 @@ class BucketEmptier(Construct):
         acknowledge(
             self._function,
             {
-                "AwsSolutions-L1": "Inline code of a few lines, tested on this version.",
-                "Serverless-LambdaLatestVersion": "Inline code, tested on this version.",
+                "AwsSolutions-L1": "A file of its own, tested on this version.",
+                "Serverless-LambdaLatestVersion": "A file of its own, tested on this version.",
                 "Serverless-LambdaDLQ": "CloudFormation waits for the answer.",
                 "Serverless-LambdaTracing": "It runs when a stack ends, and then once a bucket.",
             },
         )
 
-    def empties(self, bucket: s3.Bucket) -> None:
-        """Empty `bucket` just before it is deleted."""
-        self._role.allow(["s3:ListBucketVersions"], [bucket.bucket_arn])
+    def empties(self, bucket: s3.Bucket, *, settle: Duration | None = None) -> None:
+        """Empty `bucket` just before it is deleted, if its tag says so by then.
+
+        Nothing may be put into it from then on; it counts as empty when nothing that was still on
+        its way has come for the time `settle`.
+        """
         self._role.allow(
-            ["s3:DeleteObject", "s3:DeleteObjectVersion"], [bucket.arn_for_objects("*")]
+            [
+                "s3:GetBucketPolicy",
+                "s3:GetBucketTagging",
+                "s3:ListBucketMultipartUploads",
+                "s3:ListBucketVersions",
+                "s3:PutBucketPolicy",
+            ],
+            [bucket.bucket_arn],
+        )
+        self._role.allow(
+            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion"],
+            [bucket.arn_for_objects("*")],
         )
         acknowledge(
             self._role,
@@ -71,7 +85,11 @@ class BucketEmptier(Construct):
             f"Empty{bucket.node.id}",
             service_token=self._function.function_arn,
             resource_type="Custom::EmptyBucket",
-            properties={"BucketName": bucket.bucket_name},
+            properties={
+                "BucketName": bucket.bucket_name,
+                "BucketArn": bucket.bucket_arn,
+                "SettleSeconds": str((settle or Duration.seconds(0)).to_seconds()),
+            },
         )
         # Deleted in reverse: first this resource (which empties), then rights, policy and bucket.
         resource.node.add_dependency(self._role)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Tags
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
+from runtime.contract import EMPTY_ON_DELETE_TAG
 
 
 class PrivateBucket(s3.Bucket):
     """Private, encrypted, reached by TLS only; uploads that were never finished are removed.
 
     `expire_prefixes` maps a key prefix ("" for everything) to the days after which what lies below
-    it is deleted. With `retain` the bucket outlives the stack; without, it has to be empty by then
-    (see BucketEmptier).
+    it is deleted. With `retain` the bucket outlives the stack; without, its tag lets BucketEmptier
+    empty it first.
     """
 
     def __init__(
@@ -50,3 +52,5 @@ class PrivateBucket(s3.Bucket):
                 ),
             ],
         )
+        if not retain:
+            Tags.of(self).add(EMPTY_ON_DELETE_TAG, "true")

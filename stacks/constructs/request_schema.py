@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-_DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "api" / "openapi.json"
+import stacks
+
+_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "docs" / "api" / "openapi.json"
+_SHIPPED: Final = Path(stacks.__file__).parent / "shipped" / "openapi.json"
+"""The copy in a wheel (pyproject.toml)."""
+_DOCUMENT: Final = _CHECKOUT if _CHECKOUT.exists() else _SHIPPED
 _JSON: Final = "application/json"
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 DOG = paths.SAMPLES / "dog.jpg"
-DOCUMENT = json.loads((paths.CHECKOUT / "docs" / "api" / "openapi.json").read_text())
+DOCUMENT = json.loads((paths.IMPORT_ROOT / "docs" / "api" / "openapi.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,9 @@ def load(
     if not picture.is_file():
         raise UsageError(f"{picture} is no file.", remedy="Name a picture.")
     deployment = connect(cloud=cloud, prefix=prefix)
-    reference = json.loads((paths.CHECKOUT / "visionstack/report/paper_reference.json").read_text())
+    reference = json.loads(
+        (paths.IMPORT_ROOT / "visionstack/report/paper_reference.json").read_text()
+    )
     report: dict[str, Any] = {
         "cloud": deployment.cloud,
         "picture": str(picture),

@@ -58,7 +58,9 @@ class Patience:
     connect: float = 5.0
     """For one connection to be made and welcomed."""
     give_up: float = 30.0
-    """Without any server for this long, the stream ends with StreamUnreachableError."""
+    """Without a server that answers frames for this long, the stream ends with
+    StreamUnreachableError: a welcome alone is no progress. One that has welcomed gets as long
+    again to give its first answer."""
     begin: float = 5.0
     """The same for the first connection: there was no server yet to come back."""
     first_delay: float = 0.1
@@ -124,6 +126,8 @@ class AsyncStreamClient:
         """What the server said when it ended the last connection."""
         self._closing = False
         self._holding = False
+        self._progress = time.monotonic()
+        """When the stream was last seen to get on: a frame answered, or nothing to answer."""
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -307,6 +311,7 @@ class AsyncStreamClient:
         decoded = self._session.received(message)
         match decoded:
             case Welcome(offer=offer):
+                self._give(self._session.given_up())
                 if self._video is not None and not offer.resumed:
                     self._session.encode_again(self._video.restart)
                 self._welcomed.set()
@@ -318,6 +323,8 @@ class AsyncStreamClient:
                 if self._link is not None:
                     self._link.close()
             case _:
+                if decoded:
+                    self._progress = time.monotonic()
                 self._give(decoded)
         self._flush()
         if self._session.moving and self._link is not None:
@@ -333,7 +340,7 @@ class AsyncStreamClient:
         """Connect, stay until the connection ends, wait a little, and again."""
         patience = self._patience
         tries = 0
-        since = time.monotonic()
+        self._progress = time.monotonic()
         trouble: Exception = OSError("nobody answered")
         while not self._closing and self._error is None:
             endpoint = self._endpoints[tries % len(self._endpoints)]
@@ -345,15 +352,17 @@ class AsyncStreamClient:
                 trouble = error
             else:
                 welcomed = time.monotonic()
-                await self._stay()
-                since = time.monotonic()
-                if since - welcomed > patience.longest_delay:
+                trouble = await self._stay(welcomed)
+                ended = time.monotonic()
+                if self._progress > welcomed:
+                    self._progress = ended
+                if ended - welcomed > patience.longest_delay:
                     # A server that ends every connection at once is not to be asked at once.
                     tries = 0
             if self._error is not None or self._closing:
                 break
             known = self._session.hello is not None
-            if time.monotonic() - since > (patience.give_up if known else patience.begin):
+            if time.monotonic() - self._progress > (patience.give_up if known else patience.begin):
                 where = ", ".join(f"{one.host}:{one.port}" for one in self._endpoints)
                 self._error = StreamUnreachableError(
                     f"No stream server answers at {where}: {trouble}.",
@@ -394,21 +403,38 @@ class AsyncStreamClient:
             link.abort()
             # The transport reports it only on the loop's next turn, the next connection's first.
             self._lost(link)
+            if link.trouble is not None:
+                raise link.trouble
             if silent:
                 raise OSError(f"no welcome within {self._patience.connect:g} s")
             raise OSError(self._farewell or "the connection ended before the server's welcome")
 
-    async def _stay(self) -> None:
-        """Ping until the connection ends, or end it when nothing is heard any more."""
+    async def _stay(self, welcomed: float) -> Exception:
+        """Ping until the connection ends, or end it when nothing is heard any more, or nothing of
+        the frames that wait for an answer. Returns why it ended."""
         link = self._link
+        patience = self._patience
         pings = 0
         while link is not None and not link.ended.is_set():
             link.send(self._session.ping())
             pings += 1
-            pause = 0.05 if pings < _FIRST_PINGS else self._patience.ping
+            pause = 0.05 if pings < _FIRST_PINGS else patience.ping
             try:
                 await asyncio.wait_for(link.ended.wait(), timeout=pause)
             except TimeoutError:
-                silent = time.monotonic() - link.heard
-                if silent > self._patience.silence and not self._holding:
+                now = time.monotonic()
+                idle = not self._session.unanswered and now - welcomed > patience.longest_delay
+                if self._holding or idle:
+                    self._progress = now
+                if self._holding:
+                    continue
+                if now - link.heard > patience.silence:
                     link.abort()
+                    return OSError("it fell silent")
+                stuck = now - max(self._progress, welcomed) > patience.give_up
+                if stuck and self._session.unanswered:
+                    link.abort()
+                    return OSError(f"it answered no frame within {patience.give_up:g} s")
+        if link is not None and link.trouble is not None:
+            return link.trouble
+        return OSError(self._farewell or "it ended the connection")

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.progress import TaskID
@@ -17,7 +17,6 @@ from visionstack import console
 from visionstack.client.stream import StreamClient
 from visionstack.client.stream_async import Policy
 from visionstack.client.stream_pictures import ArrayEncoding, Picture
-from visionstack.client.stream_saving import Saver, open_saver
 from visionstack.client.stream_sources import Source, SourceFrame, open_source, paced
 from visionstack.client.stream_summary import StreamSummary, answer_json
 from visionstack.client.stream_types import (
@@ -29,6 +28,9 @@ from visionstack.client.stream_types import (
     StreamResult,
 )
 from visionstack.errors import UsageError, VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.client.stream_saving import Saver
 
 _DEFAULT_RATE = 10.0
 """Frames a second of a saved video whose source has no rate of its own."""
@@ -131,6 +133,8 @@ def _frames(
 
 
 def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:
+    from visionstack.client.stream_saving import open_saver
+
     if request.save is None:
         return None
     saver = open_saver(request.save, rate=request.fps or source.rate or _DEFAULT_RATE)

@@ -30,6 +30,8 @@ class StreamLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.heard = time.monotonic()
         self.ended = asyncio.Event()
+        self.trouble: ProtocolError | None = None
+        """How the server broke the protocol, which ended the connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -39,7 +41,8 @@ class StreamLink(asyncio.Protocol):
         try:
             for message in self._reader.feed(data):
                 self._received(message)
-        except ProtocolError:
+        except ProtocolError as error:
+            self.trouble = error
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

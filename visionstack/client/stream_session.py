@@ -40,6 +40,8 @@ from visionstack.client.stream_types import (
     StreamResult,
 )
 
+_FATAL_CONNECTIONS = 3
+"""So many servers in a row may be lost over one frame before it is given up."""
 _LEAST_LIVE = 3
 """Live frames under way on the shortest way: one inferred, one decoded, one arriving."""
 
@@ -66,6 +68,11 @@ class ClientSession:
         self._connection: ClientConnection | None = None
         self._clock = ClockEstimate()
         self._live_limit = _LEAST_LIVE
+        self._answered = False
+        """Whether any frame was answered since the last welcome."""
+        self._lost: dict[int, int] = {}
+        """Of frames that may have ended a server: how many were lost while they were under way."""
+        self._given_up: list[Answer] = []
         self._starved = False
         """Whether a frame was dropped here since the last result, for want of an answer."""
 
@@ -171,6 +178,11 @@ class ClientSession:
         self._under_way.clear()
         return lost
 
+    def given_up(self) -> list[Answer]:
+        """The frame that the last welcome showed to have ended every server; once."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
+
     def to_send(self) -> list[bytes]:
         """Messages that may be sent now: waiting frames, as far as credits and `in_flight` go."""
         connection = self._connection
@@ -218,6 +230,9 @@ class ClientSession:
     @property
     def _window(self) -> int:
         window = self.hello.window if self.hello is not None else 1
+        if self._lost:
+            # One at a time, to see which of them it was.
+            return 1
         if self._in_flight is not None:
             window = min(window, self._in_flight)
         return min(window, self._live_limit) if self._live else window
@@ -234,10 +249,37 @@ class ClientSession:
         outgoing = self._under_way.pop(sequence, None)
         if outgoing is None:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"an answer to frame {sequence}")
+        self._answered = True
+        self._lost.pop(sequence, None)
         return outgoing
+
+    def _blame(self) -> None:
+        """A welcome by a server without the session: the one before is gone. Note which frames it
+        was given without answering any, and give up one that alone was with the last of several.
+
+        A connection that was cut while the server lived is not held against its frames.
+        """
+        if not self._answered:
+            for sequence in self._under_way:
+                self._lost[sequence] = self._lost.get(sequence, 0) + 1
+        if len(self._under_way) != 1:
+            return
+        ((sequence, outgoing),) = self._under_way.items()
+        if self._lost.get(sequence, 0) < _FATAL_CONNECTIONS:
+            return
+        del self._under_way[sequence], self._lost[sequence]
+        self.counts.failed += 1
+        reason = (
+            f"{_FATAL_CONNECTIONS} servers in a row were lost while they had this frame "
+            "and answered none"
+        )
+        self._given_up.append(FailedFrame(sequence, "server_lost", reason, outgoing.context))
 
     def _welcomed(self, welcome: Welcome, connection: ClientConnection) -> None:
         offer = welcome.offer
+        if not offer.resumed and not self._live:
+            self._blame()
+        self._answered = False
         model = offer.model
         self.hello = ServerHello(
             model=model.name,

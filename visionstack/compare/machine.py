@@ -21,7 +21,7 @@ from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
 from visionstack.models.darknet_program import DarknetProgram
-from visionstack.paths import CHECKOUT, MODELS
+from visionstack.paths import IMPORT_ROOT, MODELS
 
 Tell = Callable[[RunResult], None]
 
@@ -64,7 +64,7 @@ class ThisMachine:
         seen = 0.0
         with subprocess.Popen(
             command,
-            cwd=CHECKOUT,
+            cwd=IMPORT_ROOT,
             env=_bare_environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

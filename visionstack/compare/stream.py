@@ -24,7 +24,7 @@ from runtime.measurement.workload import Subject
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
-from visionstack.paths import CHECKOUT
+from visionstack.paths import IMPORT_ROOT
 
 if TYPE_CHECKING:
     from visionstack.client.stream import StreamClient
@@ -107,7 +107,7 @@ def served(model: Path) -> Iterator[_Endpoint]:
     }
     with subprocess.Popen(
         command,
-        cwd=CHECKOUT,
+        cwd=IMPORT_ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from visionstack.localcloud.state import CloudFolder
 READY_TIMEOUT_S: Final = 60
 STOP_GRACE_S: Final = 60
 """It writes its state down while it stops."""
+GUARDED: Final = Path(__file__).with_name("guarded_emulator.py")
 KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 
@@ -33,12 +34,14 @@ def start(folder: CloudFolder, *, python: Path, port: int) -> ProcessId:
             f"Port {port} is taken by {owner(port)}, which this project did not start.",
             remedy=f"Stop that, or choose another port: `visionstack local up --port {port + 1}`.",
         )
+    folder.make()
     scratch = folder.root / "tmp"
     for place in (scratch, folder.emulator, folder.logs):
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder.logs / "emulator.log"
     process = processes.start_detached(
-        [str(python.with_name("ministack"))],
+        # -P: the modules beside the guard are not to be taken for packages of the same name.
+        [str(python), "-P", str(GUARDED)],
         environment=environment(folder, port=port),
         folder=folder.root,
         log=log,

@@ -122,7 +122,7 @@ def _start_agent(folder: CloudFolder, current: CloudState) -> ProcessId:
             "PYTHONUNBUFFERED": "1",
             state.FOLDER_VARIABLE: str(folder.root),
         },
-        folder=paths.CHECKOUT,
+        folder=paths.IMPORT_ROOT,
         log=folder.logs / "agent.log",
     )
 
@@ -149,7 +149,7 @@ def _stop_everything(folder: CloudFolder) -> bool:
 
 @contextmanager
 def _lock(folder: CloudFolder) -> Iterator[None]:
-    folder.root.mkdir(parents=True, exist_ok=True)
+    folder.make()
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     with folder.lock.open("w") as file:
         while True:

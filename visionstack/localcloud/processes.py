@@ -74,8 +74,12 @@ def start_detached(
     folder: Path,
     log: Path,
 ) -> ProcessId:
-    """Start a process in a session of its own, its output appended to `log`."""
+    """Start a process in a session of its own, its output appended to `log`.
+
+    What it writes, and its log, are for this user alone.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch(mode=0o600)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -85,6 +89,7 @@ def start_detached(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
         )
     return ProcessId.of(process.pid)
 

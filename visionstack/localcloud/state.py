@@ -35,6 +35,11 @@ class CloudFolder:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> CloudFolder:
         return cls(Path(environment.get(FOLDER_VARIABLE) or paths.CLOUD).resolve())
 
+    def make(self) -> None:
+        """Make the folder, for its owner alone: it holds what Secrets Manager and S3 hold."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+
     @property
     def state(self) -> Path:
         return self.root / "cloud.json"
@@ -131,8 +136,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically, so that a reader never sees half a document."""
+    """Atomically, so that a reader never sees half a document; for the owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.touch(mode=0o600)
     half.write_text(json.dumps(value, indent=2) + "\n")
     half.replace(path)

@@ -175,8 +175,16 @@ def _recipe_key(recipe: Recipe, options: BuildOptions) -> str:
         if path.suffix in (".py", ".cfg", ".txt") and path.name != "commands.py":
             digest.update(path.read_bytes())
     for tool in _TOOLS:
-        digest.update(f"{tool}=={importlib.metadata.version(tool)}\n".encode())
+        digest.update(f"{tool}=={_installed(tool)}\n".encode())
     return digest.hexdigest()
+
+
+def _installed(tool: str) -> str:
+    """Its version; darknet's networks are built without torch, which may not be there."""
+    try:
+        return importlib.metadata.version(tool)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _write(path: Path, text: str) -> None:

@@ -93,6 +93,8 @@ _RECIPES: Final = (
     ),
 )
 CATALOG: Final = {recipe.name: recipe for recipe in _RECIPES}
+DARKNET: Final = ("yolov3", "yolov3-tiny")
+"""Those that are made of a cfg, which a user may replace."""
 
 
 def find_recipe(name: str, *, called: str | None = None) -> Recipe:

@@ -42,6 +42,12 @@ def build(  # noqa: PLR0917
     weights_url: Annotated[
         str | None, typer.Option(help="Address to fetch the weights from.")
     ] = None,
+    cfg: Annotated[
+        Path | None, typer.Option(help="Darknet cfg of your weights (yolov3, yolov3-tiny).")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of its classes, one a line; COCO's when left out.")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="Side of the square input in pixels (detectors).")
     ] = None,
@@ -53,7 +59,7 @@ def build(  # noqa: PLR0917
 ) -> None:
     """Build models; one that is there and up to date is left as it is."""
     from visionstack.models.building import build as build_artifact
-    from visionstack.models.catalog import CATALOG, find_recipe
+    from visionstack.models.catalog import CATALOG, DARKNET, find_recipe
     from visionstack.models.draft import BuildOptions
 
     if precision not in ("fp32", "fp16", "int8"):
@@ -61,12 +67,18 @@ def build(  # noqa: PLR0917
     if size is not None and (size % 32 or not 32 <= size <= 2048):
         raise UsageError(f"--size is a multiple of 32 from 32 to 2048, not {size}.")
     wanted = list(CATALOG) if models == ["all"] else models
-    if len(wanted) > 1 and (name or weights or weights_url):
-        raise UsageError("--name, --weights and --weights-url are for one model at a time.")
+    if len(wanted) > 1 and (name or weights or weights_url or cfg or labels):
+        raise UsageError(
+            "--name, --weights, --weights-url, --cfg and --labels are for one model at a time."
+        )
+    if (cfg or labels) and wanted[0] not in DARKNET:
+        raise UsageError(f"--cfg and --labels are for {' and '.join(DARKNET)}, not {wanted[0]}.")
     recipes = [find_recipe(model, called=name) for model in wanted]
     options = BuildOptions(
         weights=weights,
         weights_url=weights_url,
+        cfg=cfg,
+        labels=labels,
         size=size,
         precision=precision,  # type: ignore[arg-type]  # one of three, checked above
     )

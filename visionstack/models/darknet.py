@@ -47,8 +47,12 @@ class Section:
             raise ModelError(f"[{self.name}] {option}={text} of the cfg is no number.") from error
 
     def integers(self, option: str) -> list[int]:
-        """An option's whole numbers, separated by commas."""
-        return [int(part) for part in self.options.get(option, "").split(",") if part.strip()]
+        """An option's whole numbers, separated by commas. Raises `ModelError` if one is none."""
+        text = self.options.get(option, "")
+        try:
+            return [int(part) for part in text.split(",") if part.strip()]
+        except ValueError as error:
+            raise ModelError(f"[{self.name}] {option}={text} of the cfg is no list.") from error
 
 
 def parse_cfg(text: str) -> list[Section]:
@@ -200,7 +204,7 @@ def build_network(
             previous = _Layer(output, previous.channels, previous.width, previous.height)
         elif section.name == "yolo":
             heads.append(previous)
-            anchors.append(_anchors(section))
+            anchors.append(_anchors(section, channels=previous.channels))
             classes = section.integer("classes")
         else:
             raise ModelError(f"The cfg has a layer [{section.name}] that is not known here.")
@@ -322,10 +326,35 @@ def _absolute(section: Section, option: str, number: int) -> Iterator[int]:
         yield absolute
 
 
-def _anchors(section: Section) -> tuple[tuple[float, float], ...]:
-    numbers = section.integers("anchors")
-    pairs = list(zip(numbers[0::2], numbers[1::2], strict=True))
-    return tuple((float(pairs[i][0]), float(pairs[i][1])) for i in section.integers("mask"))
+def _anchors(section: Section, *, channels: int) -> tuple[tuple[float, float], ...]:
+    """A head's (width, height) in input pixels. Raises `ModelError` where it cannot be decoded."""
+    for option, usual in (("scale_x_y", 1.0), ("new_coords", 0.0)):
+        text = section.options.get(option, usual)
+        try:
+            known = float(text) == usual
+        except ValueError:
+            known = False
+        if not known:
+            raise ModelError(f"[yolo] {option}={text} of the cfg is of a later YOLO than v3.")
+    texts = [part.strip() for part in section.options.get("anchors", "").split(",")]
+    try:
+        numbers = [float(text) for text in texts if text]
+        pairs = list(zip(numbers[0::2], numbers[1::2], strict=True))
+    except ValueError as error:
+        raise ModelError(f"[yolo] anchors of the cfg are no pairs: {', '.join(texts)}.") from error
+    mask = section.integers("mask")
+    if not mask or not all(0 <= index < len(pairs) for index in mask):
+        raise ModelError(
+            f"[yolo] mask={section.options.get('mask', '')} of the cfg names none or not one of "
+            f"its {len(pairs)} anchors."
+        )
+    wanted = len(mask) * (5 + section.integer("classes"))
+    if channels != wanted:
+        raise ModelError(
+            f"The layer before a [yolo] of the cfg has filters={channels}; {len(mask)} anchors and "
+            f"{section.integer('classes')} classes want {wanted}."
+        )
+    return tuple(pairs[index] for index in mask)
 
 
 def _model(graph: _Graph, heads: Iterable[_Layer], width: int, height: int) -> onnx.ModelProto:

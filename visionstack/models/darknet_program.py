@@ -32,6 +32,8 @@ class DarknetProgramError(ModelError):
 class DarknetProgram:
     """One network at one size, its files in `folder` (made there; the program writes there too).
 
+    It is given this project's cfg: its own has other anchors in yolov3-tiny.
+
     The weights of yolov3 are random unless `weights` names a file: darknet's time does not depend
     on them. Those of yolov3-tiny are its authors' own, out of a Python package kept in `cache`.
 

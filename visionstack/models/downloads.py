@@ -23,12 +23,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """A file to fetch and what it must be: the beginning of its SHA-256, and its bytes if known."""
+    """A file to fetch and what it must be: its SHA-256 in hex or the beginning of that, and its
+    bytes, as far as they are known."""
 
     url: str
     name: str
     sha256: str | None = None
     bytes: int | None = None
+
+    def cached(self, cache: Path) -> Path:
+        """Its place in `cache`; another address has another, whatever the names."""
+        address = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return cache / f"{address}-{self.name}"
 
 
 def fetch(
@@ -44,7 +50,7 @@ def fetch(
     A broken download is taken up where it ended, now (three times) or when called again. Raises
     `DownloadError` when the address cannot be reached or gives something else.
     """
-    target = cache / remote.name
+    target = remote.cached(cache)
     if target.exists():
         _check(target, remote)
         return target
@@ -67,24 +73,45 @@ def fetch(
     except DownloadError:
         partial.unlink()
         raise
+    finally:
+        _validator(partial).unlink(missing_ok=True)
     partial.rename(target)
     return target
 
 
 def _download(http: httpx.Client, remote: RemoteFile, partial: Path, say: Say) -> None:
+    note = _validator(partial)
+    known = note.read_text() if note.exists() else ""
     have = partial.stat().st_size if partial.exists() else 0
+    if not known and remote.sha256 is None:
+        have = 0  # Nothing would tell whether the rest is of the same file.
     headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and known:
+        headers["If-Range"] = known
     with http.stream("GET", remote.url, headers=headers) as response:
         if response.status_code == _RANGE_NOT_SATISFIABLE:
             return  # All of it is here; the check decides.
         response.raise_for_status()
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+        tag = response.headers.get("ETag", "")
+        if resumed and known and tag and tag != known:
+            # A server that does not know If-Range.
+            partial.unlink()
+            raise httpx.RemoteProtocolError("the file was replaced meanwhile")
+        if not resumed:
+            # A weak tag (W/…) allows other bytes.
+            note.write_text(tag if tag.startswith('"') else "")
         total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
         with partial.open("ab" if resumed else "wb") as file:
             # As it arrives: what a larger buffer holds when the line breaks would be lost.
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 say(f"fetching {remote.name}: {file.tell() >> 20} of {total >> 20} MB")
+
+
+def _validator(partial: Path) -> Path:
+    """Where the ETag of what `partial` is the beginning of is noted."""
+    return partial.with_name(partial.name + ".etag")
 
 
 def _check(path: Path, remote: RemoteFile) -> None:

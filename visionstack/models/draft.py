@@ -23,6 +23,10 @@ class BuildOptions:
     """A weights file to take instead of fetching one."""
     weights_url: str | None = None
     """Where to fetch the weights instead of the official address."""
+    cfg: Path | None = None
+    """A darknet cfg to take instead of the catalog's, for weights of the user's own."""
+    labels: Path | None = None
+    """The classes' names, one a line, where they are not COCO's (darknet's `.names`)."""
     size: int | None = None
     """Side of the square input in pixels."""
     precision: Precision = "fp32"

@@ -16,7 +16,7 @@ def main() -> int:
 
     try:
         settings = DeploymentSettings.from_environment(
-            os.environ, cdk_json=paths.CHECKOUT / "cdk.json"
+            os.environ, cdk_json=paths.project() / "cdk.json"
         )
         check_wheels_fit(settings, environ=os.environ)
         bring_up_to_date(settings)

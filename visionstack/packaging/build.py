@@ -65,7 +65,7 @@ class Package:
 
 def settings_from(context: Mapping[str, object]) -> DeploymentSettings:
     """Settings of cdk.json with `context` over them; UsageError when one is wrong."""
-    document = json.loads((paths.CHECKOUT / "cdk.json").read_text())
+    document = json.loads((paths.project() / "cdk.json").read_text())
     try:
         return DeploymentSettings.from_context({**document.get("context", {}), **context})
     except SettingsError as error:
@@ -124,12 +124,21 @@ def inputs_hash(what: Recipe) -> str:
         files += sorted(path for path in INSTANCE_FILES.iterdir() if path.is_file())
     for file in files:
         if not file.exists():
-            raise PackagingError(f"{file.relative_to(paths.CHECKOUT)} is missing.")
-        digest.update(f"\0{file.relative_to(paths.CHECKOUT)}\0".encode())
+            raise PackagingError(f"{file} is missing.")
+        digest.update(f"\0{_place(file)}\0".encode())
         digest.update(file.read_bytes())
     for model in what.models:
         digest.update(f"\0{model.name}\0{_current(model)}".encode())
     return digest.hexdigest()
+
+
+def _place(file: Path) -> Path:
+    """The same for a checkout and an installed package, so that a move builds nothing again."""
+    return (
+        file.relative_to(paths.IMPORT_ROOT)
+        if paths.IMPORT_ROOT in file.parents
+        else Path(file.name)
+    )
 
 
 def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:

@@ -13,7 +13,7 @@ LAMBDA_GLIBC: Final = 34
 INSTANCE_GLIBC: Final = {"cpu": 34, "gpu": 39}
 """Minor version of glibc 2: Amazon Linux 2023 has 2.34 (Lambda from Python 3.12, CPU instances),
 Ubuntu 24.04 has 2.39 (the Deep Learning AMI of GPU instances)."""
-RUNTIME: Final = paths.CHECKOUT / "runtime"
+RUNTIME: Final = paths.RUNTIME
 INSTANCE_FILES: Final = Path(__file__).parent / "instance"
 
 

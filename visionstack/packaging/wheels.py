@@ -18,7 +18,7 @@ from visionstack import paths
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.recipes import Recipe
 
-CONSTRAINTS: Final = paths.CHECKOUT / "constraints.txt"
+CONSTRAINTS: Final = paths.shipped("constraints.txt")
 OLDEST_GLIBC: Final = 5
 NOT_NEEDED: Final = re.compile(
     r"(^|/)(tests?|testing/tests)/|\.(pyi|pxd|pyx|a|h|hpp|c|cpp)$|\.dist-info/(RECORD|REQUESTED)$"
@@ -123,6 +123,6 @@ def _installed_name(name: str) -> str | None:
 
 def _wanted(file: Path) -> bool:
     if not file.exists():
-        raise PackagingError(f"{file.relative_to(paths.CHECKOUT)} is missing.")
+        raise PackagingError(f"{file} is missing.")
     lines = (line.strip() for line in file.read_text().splitlines())
     return any(line and not line.startswith("#") for line in lines)

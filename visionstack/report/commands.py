@@ -10,7 +10,7 @@ import typer
 
 from visionstack import console, paths
 
-_PAGE = paths.CHECKOUT / "docs" / "papers.md"
+_PAGE = (paths.PROJECT or paths.OUT) / "docs" / "papers.md"
 
 
 def register(app: typer.Typer) -> None:

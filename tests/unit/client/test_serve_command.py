@@ -72,3 +72,19 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=str(port)):
             await server.start()
         await server.stop()
+
+
+def test_printed_addresses_can_be_used_even_when_every_address_is_served() -> None:
+    assert serve_command.reachable_host("127.0.0.1") == "127.0.0.1"
+    wildcards = (serve_command.ANY_ADDRESS, "::")
+    for host in wildcards:
+        assert serve_command.reachable_host(host) not in (*wildcards, "")
+
+
+async def test_the_pages_address_carries_the_token_where_no_server_sees_it(tmp_path: Path) -> None:
+    server = make_server(tmp_path)
+    await server.start()
+    address = serve_command.page_address(server, host="127.0.0.1")
+    await server.stop()
+    assert address.startswith("http://127.0.0.1:")
+    assert address.partition("#")[2] == f"token={server.settings.token}"

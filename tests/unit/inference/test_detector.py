@@ -1,4 +1,8 @@
-"""Detections are OpenCV's on the same weights, whatever the engine, batch or thread."""
+"""Detections are OpenCV's on the same cfg and weights, whatever the engine, batch or thread.
+
+OpenCV is an oracle for the arithmetic only: it reads our cfg, and with wrong anchors both are
+wrong alike. tests/unit/streaming/test_accuracy.py holds the boxes to ground truth.
+"""
 
 from __future__ import annotations
 

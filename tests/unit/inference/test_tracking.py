@@ -9,7 +9,7 @@ import pytest
 from runtime.inference.tracking import Track, Tracker
 
 CLIP = Path(__file__).parent / "data" / "pedestrians_yolov3_tiny.npz"
-"""All 300 frames of samples/pedestrians.avi through yolov3-tiny (official weights, OpenVINO bf16),
+"""All 300 frames of samples/pedestrians.avi through yolov3-tiny (official weights, OpenVINO fp32),
 detections above 0.1 confidence: float32 rows (frame, class, confidence, x1, y1, x2, y2)."""
 
 Box = tuple[float, float, float, float]

@@ -16,7 +16,7 @@ from visionstack.localcloud import state
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose `cdk` is a script of the test's; AWS is asked for, so nothing is up."""
-    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
     monkeypatch.setattr(paths, "OUT", tmp_path / "out")
     monkeypatch.setenv(state.FOLDER_VARIABLE, str(tmp_path / "cloud"))
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)

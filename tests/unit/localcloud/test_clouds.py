@@ -120,3 +120,49 @@ def test_a_cloud_that_does_not_answer_is_told_in_a_sentence() -> None:
 )
 def test_the_api_is_reached_where_the_embedded_cloud_serves_it(url: str, expected: str) -> None:
     assert local_api_url(url, endpoint="http://127.0.0.1:4566") == expected
+
+
+@pytest.fixture
+def profile_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up keys, and a profile whose region is another than the environment's."""
+    (tmp_path / "config").write_text("[default]\nregion = ap-south-1\n")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMADEUP")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made up")
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ({}, "ap-south-1"),
+    ],
+)
+@pytest.mark.usefixtures("profile_elsewhere")
+def test_boto3_and_cdk_go_to_the_same_region(
+    given: dict[str, str], region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    deployment = Deployment(cloud="aws", prefix="p", endpoint_url=None)
+    child = clouds.cloud_environment("aws")
+
+    assert deployment.client("sts").meta.region_name == deployment.region == region
+    assert child["AWS_REGION"] == child["AWS_DEFAULT_REGION"] == region
+
+
+@pytest.mark.usefixtures("profile_elsewhere")
+def test_without_any_region_an_error_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+    for ask in (lambda one: one.region, lambda one: one.client("sqs")):
+        with pytest.raises(VisionstackError, match="o AWS region") as said:
+            ask(Deployment(cloud="aws", prefix="p", endpoint_url=None))
+        assert "AWS_REGION" in (said.value.remedy or "")

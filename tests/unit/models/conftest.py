@@ -83,6 +83,8 @@ class Server:
         self.cut: int | None = None
         self.failures = 0
         self.ranges: list[str | None] = []
+        self.etag: str | None = None
+        self.heeds_if_range = True
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -93,12 +95,17 @@ class Server:
                     self.send_error(503)
                     return
                 span = self.headers.get("Range")
+                wanted = self.headers.get("If-Range")
+                if server.heeds_if_range and wanted is not None and wanted != server.etag:
+                    span = None
                 start = int(span.removeprefix("bytes=").removesuffix("-")) if span else 0
                 body = server.content[start:]
                 if not body:
                     self.send_error(416)
                     return
                 self.send_response(206 if span else 200)
+                if server.etag is not None:
+                    self.send_header("ETag", server.etag)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body if server.cut is None else body[: server.cut])

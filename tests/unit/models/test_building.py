@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines import create_engine
 from visionstack.errors import UsageError
-from visionstack.models import darknet_models
+from visionstack.models import building, darknet_models
 from visionstack.models.building import build, built_names, current_folder
 from visionstack.models.catalog import CATALOG, Recipe, find_recipe
 from visionstack.models.draft import BuildContext, BuildOptions, Draft
 from visionstack.models.errors import DownloadError, ModelError, WeightsError
 from visionstack.paths import MODELS
+
+from .conftest import TINY_CFG, tiny_values, write_weights
 
 SMALL = BuildOptions(size=96)
 
@@ -59,6 +62,91 @@ def test_other_options_make_another_version_and_the_old_one_stays(tmp_path: Path
     assert current_folder(tmp_path, "yolov3-tiny") == large.folder
     assert Artifact.load(small.folder).manifest.input.width == 96
     assert Artifact.load(large.folder).manifest.input.width == 128
+
+
+def test_a_model_built_from_another_cfg_is_built_again_as_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one with the mask 0,1,2, which earlier versions of this project had."""
+    package = tmp_path / "models"
+    shutil.copytree(Path(building.__file__).parent, package)
+    old = package / "darknet_cfg" / "yolov3-tiny.cfg"
+    old.write_text(old.read_text().replace("mask = 1,2,3", "mask = 0,1,2"))
+    counting = Counting()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(building, "__file__", str(package / "building.py"))
+        earlier.setattr(darknet_models, "CFG", package / "darknet_cfg")
+        before = build(counting.recipe(), root=tmp_path, options=SMALL).artifact
+    now = build(counting.recipe(), root=tmp_path, options=SMALL)
+    assert now.made
+    assert before.manifest.anchors[1] == ((10, 14), (23, 27), (37, 58))
+    assert now.artifact.manifest.anchors[1] == ((23, 27), (37, 58), (81, 82))
+    assert now.artifact.folder != before.folder
+    assert current_folder(tmp_path, "yolov3-tiny") == now.artifact.folder
+
+
+def small_cfg(folder: Path, text: str = TINY_CFG) -> Path:
+    path = folder / "mine.cfg"
+    path.write_text(text)
+    return path
+
+
+def test_weights_of_the_users_own_come_with_their_cfg_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine.names").write_text("nut\nbolt\n")
+    options = BuildOptions(
+        cfg=small_cfg(tmp_path),
+        weights=write_weights(tmp_path / "mine.weights", tiny_values()),
+        labels=tmp_path / "mine.names",
+    )
+    recipe = find_recipe("yolov3-tiny", called="parts")
+    artifact = build(recipe, root=tmp_path, options=options).artifact
+    assert artifact.manifest.input.width == 64
+    assert artifact.manifest.anchors == (((10, 14), (23, 27), (37, 58)),)
+    assert [label.name for label in artifact.labels()] == ["nut", "bolt"]
+    assert artifact.manifest.source == "given as mine.cfg"
+    assert not build(recipe, root=tmp_path, options=options).made
+    other = TINY_CFG.replace("mask = 3,4,5", "mask = 0,1,2")
+    small_cfg(tmp_path, other)
+    again = build(recipe, root=tmp_path, options=options)
+    assert again.made
+    assert again.artifact.manifest.anchors == (((1, 2), (3, 4), (5, 6)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (TINY_CFG, None, r"mine\.cfg has 2 classes and there are 80 labels in COCO"),
+        (TINY_CFG, "nut\n", r"mine\.cfg has 2 classes and there is 1 label in mine\.names"),
+        (TINY_CFG, "nut\nnut\n", r"mine\.names, line 2: .nut. is named twice"),
+        (TINY_CFG.replace("width=64", "width=96"), "a\nb\n", r"96x64"),
+        (TINY_CFG.replace("classes=2", "classes=3"), "a\nb\nc\n", r"filters=21.*24"),
+        (TINY_CFG.replace("mask = 3,4,5", "mask = 3,4,6"), "a\nb\n", r"mask=3,4,6.*6 anchors"),
+        (TINY_CFG.replace("num=6", "num=6\nscale_x_y=1.05"), "a\nb\n", r"scale_x_y=1\.05"),
+        ("[net]\nwidth", "a\nb\n", r"Line 2"),
+    ],
+)
+def test_a_cfg_or_labels_that_do_not_fit_are_refused(
+    tmp_path: Path, text: str, names: str | None, message: str
+) -> None:
+    if names is not None:
+        (tmp_path / "mine.names").write_text(names)
+    options = BuildOptions(
+        cfg=small_cfg(tmp_path, text),
+        weights=write_weights(tmp_path / "mine.weights", tiny_values()),
+        labels=None if names is None else tmp_path / "mine.names",
+    )
+    with pytest.raises(ModelError, match=message):
+        build(find_recipe("yolov3-tiny"), root=tmp_path / "models", options=options)
+
+
+@pytest.mark.parametrize("option", ["cfg", "labels"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, option: str) -> None:
+    with pytest.raises(ModelError, match=r"gone\.txt cannot be read: No such file"):
+        build(
+            find_recipe("yolov3-tiny"),
+            root=tmp_path,
+            options=BuildOptions(**{option: tmp_path / "gone.txt"}),
+        )
 
 
 def test_a_damaged_model_is_built_again(tmp_path: Path) -> None:
@@ -190,6 +278,9 @@ def test_the_command_line_ends_with_a_sentence_and_the_right_code() -> None:
     size = command("build", "yolov3-tiny", "--size", "100")
     assert size.returncode == 2
     assert "multiple of 32" in size.stderr
+    classifier = command("build", "resnet18", "--cfg", "mine.cfg")
+    assert classifier.returncode == 2
+    assert "--cfg and --labels are for yolov3 and yolov3-tiny" in classifier.stderr
     missing = command("verify", "resnet151")
     assert missing.returncode == 1
     assert "not built here" in missing.stderr

@@ -54,6 +54,14 @@ def test_yolov3_tiny_gives_the_raw_outputs_of_opencv_on_the_dog(official: Path) 
         assert np.abs(mine - other).max() < 1e-3
 
 
+def test_the_second_head_of_yolov3_tiny_has_the_anchors_its_weights_were_trained_with() -> None:
+    network = build_network(parse_cfg(cfg("yolov3-tiny")), RandomWeights(), size=96)
+    assert network.anchors == (
+        ((81, 82), (135, 169), (344, 319)),
+        ((23, 27), (37, 58), (81, 82)),
+    )
+
+
 def test_every_kind_of_layer_is_that_of_opencv(tmp_path: Path) -> None:
     weights = write_weights(tmp_path / "tiny.weights", tiny_values())
     (tmp_path / "tiny.cfg").write_text(TINY_CFG)

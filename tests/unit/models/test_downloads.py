@@ -72,8 +72,62 @@ def test_another_file_is_refused_and_removed(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_addresses_with_one_base_name_do_not_meet(server: Any, tmp_path: Path) -> None:
+    server.content = CONTENT
+    first = fetch(remote(server, url=f"{server.url}/one"), cache=tmp_path)
+    server.content = CONTENT[::-1]
+    changes = {"url": f"{server.url}/other", "sha256": None}
+    second = fetch(remote(server, **changes), cache=tmp_path)
+    assert first.read_bytes() == CONTENT
+    assert second.read_bytes() == CONTENT[::-1]
+
+
+def broken_off(server: Any, folder: Path, **changes: Any) -> None:
+    """A first attempt that ends after a million bytes."""
+    server.content, server.cut, server.failures = CONTENT, 1_000_000, 0
+    with pytest.raises(DownloadError):
+        fetch(remote(server, **changes), cache=folder, pause_seconds=0)
+    server.cut = None
+    server.ranges.clear()
+
+
+def test_what_another_address_left_is_not_continued(server: Any, tmp_path: Path) -> None:
+    broken_off(server, tmp_path, url=f"{server.url}/one")
+    fetch(remote(server, url=f"{server.url}/other"), cache=tmp_path)
+    assert server.ranges == [None]
+
+
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+def test_a_file_that_was_replaced_meanwhile_is_fetched_from_its_beginning(
+    server: Any, tmp_path: Path, heeds_if_range: bool
+) -> None:
+    server.etag, server.heeds_if_range = '"one"', heeds_if_range
+    broken_off(server, tmp_path, sha256=None)
+    server.content, server.etag = CONTENT[::-1], '"two"'
+    path = fetch(remote(server, sha256=None), cache=tmp_path, pause_seconds=0)
+    assert path.read_bytes() == CONTENT[::-1]
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_still_the_same_is_continued(server: Any, tmp_path: Path) -> None:
+    server.etag = '"one"'
+    broken_off(server, tmp_path, sha256=None)
+    path = fetch(remote(server, sha256=None), cache=tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == ["bytes=3000000-"]
+
+
+def test_without_anything_to_tell_it_by_a_broken_download_begins_anew(
+    server: Any, tmp_path: Path
+) -> None:
+    broken_off(server, tmp_path, sha256=None)
+    assert fetch(remote(server, sha256=None), cache=tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
 def test_a_damaged_file_in_the_cache_is_not_used(server: Any, tmp_path: Path) -> None:
-    (tmp_path / "weights.bin").write_bytes(CONTENT[:-1])
+    server.content = CONTENT
+    fetch(remote(server), cache=tmp_path).write_bytes(CONTENT[:-1])
     with pytest.raises(DownloadError, match="instead of"):
         fetch(remote(server), cache=tmp_path)
 

@@ -30,7 +30,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (recipes, build):
         monkeypatch.setattr(module, "RUNTIME", runtime)
     monkeypatch.setattr(wheels, "CONSTRAINTS", constraints)
-    monkeypatch.setattr(paths, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "IMPORT_ROOT", tmp_path)
     monkeypatch.setattr(paths, "MODELS", tmp_path / ".models")
     instance = tmp_path / "instance"
     instance.mkdir()

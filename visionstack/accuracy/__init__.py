@@ -1,0 +1,1 @@
+"""How well a model's answers fit labels that people made."""

@@ -1,0 +1,34 @@
+"""Picture files that labels belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from visionstack.accuracy.errors import LabelError
+
+SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_ORIENTATION: Final = 0x0112
+_TURNED: Final = (5, 6, 7, 8)
+"""EXIF's orientations in which width and height are exchanged."""
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder and of those in it, by name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels as models see it, turned as EXIF says. Raises `LabelError`."""
+    from runtime.inference.errors import PictureError
+    from runtime.inference.pictures import open_checked
+
+    try:
+        image = open_checked(path.read_bytes())
+    except OSError as error:
+        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
+    except PictureError as error:
+        raise LabelError(f"{path} is no usable picture: {error}") from error
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION) in _TURNED
+    return (height, width) if turned else (width, height)
