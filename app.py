@@ -1,3 +1,3 @@
-from stacks.factory import main
+from stacks.app import main
 
 main()

@@ -10,11 +10,11 @@ import sys
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports():
-    from runtime.streaming import messages
-    from runtime.streaming.errors import ProtocolError
-    from runtime.streaming.framing import MessageReader
-    from runtime.streaming.limits import Limits
-    from runtime.streaming.protocol import ClientConnection, ServerConnection
+    from runtime.protocol import messages
+    from runtime.protocol.connection import ClientConnection, ServerConnection
+    from runtime.protocol.errors import ProtocolError
+    from runtime.protocol.framing import MessageReader
+    from runtime.protocol.limits import Limits
 
 
 def feed(data: bytes) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_types import StreamAddress, StreamResult
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamAddress, StreamResult
 
 Body = Literal["picture", "form", "triton"]
 """How a picture is posted: as it is, as a form's file, or as Triton's binary tensor."""
@@ -259,7 +259,7 @@ async def _keep_in_flight(
 
 def _as_json(result: StreamResult, client: AsyncStreamClient) -> dict[str, Any]:
     return {
-        "engine": f"{client.hello.engine} {client.hello.precision}",
+        "engine": f"{client.server.engine} {client.server.precision}",
         "detections": [
             {"class_id": d.class_id, "confidence": d.confidence, "box": list(d.box)}
             for d in result.detections

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.measurement import machine
-from visionstack.report.writing import replace_file
+from visionstack.report.write import replace_file
 
 
 class Results:

@@ -19,10 +19,10 @@ from typing import Literal
 
 from benchmarks._peers.visionstack_app import TOKEN
 from benchmarks._sending_server import CLIP, PICTURE
-from runtime.streaming.certificate import Certificate
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_errors import StreamError
-from visionstack.client.stream_types import FailedFrame, StreamAddress, StreamResult
+from runtime.streaming.host.certificate import Certificate
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.errors import StreamError
+from visionstack.stream.types import FailedFrame, StreamAddress, StreamResult
 
 Way = Literal["request", "kept", "clip", "stream"]
 

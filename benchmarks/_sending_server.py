@@ -18,7 +18,7 @@ import av
 
 from benchmarks._peers.pipeline import Configuration, DetectionPipeline
 from benchmarks._peers.visionstack_app import TOKEN
-from runtime.streaming.certificate import Certificate
+from runtime.streaming.host.certificate import Certificate
 
 CLIP = "/clip"
 PICTURE = "/picture"

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.contract import Stack
-from visionstack.cdk import bootstrap_embedded_cloud, cdk
-from visionstack.deployment import Deployment, connect, default_prefix
-from visionstack.localcloud import lifecycle, state
-from visionstack.localcloud.deploy import publish_models
-from visionstack.localcloud.state import CloudFolder
+from visionstack.cloud import local_state
+from visionstack.cloud.deployment import Deployment, connect, default_prefix
+from visionstack.cloud.local_state import CloudFolder
+from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
+from visionstack.deploy.local import publish_models
+from visionstack.localcloud import lifecycle
 
 
 @contextmanager
@@ -23,9 +24,9 @@ def embedded_cloud() -> Iterator[CloudFolder]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    changed = {state.PORT_VARIABLE: str(port)}
+    changed = {local_state.PORT_VARIABLE: str(port)}
     with tempfile.TemporaryDirectory(prefix="visionstack-bench-") as root:
-        changed[state.FOLDER_VARIABLE] = root
+        changed[local_state.FOLDER_VARIABLE] = root
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         folder = CloudFolder(Path(root).resolve())

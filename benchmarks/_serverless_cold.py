@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runtime.contract import PICTURES_PREFIX, Env, Output, Stack
-from stacks.settings import PackageTarget
+from stacks.settings.model import PackageTarget
 from visionstack import paths
-from visionstack.deployment import Deployment
-from visionstack.localcloud import defaults
+from visionstack.cloud import local_defaults
+from visionstack.cloud.deployment import Deployment
 from visionstack.packaging.build import ensure
 from visionstack.packaging.libraries import archive_of
 from visionstack.packaging.recipes import recipe
@@ -49,9 +49,9 @@ class ColdStarts:
         What is measured is a copy (of links): a build beside this one may replace the original.
         """
         arch: Literal["arm64", "x86_64"] = (
-            "arm64" if defaults.architecture() == "arm64" else "x86_64"
+            "arm64" if local_defaults.architecture() == "arm64" else "x86_64"
         )
-        target = PackageTarget("classifier", defaults.python_version(), arch, packaging)
+        target = PackageTarget("classifier", local_defaults.python_version(), arch, packaging)
         folder = ensure(recipe(target, classifier_model=self._model)).folder
         libraries = archive_of(folder)
         if libraries is not None:

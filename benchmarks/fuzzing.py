@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 from benchmarks._results import Results
-from runtime.streaming.documents import HelloOptions
-from runtime.streaming.errors import CloseCode, FrameErrorCode
-from runtime.streaming.framing import frame_message
-from runtime.streaming.messages import (
+from runtime.protocol.errors import CloseCode, FrameErrorCode
+from runtime.protocol.framing import frame_message
+from runtime.protocol.messages import (
     Close,
     Detection,
     Dropped,
@@ -29,6 +28,7 @@ from runtime.streaming.messages import (
     Result,
     Timing,
 )
+from runtime.protocol.options import HelloOptions
 from visionstack.paths import BUILD, IMPORT_ROOT
 
 _ATHERIS = "atheris==3.0.0"

@@ -49,7 +49,7 @@ imported = time.perf_counter()
 artifact = Artifact.load(Path(sys.argv[1]))
 checked = time.perf_counter()
 classifier = Classifier.load(
-    artifact, engine="onnxruntime", threads=1, settled=sys.argv[3] == "settled")
+    artifact, engine="onnxruntime", threads=1, optimised=sys.argv[3] == "optimised")
 loaded = time.perf_counter()
 data = Path(sys.argv[2]).read_bytes()
 classifier.classify(data)
@@ -241,7 +241,7 @@ def _starts(*, rounds: int) -> dict[str, list[dict[str, Any]]]:
         ).artifact.folder
         for precision in ("fp32", "fp16", "int8")
     }
-    variants = [(precision, "ready") for precision in folders] + [("fp32", "settled")]
+    variants = [(precision, "ready") for precision in folders] + [("fp32", "optimised")]
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(rounds):
         for precision, kind in variants:

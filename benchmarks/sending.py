@@ -31,8 +31,8 @@ from runtime.measurement import machine
 from runtime.measurement.statistics import percentile, summarize
 from visionstack.paths import IMPORT_ROOT
 from visionstack.report.figures import measured
-from visionstack.report.sections import Line, Lines, Note, Row, Section, Table
-from visionstack.report.writing import Report, write
+from visionstack.report.sections import Line, Lines, Note, Report, Row, Section, Table
+from visionstack.report.write import write
 
 _TITLE = "Three ways of sending"
 ROUND_TRIPS_MS = (1, 20, 50, 100)

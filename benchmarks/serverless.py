@@ -20,11 +20,11 @@ from benchmarks._serverless_cloud import deploy_classifier, embedded_cloud
 from benchmarks._serverless_cold import PICTURE, ColdStarts
 from runtime.measurement.statistics import ratio, summarize
 from visionstack import paths
-from visionstack.client.classifier import ClassifierClient
-from visionstack.client.folder import FolderJobs, new_run
-from visionstack.client.load import run_steps
-from visionstack.client.warm_pool import DeployedEnvironments, calls_at_once
-from visionstack.deployment import Deployment
+from visionstack.classify.client import ClassifierClient
+from visionstack.classify.folder import FolderJobs, new_run
+from visionstack.classify.load import run_steps
+from visionstack.classify.trials import DeployedEnvironments, calls_at_once
+from visionstack.cloud.deployment import Deployment
 
 MODEL = "resnet50"
 ENVIRONMENTS = 5

@@ -26,9 +26,9 @@ from benchmarks._inputs import camera_pictures, model_folder
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detector
 from runtime.inference.pictures import decode_bgr
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_types import StreamAddress, StreamResult
 from visionstack.paths import IMPORT_ROOT
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamAddress, StreamResult
 
 _TOKEN = "a token for a benchmark on loopback"  # noqa: S105 - guards nothing
 _MODEL = "yolov3-tiny"
@@ -86,10 +86,10 @@ async def _measure(
     detector = Detector.load(folder)
     async with AsyncStreamClient(address, policy="lossless") as client:
         results.values["server"] = {
-            "engine": client.hello.engine,
-            "precision": client.hello.precision,
-            "model": client.hello.model,
-            "version": client.hello.version,
+            "engine": client.server.engine,
+            "precision": client.server.precision,
+            "model": client.server.model,
+            "version": client.server.version,
         }
     measured: list[dict[str, Any]] = []
     comparison: dict[str, Any] = {"frames_a_round": frames, "rounds": measured}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stacks.settings import DeploymentSettings
+from stacks.settings.model import DeploymentSettings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
@@ -15,7 +15,7 @@ Each stands in `cdk.json` under `context.visionstack` and can be overridden for 
 `npx cdk deploy --all -c instance_type=g6.xlarge`. Lists are written with commas. A wrong name or
 value ends the command with a sentence that says what is allowed, before anything is deployed.
 
-This page is written by `scripts/write_settings_page.py` from `stacks/settings.py`.
+This page is written by `scripts/write_settings_page.py` from `stacks/settings/model.py`.
 
 | setting | default | meaning | allowed |
 | --- | --- | --- | --- |

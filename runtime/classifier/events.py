@@ -23,11 +23,7 @@ from runtime.classifier.errors import (
     TooLargeError,
     UnavailableError,
 )
-from runtime.classifier.requests import (
-    CONTENT_TYPES,
-    MAX_FOLDER_JSON_BYTES,
-    parse_json,
-)
+from runtime.classifier.requests import CONTENT_TYPES, MAX_FOLDER_JSON_BYTES, parse_json
 from runtime.contract import MAX_PICTURE_BYTES, Route
 
 METHODS: Final = {

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtime.classifier import events, packages
-from runtime.classifier.credentials import EnvironmentCredentials
-from runtime.classifier.environment import ExecutionEnvironment
+from runtime.classifier.environment import ExecutionEnvironment, has_room_for_a_second_model
 from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
-from runtime.classifier.memory import has_room_for_a_second_model
 from runtime.classifier.metrics import CallLog, CallRecord
 from runtime.classifier.model import ModelHost, ModelSource, PackagedModelSource, S3ModelSource
 from runtime.classifier.requests import (
@@ -23,7 +21,7 @@ from runtime.classifier.requests import (
     WakeupRequest,
     parse_request,
 )
-from runtime.classifier.s3 import S3Client
+from runtime.classifier.s3 import EnvironmentCredentials, S3Client
 from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore
@@ -66,7 +64,7 @@ class Function:
         client = S3Client.from_env(environ, credentials=EnvironmentCredentials(environ))
         models = ModelHost(
             _source(settings, client),
-            may_settle=lambda: has_room_for_a_second_model(settings.memory_mb),
+            may_optimise=lambda: has_room_for_a_second_model(settings.memory_mb),
         )
         environment = ExecutionEnvironment(environ, started=started)
         service = ClassifierService(
@@ -116,7 +114,7 @@ class Function:
                 deployment and says what is missing.
         """
         try:
-            self._ensure_model(settled=ahead)
+            self._ensure_model(optimised=ahead)
             if ahead:
                 self._models.current().exercise()
         except ApiError as error:
@@ -199,14 +197,14 @@ class Function:
             case _:
                 return self._service.recognise(call.picture or b"", call.content_type, cold=cold)
 
-    def _ensure_model(self, *, settled: bool = False) -> None:
+    def _ensure_model(self, *, optimised: bool = False) -> None:
         if not self._prepared:
             try:
                 self._before_model()
             except packages.PackagesError as error:
                 raise ModelUnavailableError(str(error)) from error
             self._prepared = True
-        self._models.current(settled=settled)
+        self._models.current(optimised=optimised)
 
 
 def _source(settings: Settings, client: S3Client) -> ModelSource:

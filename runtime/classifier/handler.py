@@ -15,8 +15,8 @@ import importlib.util  # noqa: E402  the clock above starts before anything else
 import os  # noqa: E402
 from typing import Any  # noqa: E402
 
+from runtime.classifier.environment import return_freed_blocks  # noqa: E402
 from runtime.classifier.function import Function  # noqa: E402
-from runtime.classifier.memory import return_freed_blocks  # noqa: E402
 from runtime.contract import Env  # noqa: E402
 
 return_freed_blocks()

@@ -47,7 +47,7 @@ class PictureClassifier(Protocol):
 class ServedModel:
     """A loaded model and what answers say about it. Times in milliseconds.
 
-    `settled`: loaded for fast calls, and not for a fast start.
+    `optimised`: loaded for fast calls, and not for a fast start.
     """
 
     classifier: PictureClassifier
@@ -58,7 +58,7 @@ class ServedModel:
     precision: str
     download_ms: float
     load_ms: float
-    settled: bool
+    optimised: bool
 
     def exercise(self) -> None:
         """One small picture through all stages, so that the first real one pays for no set-up."""
@@ -76,8 +76,8 @@ class ModelSource(Protocol):
         """The version to serve now."""
         ...
 
-    def load(self, version: str, *, settled: bool) -> ServedModel:
-        """Fetch, check and load it: `settled` for fast calls, else for a fast start."""
+    def load(self, version: str, *, optimised: bool) -> ServedModel:
+        """Fetch, check and load it: `optimised` for fast calls, else for a fast start."""
         ...
 
 
@@ -97,7 +97,7 @@ class S3ModelSource:
         """One small GET."""
         return self._store.current_version(self._name)
 
-    def load(self, version: str, *, settled: bool) -> ServedModel:
+    def load(self, version: str, *, optimised: bool) -> ServedModel:
         """Pull and load; the hashes are checked on the way in.
 
         The files go to a folder of their own that is removed when the engine has them: what it
@@ -115,7 +115,7 @@ class S3ModelSource:
                 artifact,
                 engine=self._engine,
                 threads=self._threads,
-                settled=settled,
+                optimised=optimised,
                 download_ms=(time.perf_counter() - started) * 1000,
             )
 
@@ -137,14 +137,14 @@ class PackagedModelSource:
                 f"the package has no model at {self._folder}: {error.strerror}"
             ) from error
 
-    def load(self, version: str, *, settled: bool) -> ServedModel:
+    def load(self, version: str, *, optimised: bool) -> ServedModel:
         """Check and load."""
         artifact = Artifact.load(self._folder / version)
         return _served(
             artifact,
             engine=self._engine,
             threads=self._threads,
-            settled=settled,
+            optimised=optimised,
             download_ms=0.0,
         )
 
@@ -158,10 +158,10 @@ class ModelHost:
         *,
         clock: Callable[[], float] = time.monotonic,
         refresh_seconds: float = REFRESH_SECONDS,
-        may_settle: Callable[[], bool] = lambda: True,
+        may_optimise: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_settle` says whether there is memory for the served model to be loaded again."""
-        self._may_settle = may_settle
+        """`may_optimise` says whether there is memory for the served model to be loaded again."""
+        self._may_optimise = may_optimise
         self._source = source
         self._clock = clock
         self._refresh_seconds = refresh_seconds
@@ -170,11 +170,11 @@ class ModelHost:
         self._checked_at = float("-inf")
         self.last_failure: str | None = None
 
-    def current(self, *, settled: bool = False) -> ServedModel:
+    def current(self, *, optimised: bool = False) -> ServedModel:
         """The model, loaded now if no earlier attempt succeeded.
 
         Args:
-            settled: nobody waits for this load, so it may take its time for faster calls.
+            optimised: nobody waits for this load, so it may take its time for faster calls.
 
         Raises:
             ModelUnavailableError: saying why.
@@ -186,7 +186,7 @@ class ModelHost:
             if self._served is None:
                 try:
                     self._served = self._source.load(
-                        self._source.current_version(), settled=settled
+                        self._source.current_version(), optimised=optimised
                     )
                 except InferenceError as error:
                     self.last_failure = error.message
@@ -208,9 +208,9 @@ class ModelHost:
         try:
             self._checked_at = self._clock()
             version = self._source.current_version()
-            settles = not served.settled and self._may_settle()
-            if version != served.version or settles:
-                self._served = self._source.load(version, settled=True)
+            optimises = not served.optimised and self._may_optimise()
+            if version != served.version or optimises:
+                self._served = self._source.load(version, optimised=True)
             self.last_failure = None
         except InferenceError as error:
             self.last_failure = error.message
@@ -228,12 +228,12 @@ class ModelHost:
 
 
 def _served(
-    artifact: Artifact, *, engine: str, threads: int, settled: bool, download_ms: float
+    artifact: Artifact, *, engine: str, threads: int, optimised: bool, download_ms: float
 ) -> ServedModel:
     from runtime.inference.classification import Classifier
 
     started = time.perf_counter()
-    classifier = Classifier.load(artifact, engine=engine, threads=threads, settled=settled)
+    classifier = Classifier.load(artifact, engine=engine, threads=threads, optimised=optimised)
     return ServedModel(
         classifier=classifier,
         name=artifact.manifest.name,
@@ -244,7 +244,9 @@ def _served(
         download_ms=download_ms,
         load_ms=(time.perf_counter() - started) * 1000,
         # Nothing else has a faster start to give.
-        settled=settled or classifier.engine.name != "onnxruntime" or artifact.ready_path is None,
+        optimised=optimised
+        or classifier.engine.name != "onnxruntime"
+        or artifact.ready_path is None,
     )
 
 

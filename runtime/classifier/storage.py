@@ -9,13 +9,7 @@ from typing import Final, Protocol
 
 from runtime.classifier.errors import NotFoundError, TooLargeError, UnavailableError
 from runtime.classifier.requests import CONTENT_TYPES
-from runtime.classifier.s3 import (
-    PresignedPost,
-    S3Client,
-    S3Error,
-    S3NotFoundError,
-    S3TooLargeError,
-)
+from runtime.classifier.s3 import PresignedPost, S3Client, S3Error, S3NotFoundError, S3TooLargeError
 from runtime.contract import MAX_PICTURE_BYTES, PICTURES_PREFIX, RESULTS_PREFIX
 
 FOLDER_RESULTS_PREFIX: Final = RESULTS_PREFIX + "folders/"

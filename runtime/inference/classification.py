@@ -55,16 +55,17 @@ class Classifier:
         *,
         engine: str = AUTO,
         threads: int | None = None,
-        settled: bool = True,
+        optimised: bool = True,
     ) -> Self:
         """Load a folder (checked) or an artifact that was checked already.
 
-        Unless `settled`, ONNX Runtime is started as fast as it goes, at the expense of every call.
+        Unless `optimised`, ONNX Runtime is started as fast as it goes, at the expense of every
+        call.
 
         Raises `ArtifactError` and `EngineError` kinds.
         """
         artifact = source if isinstance(source, Artifact) else Artifact.load(source)
-        return cls(artifact, create_engine(engine, artifact, threads=threads, settled=settled))
+        return cls(artifact, create_engine(engine, artifact, threads=threads, optimised=optimised))
 
     def prepare(self, data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
         """Decode and crop: uint8 (height, width, 3), red first. Raises `PictureError` kinds."""

@@ -15,13 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.inference.artifact import Artifact, Manifest
-from runtime.inference.boxes import (
-    Boxes,
-    Raw,
-    decode_anchor_free,
-    decode_darknet,
-    suppress,
-)
+from runtime.inference.boxes import Boxes, Raw, decode_anchor_free, decode_darknet, suppress
 from runtime.inference.engines import AUTO, Engine, create_engine
 from runtime.inference.errors import ArtifactDamagedError
 from runtime.inference.letterbox import Letterbox

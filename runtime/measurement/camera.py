@@ -15,7 +15,7 @@ from runtime.measurement.workload import Workload
 
 
 @dataclass
-class Shots:
+class CameraRun:
     """What became of the frames; latencies in seconds, from the frame's due time to its answer."""
 
     fps: float
@@ -42,14 +42,14 @@ class Shots:
         }
 
 
-def film(workload: Workload, *, fps: float, frames: int, clock: Clock) -> Shots:
+def run_camera(workload: Workload, *, fps: float, frames: int, clock: Clock) -> CameraRun:
     """Answer a camera's frames, one at a time, newest first; ends with its last frame.
 
     Raises:
         WorkloadError: the engine failed.
     """
     period = 1 / fps
-    shots = Shots(fps=fps, frames=frames)
+    camera_run = CameraRun(fps=fps, frames=frames)
     start = clock.monotonic()
     last = -1
     while True:
@@ -59,13 +59,13 @@ def film(workload: Workload, *, fps: float, frames: int, clock: Clock) -> Shots:
                 break
             clock.sleep_until(start + (last + 1) * period)
             continue
-        shots.dropped += newest - last - 1
+        camera_run.dropped += newest - last - 1
         due = start + newest * period
         workload.run(1)
         latency = clock.monotonic() - due
-        shots.latencies_s.append(latency)
-        shots.late += latency > period + 1e-9
+        camera_run.latencies_s.append(latency)
+        camera_run.late += latency > period + 1e-9
         last = newest
-    # The last frame's own period belongs to the film: 30 frames at 30 a second take one second.
-    shots.seconds = max(clock.monotonic() - start, frames * period)
-    return shots
+    # The last frame's own period belongs to the run: 30 frames at 30 a second take one second.
+    camera_run.seconds = max(clock.monotonic() - start, frames * period)
+    return camera_run

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from runtime.measurement import loadgen
-from runtime.measurement.camera import film
+from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import Clock, SystemClock, Watch
 from runtime.measurement.errors import LoadGenMissingError, MeasurementError
 from runtime.measurement.loop import repeat
@@ -141,15 +141,15 @@ class _Stage:
         fps = scenario.rate or 30.0
         frames = max(_FRAMES_AT_LEAST, round(fps * self.limits.seconds))
         watch = Watch.start(self.clock)
-        shots = film(workload, fps=fps, frames=frames, clock=self.clock)
+        camera_run = run_camera(workload, fps=fps, frames=frames, clock=self.clock)
         return replace(
             blank,
             status="measured",
-            seconds=shots.seconds,
-            pictures=len(shots.latencies_s),
-            latency_s=summarize(shots.latencies_s, clock_jumped=watch.jumped()),
-            raw_s=shots.latencies_s,
-            camera=shots.to_json(),
+            seconds=camera_run.seconds,
+            pictures=len(camera_run.latencies_s),
+            latency_s=summarize(camera_run.latencies_s, clock_jumped=watch.jumped()),
+            raw_s=camera_run.latencies_s,
+            camera=camera_run.to_json(),
         )
 
 

@@ -9,14 +9,10 @@ import os
 import signal
 import sys
 
-from runtime.streaming import aws, logs
-from runtime.streaming.errors import EngineBrokenError, StreamingError
-from runtime.streaming.instance import (
-    InstanceMetadata,
-    Leaving,
-    NotAnInstanceError,
-    leaving,
-)
+from runtime.protocol.errors import StreamingError
+from runtime.streaming.errors import EngineBrokenError
+from runtime.streaming.host import aws, logs
+from runtime.streaming.host.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import supervised

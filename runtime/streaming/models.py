@@ -7,9 +7,11 @@ cannot be loaded is refused, and the old one goes on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +24,9 @@ from runtime.inference.artifact import check_name
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
-from runtime.streaming.documents import ModelOffer
+from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
+from runtime.streaming.host.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +56,14 @@ class DetectorStages(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Served:
+class LoadedModel:
     """One version of one model, loaded."""
 
     offer: ModelOffer
     detector: DetectorStages
     max_batch: int = 1
     revision: int = 0
-    abreast: DetectorStages | None = None
+    parallel: DetectorStages | None = None
     """The same network for `streams` calls side by side. One call keeps several processors less
     busy than several calls with a processor each, but is over sooner: it is for a lone frame."""
     streams: int = 1
@@ -73,7 +76,7 @@ class ModelSource(Protocol):
         """The version to serve. Raises ModelUnavailableError."""
         ...
 
-    def load(self, name: str, version: str) -> Served:
+    def load(self, name: str, version: str) -> LoadedModel:
         """Raises ModelUnavailableError, whatever went wrong: damaged, disk full, no such engine."""
         ...
 
@@ -82,16 +85,16 @@ class ModelSource(Protocol):
 class ModelHost:
     """One name in the handshake; which version answers may change while it is served."""
 
-    current: Served
+    current: LoadedModel
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def name(self) -> str:
         return self.current.offer.name
 
-    def replace(self, served: Served) -> None:
+    def replace(self, model: LoadedModel) -> None:
         with self._lock:
-            self.current = replace(served, revision=self.current.revision + 1)
+            self.current = replace(model, revision=self.current.revision + 1)
 
 
 class ArtifactSource:
@@ -119,7 +122,7 @@ class ArtifactSource:
         except InferenceError as error:
             raise ModelUnavailableError(str(error)) from error
 
-    def load(self, name: str, version: str) -> Served:
+    def load(self, name: str, version: str) -> LoadedModel:
         from runtime.inference.detector import Detector
 
         try:
@@ -128,13 +131,13 @@ class ArtifactSource:
             else:
                 source = self._folder / name / version
             detector = Detector.load(source, engine=self._engine)
-            served = _served(detector, version=version, max_batch=self._max_batch)
+            model = _model(detector, version=version, max_batch=self._max_batch)
             processors = usable_processors()
             if detector.engine.name in _ON_CPU and processors > 1:
                 streams = max(2, min(processors // 2, _MOST_STREAMS))
                 several = Detector.load(source, engine=self._engine, streams=streams)
-                served = replace(served, abreast=several, streams=streams)
-            warm(served)
+                model = replace(model, parallel=several, streams=streams)
+            warm(model)
             if self._bucket is not None:
                 # A disk that is only a cache need not fill up with one version after another.
                 self._store.keep_only(version, of=name, into=self._folder)
@@ -148,7 +151,7 @@ class ArtifactSource:
             raise ModelUnavailableError(
                 f"{name} {version} fails at its first picture: {error!r}."
             ) from error
-        return served
+        return model
 
     @cached_property
     def _store(self) -> ModelStore:
@@ -158,25 +161,25 @@ class ArtifactSource:
         return ModelStore(client, self._bucket or "")
 
 
-def probe(served: Served, *, batch: int = 1) -> None:
+def probe(model: LoadedModel, *, batch: int = 1) -> None:
     """Run a picture of our own through; whatever goes wrong with it is not a client's fault."""
-    detector = served.detector
+    detector = model.detector
     prepared = detector.prepare(np.zeros((480, 640, 3), np.uint8))
     for raw in detector.infer([prepared] * batch):
         detector.finish(raw, prepared, confidence=0.5, iou=0.5)
 
 
-def warm(served: Served) -> None:
+def warm(model: LoadedModel) -> None:
     """Run one picture of each batch size through, so that no stream pays for a first time."""
-    for size in range(1, served.max_batch + 1):
-        probe(served, batch=size)
-    if served.abreast is not None:
-        prepared = served.abreast.prepare(np.zeros((480, 640, 3), np.uint8))
-        for _ in range(served.streams):
-            served.abreast.infer([prepared])
+    for size in range(1, model.max_batch + 1):
+        probe(model, batch=size)
+    if model.parallel is not None:
+        prepared = model.parallel.prepare(np.zeros((480, 640, 3), np.uint8))
+        for _ in range(model.streams):
+            model.parallel.infer([prepared])
 
 
-def _served(detector: Any, *, version: str, max_batch: int | None) -> Served:
+def _model(detector: Any, *, version: str, max_batch: int | None) -> LoadedModel:
     manifest, engine = detector.manifest, detector.engine
     offer = ModelOffer(
         name=manifest.name,
@@ -191,4 +194,62 @@ def _served(detector: Any, *, version: str, max_batch: int | None) -> Served:
     if max_batch is None:
         # A GPU gains from batches; on a CPU one picture already takes every core.
         max_batch = 8 if engine.name == "torch" else 1
-    return Served(offer, detector, max_batch)
+    return LoadedModel(offer, detector, max_batch)
+
+
+# Going over to a model's new version while frames keep coming.
+
+
+RETRY_SECONDS = 600.0
+"""A version that was refused is tried again after this long: the disk may have room then."""
+
+
+async def watch_models(
+    hosts: Mapping[str, ModelHost], source: ModelSource, *, every: float, metrics: Metrics
+) -> None:
+    """Look for new versions for ever; returns at once when `every` (seconds) is 0."""
+    refused: dict[tuple[str, str], float] = {}
+    while every > 0:
+        await asyncio.sleep(every)
+        for host in hosts.values():
+            try:
+                await _look(host, source, refused, metrics=metrics)
+            except Exception:  # of one model; the others are looked after all the same
+                log.exception("a model could not be looked after", extra={"model": host.name})
+
+
+async def _look(
+    host: ModelHost,
+    source: ModelSource,
+    refused: dict[tuple[str, str], float],
+    *,
+    metrics: Metrics,
+) -> None:
+    name = host.name
+    try:
+        version = await asyncio.to_thread(source.current_version, name)
+    except ModelUnavailableError as error:
+        log.warning("no news of a model", extra={"model": name, "reason": str(error)})
+        return
+    if version == host.current.offer.version:
+        return
+    if time.monotonic() - refused.get((name, version), -RETRY_SECONDS) < RETRY_SECONDS:
+        return
+    try:
+        model = await asyncio.to_thread(source.load, name, version)
+    except ModelUnavailableError as error:
+        refused[name, version] = time.monotonic()
+        metrics.reloads.labels(name, "refused").inc()
+        log.error(  # noqa: TRY400 - the message says all that is known
+            "model version refused, going on with the old one",
+            extra={
+                "model": name,
+                "version": version,
+                "serving": host.current.offer.version,
+                "reason": str(error),
+            },
+        )
+        return
+    host.replace(model)
+    metrics.reloads.labels(name, "loaded").inc()
+    log.info("model version loaded", extra={"model": name, "version": version})

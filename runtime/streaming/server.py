@@ -19,20 +19,19 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.asyncio.server import serve as serve_websockets
 
-from runtime.streaming import aws
-from runtime.streaming.certificate import Certificate
 from runtime.streaming.errors import SettingsError
-from runtime.streaming.gpus import Gpus, find_gpus, watch_gpus
-from runtime.streaming.hub import Hub, Settled, Submitter
-from runtime.streaming.metrics import Metrics
-from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe
-from runtime.streaming.pipeline import Pipeline
-from runtime.streaming.reload import watch_models
+from runtime.streaming.frames.frame import FrameJob
+from runtime.streaming.frames.pipeline import Pipeline
+from runtime.streaming.host import aws
+from runtime.streaming.host.certificate import Certificate
+from runtime.streaming.host.gpus import Gpus, find_gpus, watch_gpus
+from runtime.streaming.host.metrics import Metrics
+from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe, watch_models
+from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.supervision import cancelled, supervised
-from runtime.streaming.tcp import TcpLink
-from runtime.streaming.websocket import HttpPages, WebSocketLink
-from runtime.streaming.work import Work
+from runtime.streaming.transports.tcp import TcpLink
+from runtime.streaming.transports.websocket import HttpPages, WebSocketLink
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Server:
         """Set when an engine fails on a picture of our own, as CUDA does for good once it has."""
         self._find_gpus = gpus
         self.hosts: dict[str, ModelHost] = {}
-        self.hub: Hub | None = None
+        self.registry: Registry | None = None
         self._pipeline: Pipeline | None = None
         self._listeners: list[asyncio.Server | WebSocketServer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,19 +80,19 @@ class Server:
         tls = await self._prepare_tls(token)
         for name in settings.models:
             version = await asyncio.to_thread(self._source.current_version, name)
-            served = await asyncio.to_thread(self._source.load, name, version)
-            self.hosts[name] = ModelHost(served)
+            model = await asyncio.to_thread(self._source.load, name, version)
+            self.hosts[name] = ModelHost(model)
             log.info("model loaded", extra={"model": name, "version": version})
         sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
-        self.hub = Hub(
+        self.registry = Registry(
             token=token,
             hosts=self.hosts,
             limits=settings.limits,
             metrics=self.metrics,
             pipeline=self._make_pipeline,
         )
-        await self._listen(self.hub, tls)
-        self._supervise("time limits", self._check_times, self.hub)
+        await self._listen(self.registry, tls)
+        self._supervise("time limits", self._check_times, self.registry)
         self._supervise("engine check", self._check_engines)
         self._supervise(
             "model reload",
@@ -117,13 +116,13 @@ class Server:
 
         Returns when every client has left or `drain_seconds` are over.
         """
-        hub = self._hub()
-        hub.draining = reason
+        registry = self._registry()
+        registry.draining = reason
         deadline = time.monotonic() + self.settings.limits.drain_seconds
-        for peer in hub.peers:
-            peer.go_away(deadline_seconds=self.settings.limits.drain_seconds, reason=reason)
-        log.info("draining", extra={"reason": reason, "connections": len(hub.peers)})
-        while hub.peers and time.monotonic() < deadline:
+        for connection in registry.connections:
+            connection.go_away(deadline_seconds=self.settings.limits.drain_seconds, reason=reason)
+        log.info("draining", extra={"reason": reason, "connections": len(registry.connections)})
+        while registry.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
@@ -131,8 +130,8 @@ class Server:
         await cancelled(self._tasks)
         for listener in self._listeners:
             listener.close()
-        if self.hub is not None:
-            self.hub.close_all()
+        if self.registry is not None:
+            self.registry.close_all()
             # One turn of the loop lets the closes leave.
             await asyncio.sleep(0)
         for listener in self._listeners:
@@ -150,11 +149,11 @@ class Server:
     def _supervise(
         self,
         name: str,
-        job: Callable[Given, Awaitable[None]],
+        step: Callable[Given, Awaitable[None]],
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> None:
-        task = supervised(name, lambda: job(*args, **kwargs))
+        task = supervised(name, lambda: step(*args, **kwargs))
         self._tasks.append(asyncio.create_task(task, name=name))
 
     async def _token(self) -> str:
@@ -175,12 +174,12 @@ class Server:
             )
         return certificate.server_context()
 
-    async def _listen(self, hub: Hub, tls: ssl.SSLContext | None) -> None:
+    async def _listen(self, registry: Registry, tls: ssl.SSLContext | None) -> None:
         settings, limits = self.settings, self.settings.limits
         loop = asyncio.get_running_loop()
         try:
             tcp = await loop.create_server(
-                functools.partial(TcpLink, hub),
+                functools.partial(TcpLink, registry),
                 settings.host,
                 settings.port,
                 ssl=tls,
@@ -190,7 +189,7 @@ class Server:
             self._listeners.append(tcp)
 
             async def upgraded(socket: WebSocket) -> None:
-                await WebSocketLink(hub, socket).run()
+                await WebSocketLink(registry, socket).run()
 
             web = await serve_websockets(
                 upgraded,
@@ -215,16 +214,16 @@ class Server:
         self.port = tcp.sockets[0].getsockname()[1]
         self.http_port = next(iter(web.sockets)).getsockname()[1]
 
-    def _make_pipeline(self, settled: Settled) -> Submitter:
+    def _make_pipeline(self, done: Done) -> Submitter:
         loop = asyncio.get_running_loop()
 
-        def from_thread(works: Sequence[Work]) -> None:
+        def from_thread(jobs: Sequence[FrameJob]) -> None:
             # The loop may be closed already while the last frames are finished.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settled, works)
+                loop.call_soon_threadsafe(done, jobs)
 
         self._pipeline = Pipeline(
-            settled=from_thread,
+            done=from_thread,
             observer=self.metrics,
             frame_pixels=self.settings.limits.frame_pixels,
             threads=self.settings.threads,
@@ -233,13 +232,13 @@ class Server:
         self._pipeline.start()
         return self._pipeline
 
-    async def _check_times(self, hub: Hub) -> None:
+    async def _check_times(self, registry: Registry) -> None:
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             now = time.monotonic()
-            for peer in hub.peers:
-                peer.check_times(now)
-            hub.expire()
+            for connection in registry.connections:
+                connection.check_times(now)
+            registry.expire()
 
     async def _check_engines(self) -> None:
         """Whenever frames have failed: find out whether it was the frames or the engine."""
@@ -259,10 +258,10 @@ class Server:
                     self.broken.set()
                     return
 
-    def _hub(self) -> Hub:
-        if self.hub is None:
+    def _registry(self) -> Registry:
+        if self.registry is None:
             raise SettingsError("The server has not been started.")
-        return self.hub
+        return self.registry
 
     def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
         models = {
@@ -275,7 +274,7 @@ class Server:
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
         if self.broken.is_set():
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"an engine is broken\n"
-        reason = self._hub().draining
+        reason = self._registry().draining
         if reason is not None:
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"draining: {reason}\n".encode()
         return HTTPStatus.OK, "text/plain", b"ready\n"

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 
 from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, Env
+from runtime.protocol.limits import Limits
+from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
-from runtime.streaming.instance import DEFAULT_ENDPOINT
-from runtime.streaming.limits import Limits
+from runtime.streaming.host.instance import DEFAULT_ENDPOINT
 
 
 class Tls(StrEnum):
@@ -100,16 +100,6 @@ def _limits(environ: Mapping[str, str]) -> Limits:
         raise SettingsError(
             f"{Env.STREAM_DRAIN_SECONDS} is {text!r}, which is no number of seconds."
         ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nothing but this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _get(environ: Mapping[str, str], name: str) -> str:

@@ -18,12 +18,12 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 async def supervised(
     name: str,
-    job: Callable[[], Awaitable[Result]],
+    step: Callable[[], Awaitable[Result]],
     *,
     first_pause: float = FIRST_PAUSE_SECONDS,
     longest_pause: float = LONGEST_PAUSE_SECONDS,
 ) -> Result:
-    """What `job` returns; it is started again whenever it raises an Exception.
+    """What `step` returns; it is started again whenever it raises an Exception.
 
     The pause (seconds) before that doubles with each failure up to the longest, and is the first
     again after a run that lasted longer than the longest pause. Cancelling ends the job.
@@ -32,7 +32,7 @@ async def supervised(
     while True:
         started = time.monotonic()
         try:
-            return await job()
+            return await step()
         except Exception:
             if time.monotonic() - started > longest_pause:
                 pause = first_pause

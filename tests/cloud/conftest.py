@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from visionstack.deployment import Deployment, StreamEndpoint
-from visionstack.localcloud import lifecycle, state
-from visionstack.localcloud.deploy import deploy
-from visionstack.localcloud.state import CloudFolder
+from visionstack.cloud import local_state
+from visionstack.cloud.deployment import Deployment, StreamEndpoint
+from visionstack.cloud.local_state import CloudFolder
+from visionstack.deploy.local import deploy
+from visionstack.localcloud import lifecycle
 
 SMALL_SETTINGS = {
     "stream_model": "yolov3-tiny",
@@ -70,8 +71,8 @@ def embedded_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        patch.setenv(state.FOLDER_VARIABLE, str(root))
-        patch.setenv(state.PORT_VARIABLE, str(port))
+        patch.setenv(local_state.FOLDER_VARIABLE, str(root))
+        patch.setenv(local_state.PORT_VARIABLE, str(port))
         folder = CloudFolder.from_environment()
         try:
             deployed = deploy(context=SMALL_SETTINGS)

@@ -26,18 +26,13 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from runtime.contract import MAX_WAKEUP_SLEEP_MS, Output, Route, Stack
 from visionstack import paths
-from visionstack.client.classifier import (
-    BackOff,
-    Classification,
-    ClassifierClient,
-    ClassifierError,
-)
-from visionstack.client.signing import SERVICE
-from visionstack.client.warm_pool import DeployedEnvironments
-from visionstack.clouds import LOCAL_CREDENTIAL
-from visionstack.deployment import ClassifierApi
+from visionstack.classify.client import BackOff, Classification, ClassifierClient, ClassifierError
+from visionstack.classify.trials import DeployedEnvironments
+from visionstack.cloud import local_state
+from visionstack.cloud.clouds import LOCAL_CREDENTIAL
+from visionstack.cloud.deployment import ClassifierApi
+from visionstack.cloud.signing import SERVICE
 from visionstack.errors import VisionstackError
-from visionstack.localcloud import state
 from visionstack.localcloud.cpu_share import CpuShare, environments_of
 
 if TYPE_CHECKING:
@@ -340,5 +335,5 @@ def signature(request: httpx.Request) -> str:
     headers = {name: request.headers[name] for name in ("host", "content-type")}
     ours = AWSRequest(request.method, str(request.url), headers, data=request.content)
     ours.context["timestamp"] = ours.headers["X-Amz-Date"] = request.headers["x-amz-date"]
-    signer = SigV4Auth(Credentials(LOCAL_CREDENTIAL, LOCAL_CREDENTIAL), SERVICE, state.REGION)
+    signer = SigV4Auth(Credentials(LOCAL_CREDENTIAL, LOCAL_CREDENTIAL), SERVICE, local_state.REGION)
     return signer.signature(signer.string_to_sign(ours, signer.canonical_request(ours)), ours)

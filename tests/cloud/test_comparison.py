@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.measurement.loadgen import read_summary
-
-from .conftest import EmbeddedCloud
+from tests.cloud.conftest import EmbeddedCloud
 
 pytestmark = pytest.mark.cloud
 SAMPLE = Path(__file__).parents[2] / "samples" / "dog.jpg"
@@ -34,7 +33,7 @@ def test_a_comparison_goes_from_plan_to_report_to_nothing_left(
     assert rows["this machine"]["status"] == "measured"
     for name in ("c7i.xlarge", "c6i.xlarge"):
         assert rows[name]["status"] == "not-run", rows[name]["reason"]
-        assert "no such hardware" in rows[name]["reason"]
+        assert "not available on this machine" in rows[name]["reason"]
         assert rows[name]["result"] is None
     (function,) = (row for row in found["rows"] if row["kind"] == "lambda")
     assert function["status"] == "measured", function["reason"]
@@ -46,7 +45,7 @@ def test_a_comparison_goes_from_plan_to_report_to_nothing_left(
     logs = tmp_path / "this-machine" / "loadgen" / "picture-single-stream"
     assert read_summary(logs / "mlperf_log_summary.txt")["Scenario"] == "SingleStream"
     html = (tmp_path / "report.html").read_text()
-    assert "not run: no such hardware" in html
+    assert "not run: not available on this machine" in html
 
 
 def test_doctor_looks_at_the_embedded_cloud(embedded_cloud: EmbeddedCloud) -> None:

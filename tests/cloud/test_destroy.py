@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.contract import Output, Stack
-from visionstack.cdk import cdk
-from visionstack.deployment import connect
-from visionstack.localcloud.deploy import destroy
-from visionstack.localcloud.fleet import Fleet
-
-from .conftest import SMALL_SETTINGS
+from tests.cloud.conftest import SMALL_SETTINGS
+from visionstack.cloud.deployment import connect
+from visionstack.cloud.local_fleet import Fleet
+from visionstack.deploy.cdk import cdk
+from visionstack.deploy.local import destroy
 
 if TYPE_CHECKING:
-    from .conftest import EmbeddedCloud
+    from tests.cloud.conftest import EmbeddedCloud
 
 pytestmark = pytest.mark.cloud
 PATIENCE_S = 60

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.contract import Output, Stack
-from visionstack import paths
-from visionstack.localcloud import processes, state
-from visionstack.localcloud.fleet import Fleet, Instance, InstanceState
+from visionstack import paths, processes
+from visionstack.cloud import local_state
+from visionstack.cloud.local_fleet import Fleet, Instance, InstanceState
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import EmbeddedCloud
@@ -105,7 +105,7 @@ def _server_pid(cloud: EmbeddedCloud, instance_id: str) -> int:
     import psutil
 
     home = str(cloud.folder.instances / instance_id)
-    for one in processes.marked(state.MARK_VARIABLE, str(cloud.folder.root)):
+    for one in processes.marked(local_state.MARK_VARIABLE, str(cloud.folder.root)):
         if psutil.Process(one.pid).cmdline()[:1] == [f"{home}/root/venv/bin/python"]:
             return one.pid
     raise AssertionError(f"{instance_id} has no server process")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from visionstack.localcloud import processes, state
-from visionstack.localcloud.state import CloudFolder, CloudState
+from visionstack import processes
+from visionstack.cloud import local_state
+from visionstack.cloud.local_state import CloudFolder, CloudState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_second_up_on_another_port_is_refused(embedded_cloud: EmbeddedCloud) -
 def test_everything_listens_on_loopback_only(embedded_cloud: EmbeddedCloud) -> None:
     import psutil
 
-    mine = processes.marked(state.MARK_VARIABLE, str(embedded_cloud.folder.root))
+    mine = processes.marked(local_state.MARK_VARIABLE, str(embedded_cloud.folder.root))
     assert mine
     listening = [
         connection.laddr.ip
@@ -54,7 +55,7 @@ def test_a_foreign_program_on_the_port_is_named_and_left_alone(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         port = foreign.getsockname()[1]
-        monkeypatch.setenv(state.FOLDER_VARIABLE, str(tmp_path))
+        monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path))
 
         done = embedded_cloud.visionstack("local", "up", "--port", str(port))
 
@@ -67,26 +68,26 @@ def test_a_foreign_program_on_the_port_is_named_and_left_alone(
 def test_another_embedded_cloud_beside_it_leaves_no_process_behind(
     embedded_cloud: EmbeddedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(state.FOLDER_VARIABLE, str(tmp_path))
-    monkeypatch.delenv(state.PORT_VARIABLE)
+    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(local_state.PORT_VARIABLE)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
 
     up = embedded_cloud.visionstack("local", "up", "--port", str(port))
-    started = processes.marked(state.MARK_VARIABLE, str(tmp_path))
+    started = processes.marked(local_state.MARK_VARIABLE, str(tmp_path))
     down = embedded_cloud.visionstack("local", "down")
 
     assert (up.returncode, down.returncode) == (0, 0), up.stderr + down.stderr
     assert len(started) >= 2
-    assert processes.marked(state.MARK_VARIABLE, str(tmp_path)) == []
+    assert processes.marked(local_state.MARK_VARIABLE, str(tmp_path)) == []
     assert CloudState.read(CloudFolder(tmp_path)) is None
 
 
 def test_a_cloud_whose_emulator_was_killed_is_told_down_and_comes_up_again(
     embedded_cloud: EmbeddedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(state.FOLDER_VARIABLE, str(tmp_path))
-    monkeypatch.delenv(state.PORT_VARIABLE)
+    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(local_state.PORT_VARIABLE)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     try:
@@ -103,4 +104,4 @@ def test_a_cloud_whose_emulator_was_killed_is_told_down_and_comes_up_again(
         assert again.returncode == 0, again.stderr
     finally:
         embedded_cloud.visionstack("local", "down")
-    assert processes.marked(state.MARK_VARIABLE, str(tmp_path)) == []
+    assert processes.marked(local_state.MARK_VARIABLE, str(tmp_path)) == []

@@ -3,7 +3,7 @@
 MiniStack keeps metrics, dashboards, alarms, log lines and lifecycle hooks, and answers instance
 metadata by version 2. It has no spot market and never changes an instance's lifecycle state, and it
 takes CompleteLifecycleAction without any effect: the notices themselves are in
-`tests/unit/streaming/test_leaving.py`, the drain by a signal in `test_group.py`.
+`tests/unit/streaming/host/test_instance.py`, the drain by a signal in `test_group.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from runtime.contract import STREAM_DRAIN_HOOK, Env, Output, Stack, StreamMetric
-from runtime.streaming import aws
-from runtime.streaming.instance import InstanceMetadata, leaving
-from visionstack.localcloud import state
-from visionstack.localcloud.fleet import Fleet
+from runtime.streaming.host import aws
+from runtime.streaming.host.instance import InstanceMetadata, leaving
+from visionstack.cloud import local_state
+from visionstack.cloud.local_fleet import Fleet
 from visionstack.paths import SAMPLES
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_the_drain_hook_is_there_and_its_completion_is_taken(
     assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
     set_up(monkeypatch, embedded_cloud)
 
-    with caplog.at_level(logging.WARNING, logger="runtime.streaming.aws"):
+    with caplog.at_level(logging.WARNING, logger="runtime.streaming.host.aws"):
         aws.complete_drain(group(embedded_cloud), "i-0123456789abcdef0")
         assert not caplog.records
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -155,7 +155,7 @@ def test_the_drain_hook_is_there_and_its_completion_is_taken(
 def test_metadata_is_read_by_version_2_and_tells_no_notice_where_there_is_none(
     embedded_cloud: EmbeddedCloud,
 ) -> None:
-    metadata = InstanceMetadata(state.endpoint_url(embedded_cloud.port))
+    metadata = InstanceMetadata(local_state.endpoint_url(embedded_cloud.port))
 
     assert str(metadata.get("instance-id")).startswith("i-")
     assert metadata.get("spot/instance-action") is None
@@ -169,7 +169,7 @@ def test_metadata_is_read_by_version_2_and_tells_no_notice_where_there_is_none(
 
 def set_up(monkeypatch: pytest.MonkeyPatch, cloud: EmbeddedCloud) -> None:
     """This process as an instance's server would find AWS."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", state.endpoint_url(cloud.port))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", local_state.endpoint_url(cloud.port))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", state.REGION)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", local_state.REGION)

@@ -120,10 +120,10 @@ class FlatModels:
     def current_version(self) -> str:
         return "v1"
 
-    def load(self, version: str, *, settled: bool) -> ServedModel:
+    def load(self, version: str, *, optimised: bool) -> ServedModel:
         return ServedModel(
             classifier=FlatClassifier(), name="flat", version=version, trained=False,
-            engine="none", precision="fp32", download_ms=0.0, load_ms=0.0, settled=settled,
+            engine="none", precision="fp32", download_ms=0.0, load_ms=0.0, optimised=optimised,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from werkzeug.test import Client
 
 from runtime.classifier import errors, requests
 from runtime.contract import MAX_WAKEUP_SLEEP_MS, Route
-from visionstack.client.classifier import CONTENT_TYPES
+from visionstack.classify.client import CONTENT_TYPES
 from visionstack.paths import CHECKOUT
 
 ROUTES = (Route.CLASSIFICATION, Route.WAKEUP, Route.IMAGES, Route.RECOGNITIONS)
@@ -69,7 +69,7 @@ def test_the_papers_classification_is_answered_as_documented(
 
 
 def test_the_papers_response_keys_are_all_there(gateway: Any) -> None:
-    paper = json.loads((CHECKOUT / "visionstack" / "report" / "paper_reference.json").read_text())[
+    paper = json.loads((CHECKOUT / "visionstack" / "paper_reference.json").read_text())[
         "serverless_2020"
     ]
     answer = post(gateway, Route.CLASSIFICATION, json=paper["request_example"]).json

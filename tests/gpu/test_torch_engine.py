@@ -13,7 +13,7 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.detector import Detector
 from runtime.inference.engines import choose_engine, create_engine
 from runtime.inference.pictures import decode_bgr
-from runtime.streaming.gpus import find_gpus
+from runtime.streaming.host.gpus import find_gpus
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
 from visionstack.paths import MODELS, SAMPLES

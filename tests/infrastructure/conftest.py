@@ -11,7 +11,7 @@ import pytest
 
 from stacks.catalog import Catalog
 from stacks.packages import PackageFolders
-from stacks.settings import DeploymentSettings
+from stacks.settings.model import DeploymentSettings
 
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -108,7 +108,7 @@ def synthesized(
     folders: PackageFolders, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Templates]:
     """Synthesize a combination by name, once; cdk-nag's findings are errors."""
-    from stacks.factory import build_app
+    from stacks.app import build_app
 
     done: dict[str, Templates] = {}
 

@@ -9,7 +9,7 @@ from runtime.measurement.scenario import Scenario
 from stacks.catalog import Catalog
 from stacks.errors import PackageMissingError, SettingsError, UnknownInstanceTypeError
 from stacks.packages import PackageFolders
-from stacks.settings import DeploymentSettings
+from stacks.settings.model import DeploymentSettings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

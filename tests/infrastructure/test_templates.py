@@ -39,7 +39,7 @@ def test_cfn_lint_and_cdk_nag_find_nothing(
 def test_cdk_nag_stops_a_stack_that_is_not_safe(folders: Any, tmp_path: Path) -> None:
     from aws_cdk import aws_s3
 
-    from stacks.factory import build_app
+    from stacks.app import build_app
 
     app = build_app(folders=folders, outdir=str(tmp_path))
     storage = app.node.find_child("visionstack-storage")
@@ -61,7 +61,7 @@ def test_the_settings_choose_the_stacks(synthesized: Any) -> None:
 
 
 def test_synthesis_is_the_same_every_time(defaults: Any, folders: Any, tmp_path: Path) -> None:
-    from stacks.factory import build_app
+    from stacks.app import build_app
 
     build_app(folders=folders, outdir=str(tmp_path), checks=False).synth()
     for path in defaults.files:

@@ -126,7 +126,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
         "            raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')\n"
         "sys.meta_path.insert(0, Missing())\n"
         "sys.argv = ['visionstack', 'stream', '0', '--connect', '127.0.0.1:9', '--token', 'x']\n"
-        "from visionstack.cli import main\n"
+        "from visionstack.cli.main import main\n"
         "main()\n"
     )
     done = run(installed, tmp_path, "-c", code)

@@ -17,16 +17,16 @@ from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
-    from visionstack.deployment import Deployment
+    from visionstack.cloud.deployment import Deployment
 
 
 @dataclass(frozen=True)
-class Sight:
+class Progress:
     """What can be seen of an instance type's measurement at one moment."""
 
     result: RunResult | None = None
     refusal: str | None = None
-    """Why no instance of the type will come: capacity, quota, or no such hardware."""
+    """Why no instance of the type will come: capacity, quota, or not available on this machine."""
 
 
 class Fleets(Protocol):
@@ -40,7 +40,7 @@ class Fleets(Protocol):
         """Start one instance of each type."""
         ...
 
-    def look(self, name: str) -> Sight:
+    def look(self, name: str) -> Progress:
         """What has been written so far."""
         ...
 
@@ -86,8 +86,8 @@ class StackFleets:
         Raises:
             VisionstackError: CDK failed, or S3 refused the model or the picture.
         """
-        from visionstack.aws_errors import translated
-        from visionstack.cdk import cdk
+        from visionstack.cloud.aws_errors import translated
+        from visionstack.deploy.cdk import cdk
         from visionstack.models.publishing import publish
 
         context = self.context(names)
@@ -127,7 +127,7 @@ class StackFleets:
         alone = [Scope.PICTURE.value, Scope.NETWORK.value]
         return [scope for scope in alone if scope in self._record.scopes] or alone
 
-    def look(self, name: str) -> Sight:
+    def look(self, name: str) -> Progress:
         """The result so far, or why there will be none.
 
         Raises:
@@ -135,23 +135,23 @@ class StackFleets:
         """
         from botocore.exceptions import ClientError
 
-        from visionstack.aws_errors import translated
+        from visionstack.cloud.aws_errors import translated
 
         key = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/{FILE}"
         with translated(f"read the results of {name}"):
             try:
                 body = self._deployment.client("s3").get_object(Bucket=self._bucket(), Key=key)
-                return Sight(result=RunResult.from_json(json.loads(body["Body"].read())))
+                return Progress(result=RunResult.from_json(json.loads(body["Body"].read())))
             except ClientError as error:
                 if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
                     raise
         if self._deployment.cloud == "local":
-            return Sight(refusal=self._embedded_refusal(name))
-        return Sight(refusal=self._group_refusal(name))
+            return Progress(refusal=self._embedded_refusal(name))
+        return Progress(refusal=self._group_refusal(name))
 
     def fetch_logs(self, name: str, folder: Path) -> None:
         """LoadGen's log files, to `folder`."""
-        from visionstack.aws_errors import translated
+        from visionstack.cloud.aws_errors import translated
 
         client = self._deployment.client("s3")
         prefix = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/loadgen/"
@@ -173,18 +173,18 @@ class StackFleets:
 
     def _embedded_refusal(self, name: str) -> str | None:
         """What the embedded cloud's agent says of the group's instance."""
-        from visionstack.localcloud.fleet import Fleet, InstanceState
-        from visionstack.localcloud.state import CloudFolder
+        from visionstack.cloud.local_fleet import Fleet, InstanceState
+        from visionstack.cloud.local_state import CloudFolder
 
         group = self._groups.get(name)
         for instance in Fleet.read(CloudFolder.from_environment()).instances:
             if instance.group == group and instance.state is InstanceState.NOT_RUN:
-                return instance.reason or "not run: no such hardware"
+                return instance.reason or "not run: not available on this machine"
         return None
 
     def _group_refusal(self, name: str) -> str | None:
         """The newest scaling activity, if it failed: capacity, quota, or a wrong image."""
-        from visionstack.aws_errors import translated
+        from visionstack.cloud.aws_errors import translated
 
         group = self._groups.get(name)
         if group is None:
@@ -209,7 +209,7 @@ def refuse_another(deployment: Deployment, record: Record) -> None:
     Raises:
         CompareError: stacks of another comparison are there; the message names them.
     """
-    from visionstack.aws_errors import translated
+    from visionstack.cloud.aws_errors import translated
 
     with translated("list the stacks"):
         pages = deployment.client("cloudformation").get_paginator("describe_stacks").paginate()
@@ -231,7 +231,7 @@ def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()
         VisionstackError: a stack is still there; the message names it.
     """
     from stacks.catalog import Catalog
-    from visionstack.cdk import cdk
+    from visionstack.deploy.cdk import cdk
 
     if not record.deployed:
         return

@@ -12,11 +12,11 @@ from visionstack.compare.errors import MixedResultsError
 from visionstack.compare.fleets import deploy_arguments
 from visionstack.compare.plan import WARM_UP_CALLS
 from visionstack.compare.record import Record
-from visionstack.compare.rows import FunctionSetting
+from visionstack.compare.targets import FunctionSetting
 
 if TYPE_CHECKING:
-    from visionstack.client.classifier import Classification
-    from visionstack.deployment import Deployment
+    from visionstack.classify.client import Classification
+    from visionstack.cloud.deployment import Deployment
 
 Tell = Callable[[str], None]
 
@@ -64,7 +64,7 @@ class StackFunctions:
             VisionstackError: CDK, S3 or a call failed.
             MixedResultsError: the function answered with another model.
         """
-        from visionstack.cdk import cdk
+        from visionstack.deploy.cdk import cdk
         from visionstack.models.publishing import publish
 
         cloud = self._deployment.cloud
@@ -93,12 +93,15 @@ class StackFunctions:
     def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
         """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
         from visionstack import paths
-        from visionstack.aws_errors import translated
-        from visionstack.localcloud import defaults
+        from visionstack.cloud import local_defaults
+        from visionstack.cloud.aws_errors import translated
         from visionstack.packaging.build import settings_from
         from visionstack.packaging.libraries import publish_libraries
 
-        given = {**(defaults.context() if self._deployment.cloud == "local" else {}), **context}
+        given = {
+            **(local_defaults.context() if self._deployment.cloud == "local" else {}),
+            **context,
+        }
         package = paths.BUILD / settings_from(given).classifier_package().folder
         with translated(f"upload the libraries of {package.name}"):
             publish_libraries(package, client=client, bucket=bucket)
@@ -107,8 +110,8 @@ class StackFunctions:
         self, setting: FunctionSetting, tell: Tell
     ) -> tuple[list[Classification], list[Classification]]:
         """First calls, each to an environment that did not exist, and warm ones."""
-        from visionstack.client.classifier import ClassifierClient
-        from visionstack.client.warm_pool import DeployedEnvironments
+        from visionstack.classify.client import ClassifierClient
+        from visionstack.classify.trials import DeployedEnvironments
 
         environments = DeployedEnvironments(self._deployment)
         first = []

@@ -12,13 +12,13 @@ from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario, Scope
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.rows import FunctionSetting, Kind
+from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.errors import CostError
 from visionstack.cost.instances import root_gib
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, request_usd
-from visionstack.doctor import Check, State
+from visionstack.doctor.checks import Check, State
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
@@ -33,7 +33,7 @@ WARM_UP_CALLS: Final = 2
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What the user asked to compare."""
 
     instance_types: Sequence[str] = ()
@@ -56,7 +56,7 @@ Checker = Callable[[str], list[Check]]
 
 
 def make(
-    wish: Wish,
+    request: Request,
     artifact: Artifact,
     *,
     run: str,
@@ -72,7 +72,7 @@ def make(
         RowUsageError: there is no row, a scenario is unknown, or the model is none for Lambda.
     """
     manifest = artifact.manifest
-    _check_wish(wish, manifest.task)
+    _check_request(request, manifest.task)
     record = Record(
         run=run,
         cloud=cloud,
@@ -82,26 +82,26 @@ def make(
         task=manifest.task,
         weights_trained=manifest.weights.trained,
         weights=manifest.weights.description,
-        picture=wish.picture.name,
-        picture_sha256=picture_hash(wish.picture),
-        scenarios=list(wish.scenarios),
-        scopes=list(wish.scopes),
-        seconds=wish.seconds,
+        picture=request.picture.name,
+        picture_sha256=picture_hash(request.picture),
+        scenarios=list(request.scenarios),
+        scopes=list(request.scopes),
+        seconds=request.seconds,
     )
-    if wish.local:
+    if request.local:
         record.rows.append(Row(LOCAL_ROW, Kind.MACHINE, where="this machine"))
-    if wish.darknet:
+    if request.darknet:
         record.rows.append(Row(DARKNET_ROW, Kind.DARKNET, where="this machine"))
     size = sum(entry.bytes for entry in manifest.files.values())
-    for name in dict.fromkeys(wish.instance_types):
+    for name in dict.fromkeys(request.instance_types):
         row = _instance(name, cloud=cloud, region=region, book=book, checks=check(name))
         _refuse_small_memory(row, size)
         record.rows.append(row)
-    for setting in dict.fromkeys(wish.functions):
+    for setting in dict.fromkeys(request.functions):
         row = _function(setting, cloud=cloud, region=region, architecture=architecture)
         record.rows.append(row)
     record.most_usd = most_usd(
-        record, minutes=wish.minutes, calls=wish.calls + wish.cold_calls, book=book
+        record, minutes=request.minutes, calls=request.calls + request.cold_calls, book=book
     )
     return record
 
@@ -170,23 +170,23 @@ def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) 
     return request_usd(longest, book) * calls + held
 
 
-def _check_wish(wish: Wish, task: str) -> None:
-    if not (wish.instance_types or wish.functions or wish.local or wish.darknet):
+def _check_request(request: Request, task: str) -> None:
+    if not (request.instance_types or request.functions or request.local or request.darknet):
         raise RowUsageError(
             "There is nothing to compare.",
             remedy="Add --instance-type, --lambda or --local, each as often as you like.",
         )
-    if wish.functions and task != "classify":
+    if request.functions and task != "classify":
         raise RowUsageError(
             "The serverless lane classifies, and this model detects.",
             remedy="Compare a classifier (--model efficientnet-lite0), or leave --lambda out.",
         )
     try:
-        for text in wish.scenarios:
+        for text in request.scenarios:
             Scenario.parse(text)
     except ScenarioError as error:
         raise RowUsageError(str(error)) from error
-    for text in wish.scopes:
+    for text in request.scopes:
         if text not in list(Scope):
             raise RowUsageError(
                 f"There is no scope {text!r}.", remedy=f"Choose of: {', '.join(Scope)}."
@@ -239,7 +239,7 @@ def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture
     if cloud != "aws":
         if setting.arch != architecture:
             row.status = Status.NOT_RUN
-            row.reason = f"not run: no such hardware (this machine is {architecture})"
+            row.reason = f"not run: not available on this machine (this machine is {architecture})"
         row.notes.append(
             "on the embedded cloud every memory size has this machine's whole CPU; the price is "
             "AWS's for the time measured here"

@@ -13,8 +13,8 @@ from typing import Any, Final
 from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import RunResult
 from visionstack.compare.errors import MixedResultsError, RecordError
-from visionstack.compare.rows import Kind
-from visionstack.report.writing import replace_file
+from visionstack.compare.targets import Kind
+from visionstack.report.write import replace_file
 
 SCHEMA: Final = 1
 FILE: Final = "comparison.json"

@@ -20,7 +20,7 @@ from visionstack.compare.fleets import Fleets
 from visionstack.compare.functions import Functions
 from visionstack.compare.machine import Here
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.rows import FunctionSetting, Kind
+from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.errors import VisionstackError
 
 _POLL_S: Final = 5.0
@@ -29,7 +29,7 @@ _GRACE_S: Final = 600.0
 
 
 @dataclass(frozen=True)
-class Hands:
+class Executors:
     """What does the work; fakes in tests."""
 
     here: Here
@@ -42,7 +42,7 @@ class Hands:
 def run(
     record: Record,
     folder: Path,
-    hands: Hands,
+    executors: Executors,
     *,
     minutes: int,
     tell: Callable[[Record, str], None] = lambda _record, _what: None,
@@ -65,26 +65,26 @@ def run(
     if record.deployed:
         # An interrupted run's stacks would be changed instead of made, and may be broken.
         tell(record, "destroying what an earlier run left")
-        hands.destroy(record, types)
+        executors.destroy(record, types)
     try:
-        _machines(record, hands.here, changed)
+        _machines(record, executors.here, changed)
         _instances(
             record,
             folder,
-            hands,
+            executors,
             changed,
             deadline_s=minutes * 60 + _GRACE_S,
             clock=clock,
             sleep=sleep,
         )
-        _functions(record, hands.functions, changed)
+        _functions(record, executors.functions, changed)
     finally:
         for row in record.rows:
             if row.status is Status.RUNNING:
                 row.status, row.reason = Status.FAILED, "interrupted"
         if record.deployed:
             tell(record, "destroying")
-            hands.destroy(record, types)
+            executors.destroy(record, types)
         changed("done")
     return record
 
@@ -111,7 +111,7 @@ def _machines(record: Record, here: Here, changed: Callable[[str], None]) -> Non
 def _instances(
     record: Record,
     folder: Path,
-    hands: Hands,
+    executors: Executors,
     changed: Callable[[str], None],
     *,
     deadline_s: float,
@@ -119,9 +119,16 @@ def _instances(
     sleep: Callable[[float], None],
 ) -> None:
     names = [row.name for row in _open(record, Kind.INSTANCE)]
-    for batch in hands.fleets.batches(names) if names else ():
+    for batch in executors.fleets.batches(names) if names else ():
         _batch(
-            record, batch, folder, hands, changed, deadline_s=deadline_s, clock=clock, sleep=sleep
+            record,
+            batch,
+            folder,
+            executors,
+            changed,
+            deadline_s=deadline_s,
+            clock=clock,
+            sleep=sleep,
         )
 
 
@@ -129,7 +136,7 @@ def _batch(
     record: Record,
     names: list[str],
     folder: Path,
-    hands: Hands,
+    executors: Executors,
     changed: Callable[[str], None],
     *,
     deadline_s: float,
@@ -142,7 +149,7 @@ def _batch(
         row.status = Status.RUNNING
     changed(f"deploying {', '.join(row.name for row in waiting)}")
     try:
-        hands.fleets.deploy([row.name for row in waiting])
+        executors.fleets.deploy([row.name for row in waiting])
     except VisionstackError as error:
         for row in waiting:
             _fail(row, error)
@@ -151,7 +158,7 @@ def _batch(
     end = clock() + deadline_s
     while waiting and clock() < end:
         for row in list(waiting):
-            if _settled(record, row, folder, hands.fleets):
+            if _done(record, row, folder, executors.fleets):
                 waiting.remove(row)
                 changed(row.name)
         if waiting:
@@ -163,19 +170,19 @@ def _batch(
         changed(f"{row.name}: its time is over")
 
 
-def _settled(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
+def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
     """Take what a type has written; True when no more will come."""
     try:
-        sight = fleets.look(row.name)
-        if sight.result is None:
-            if sight.refusal is None:
+        progress = fleets.look(row.name)
+        if progress.result is None:
+            if progress.refusal is None:
                 return False
-            row.status, row.reason = Status.NOT_RUN, sight.refusal
+            row.status, row.reason = Status.NOT_RUN, progress.refusal
             return True
-        if not sight.result.finished:
-            row.result = sight.result.to_json()
+        if not progress.result.finished:
+            row.result = progress.result.to_json()
             return False
-        take(record, row, sight.result)
+        take(record, row, progress.result)
         fleets.fetch_logs(row.name, folder / row.name / "loadgen")
     except (VisionstackError, MeasurementError) as error:
         _fail(row, error)

@@ -10,30 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from visionstack import console, paths
-from visionstack.compare import drawing, fleets
+from visionstack.compare import fleets
+from visionstack.compare import report as drawing
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
-from visionstack.compare.plan import Wish, check_budget, make, most_usd, picture_hash
+from visionstack.compare.plan import Request, check_budget, make, most_usd, picture_hash
 from visionstack.compare.record import Record, Status, load, merge
-from visionstack.compare.rows import Kind
-from visionstack.compare.runner import Hands, run
+from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
+from visionstack.compare.targets import Kind
 from visionstack.cost import prices
 from visionstack.errors import UsageError
-from visionstack.report.text import rich_table
-from visionstack.report.writing import write
+from visionstack.report.terminal import rich_table
+from visionstack.report.write import write
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
-    from visionstack.deployment import Deployment
+    from visionstack.cloud.deployment import Deployment
 
 _PREFIX: Final = "visionstack-compare"
 """The comparison deploys stacks of its own, and never touches the user's."""
 
 
 @dataclass(frozen=True)
-class Effort:
+class MeasurementSize:
     """How long instances may run, and how often functions are called."""
 
     minutes: int = 30
@@ -53,7 +54,7 @@ def strategy_named(name: str) -> Strategy:
 
 
 def start(
-    wish: Wish,
+    request: Request,
     *,
     model: str,
     cloud: str,
@@ -69,11 +70,11 @@ def start(
     Raises:
         VisionstackError: it cannot be planned, may not be paid, or could not be destroyed.
     """
-    needs_cloud = bool(wish.instance_types or wish.functions)
+    needs_cloud = bool(request.instance_types or request.functions)
     deployment = _deployment(cloud) if needs_cloud else None
     artifact = _artifact(model)
-    record = _plan(wish, artifact, deployment)
-    _show_plan(record, wish)
+    record = _plan(request, artifact, deployment)
+    _show_plan(record, request)
     if dry_run:
         if as_json:
             console.print_json(record.to_json())
@@ -81,9 +82,11 @@ def start(
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
     if deployment is not None and record.needs_cloud:
         fleets.refuse_another(deployment, record)
-    effort = Effort(wish.minutes, wish.calls, wish.cold_calls)
-    hands = _hands(record, deployment, artifact, picture=wish.picture, out=out, effort=effort)
-    _measure(record, out, hands, effort, strategy)
+    size = MeasurementSize(request.minutes, request.calls, request.cold_calls)
+    executors = _executors(
+        record, deployment, artifact, picture=request.picture, out=out, size=size
+    )
+    _measure(record, out, executors, size, strategy)
     draw([out], out, strategy, as_json=as_json)
 
 
@@ -91,7 +94,7 @@ def resume(
     out: Path,
     *,
     strategy: Strategy,
-    effort: Effort,
+    size: MeasurementSize,
     picture: Path | None,
     max_usd: float | None,
     confirmed: bool,
@@ -115,13 +118,13 @@ def resume(
             row.status, row.reason = Status.PLANNED, None
     deployment = _deployment(record.cloud) if record.needs_cloud else None
     record.most_usd = most_usd(
-        record, minutes=effort.minutes, calls=effort.calls + effort.cold_calls, book=prices.load()
+        record, minutes=size.minutes, calls=size.calls + size.cold_calls, book=prices.load()
     )
     check_budget(record, max_usd=max_usd, confirmed=confirmed)
     if deployment is not None and not record.deployed:
         fleets.refuse_another(deployment, record)
-    hands = _hands(record, deployment, artifact, picture=where, out=out, effort=effort)
-    _measure(record, out, hands, effort, strategy)
+    executors = _executors(record, deployment, artifact, picture=where, out=out, size=size)
+    _measure(record, out, executors, size, strategy)
     draw([out], out, strategy, as_json=as_json)
 
 
@@ -137,14 +140,14 @@ def draw(folders: Sequence[Path], out: Path, strategy: Strategy, *, as_json: boo
     if as_json:
         console.print_json(record.to_json())
         return
-    from visionstack.report.text import show
+    from visionstack.report.terminal import show
 
     show(report, console.out)
     console.err.print(f"report: {written['html']}")
 
 
 def _deployment(cloud: str) -> Deployment:
-    from visionstack.deployment import connect
+    from visionstack.cloud.deployment import connect
 
     if cloud not in {"auto", "local", "aws"}:
         raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
@@ -159,10 +162,10 @@ def _artifact(model: str) -> Artifact:
         return build(find_recipe(model), root=paths.MODELS).artifact
 
 
-def _plan(wish: Wish, artifact: Artifact, deployment: Deployment | None) -> Record:
-    from visionstack.doctor import Check
-    from visionstack.doctor_aws import check_instance_type
-    from visionstack.localcloud.defaults import architecture
+def _plan(request: Request, artifact: Artifact, deployment: Deployment | None) -> Record:
+    from visionstack.cloud.local_defaults import architecture
+    from visionstack.doctor.aws import check_instance_type
+    from visionstack.doctor.checks import Check
     from visionstack.packaging.build import settings_from
 
     settings = settings_from({})
@@ -174,7 +177,7 @@ def _plan(wish: Wish, artifact: Artifact, deployment: Deployment | None) -> Reco
             return check_instance_type(deployment, name, ami_id=settings.ami_id)
 
     return make(
-        wish,
+        request,
         artifact,
         run=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         cloud=deployment.cloud if deployment else "none",
@@ -185,46 +188,48 @@ def _plan(wish: Wish, artifact: Artifact, deployment: Deployment | None) -> Reco
     )
 
 
-def _hands(
+def _executors(
     record: Record,
     deployment: Deployment | None,
     artifact: Artifact,
     *,
     picture: Path,
     out: Path,
-    effort: Effort,
-) -> Hands:
+    size: MeasurementSize,
+) -> Executors:
     # Without a cloud no row needs one, and neither of the two is ever called.
     any_deployment: Any = deployment
 
     def destroy(what: Record, types: list[str]) -> None:
         fleets.destroy(what, deployment=any_deployment, types=types)
 
-    return Hands(
+    return Executors(
         here=ThisMachine(model=artifact.folder, picture=picture, out=out),
         fleets=StackFleets(
-            any_deployment, record, artifact=artifact, picture=picture, minutes=effort.minutes
+            any_deployment, record, artifact=artifact, picture=picture, minutes=size.minutes
         ),
         functions=StackFunctions(
             any_deployment,
             record,
             artifact=artifact,
             picture=picture,
-            calls=effort.calls,
-            cold_calls=effort.cold_calls,
+            calls=size.calls,
+            cold_calls=size.cold_calls,
         ),
         destroy=destroy,
     )
 
 
-def _measure(record: Record, out: Path, hands: Hands, effort: Effort, strategy: Strategy) -> None:
+def _measure(
+    record: Record, out: Path, executors: Executors, size: MeasurementSize, strategy: Strategy
+) -> None:
     if record.cloud == "local" and record.needs_cloud:
-        from visionstack.cdk import bootstrap_embedded_cloud
+        from visionstack.deploy.cdk import bootstrap_embedded_cloud
 
         bootstrap_embedded_cloud()
     try:
         with _live(strategy) as tell:
-            run(record, out, hands, minutes=effort.minutes, tell=tell)
+            run(record, out, executors, minutes=size.minutes, tell=tell)
     except KeyboardInterrupt:
         console.err.print(
             f"interrupted; {_left(record)}. Go on: visionstack compare resume --out {out}",
@@ -262,7 +267,7 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
         yield tell
 
 
-def _show_plan(record: Record, wish: Wish) -> None:
+def _show_plan(record: Record, request: Request) -> None:
     from rich.markup import escape
 
     err = console.err
@@ -274,7 +279,7 @@ def _show_plan(record: Record, wish: Wish) -> None:
         price = f", ${row.usd_per_hour:g} an hour ({row.price_date})" if row.usd_per_hour else ""
         word = row.reason or "will be measured"
         if row.reason is None and row.kind is Kind.INSTANCE and record.cloud == "local":
-            word = "will be deployed; the embedded cloud has no such hardware to run it on"
+            word = "will be deployed; the embedded cloud has no such machine to run it on"
         err.print(f"  {escape(row.name)} [dim]({escape(row.where)}{price})[/]: {escape(word)}")
         # What the embedded cloud cannot answer it cannot answer for any type.
         told = {"warning"} if record.cloud == "local" else {"warning", "unknown"}
@@ -285,7 +290,7 @@ def _show_plan(record: Record, wish: Wish) -> None:
     if record.cloud == "aws":
         err.print(
             f"  at most [bold]${record.most_usd:.2f}[/], if every instance runs its "
-            f"{wish.minutes} minutes; everything is destroyed at the end"
+            f"{request.minutes} minutes; everything is destroyed at the end"
         )
     elif record.cloud == "local":
         err.print("  on the embedded cloud: costs nothing, and is destroyed at the end")

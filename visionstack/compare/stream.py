@@ -27,7 +27,7 @@ from visionstack.errors import VisionstackError
 from visionstack.paths import IMPORT_ROOT
 
 if TYPE_CHECKING:
-    from visionstack.client.stream import StreamClient
+    from visionstack.stream.blocking import StreamClient
 
 _LINES_BEFORE_READY: Final = 50
 
@@ -65,7 +65,7 @@ def measure_stream(
     Raises:
         CompareError: the server did not start, or the model is no detector.
     """
-    from visionstack.client.stream import StreamClient
+    from visionstack.stream.blocking import StreamClient
 
     scenarios = [Scenario.parse(text) for text in record.scenarios]
     # One client waits for one frame at a time: a query of many is not what this scope is about.

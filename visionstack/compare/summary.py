@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Ratio, Summary, ratio, summarize
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.rows import FunctionSetting, Kind
+from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.cost.bill import usd_per_million
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, request_usd

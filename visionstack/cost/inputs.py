@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from visionstack.compare.times import function_from, rate_from
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.instances import PROFILES, Fleet
-from visionstack.cost.measured import function_from, rate_from
 from visionstack.cost.prices import REFRESHED, load
-from visionstack.cost.question import Question
 from visionstack.cost.refresh import refresh, save
+from visionstack.cost.report import Question
 from visionstack.cost.serverless import Arch, ColdStart, Function, Gateway
 
 T = TypeVar("T")

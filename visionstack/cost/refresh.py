@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from visionstack.cost.errors import CostError
 from visionstack.cost.prices import Price, PriceBook
-from visionstack.report.writing import replace_file
+from visionstack.report.write import replace_file
 
 _LAMBDA_GROUPS: Final = {
     "lambda.x86_64.gb_second": "AWS-Lambda-Duration",

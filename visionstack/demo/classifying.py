@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from runtime.measurement.statistics import percentile
 from visionstack import paths
-from visionstack.client.classifier import Classification, ClassifierClient
-from visionstack.client.warm_pool import DeployedEnvironments, prove_warm_pool
+from visionstack.classify.client import Classification, ClassifierClient
+from visionstack.classify.trials import DeployedEnvironments, prove_warm_pool
+from visionstack.cloud.deployment import Deployment
 from visionstack.console import err
-from visionstack.deployment import Deployment
 from visionstack.errors import VisionstackError
 
 WARM_TARGET: Final = 5

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from visionstack.cost.bill import usd_per_million
-from visionstack.cost.papers import PAPER_FUNCTION, reference
 from visionstack.cost.prices import PriceBook, load
+from visionstack.cost.recalculated import PAPER_FUNCTION
 from visionstack.cost.serverless import Function, request_usd
+from visionstack.paper_reference import reference
 
 LIKE_THIS_MACHINE: Final = ("c7a.large", "c7i.large", "c7g.large")
 """Two vCPUs, as this project's reference machine has."""

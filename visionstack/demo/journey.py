@@ -15,15 +15,15 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from visionstack import console
-from visionstack.client.classifier import ClassifierClient
+from visionstack.classify.client import ClassifierClient
 from visionstack.demo import classifying, costing, streaming
 from visionstack.demo.record import Record
-from visionstack.demo.story import tell
+from visionstack.demo.report import build_report
+from visionstack.deploy.local import Deployed, deploy
 from visionstack.localcloud import lifecycle
-from visionstack.localcloud.deploy import Deployed, deploy
-from visionstack.report import text
+from visionstack.report import terminal
 from visionstack.report.sections import Picture
-from visionstack.report.writing import write
+from visionstack.report.write import write
 
 CONTEXT = {"stream_model": "yolov3-tiny", "classifier_model": "efficientnet-lite0"}
 """Models whose trained weights come as packages; everything else is the default deployment."""
@@ -49,7 +49,7 @@ def run(out: Path, *, keep: bool) -> Finished:
         record.add("deploy", {"stacks": _stacks(deployed)})
         _measure(record, deployed, seen)
     finally:
-        paths = write(tell(record.sections, seen=seen), out)
+        paths = write(build_report(record.sections, seen=seen), out)
         if not kept:
             lifecycle.down()
     _summarize(record, seen)
@@ -101,4 +101,4 @@ def _stacks(deployed: Deployed) -> list[dict[str, Any]]:
 
 
 def _summarize(record: Record, seen: list[Picture]) -> None:
-    text.show(tell(record.sections, seen=seen), console.out)
+    terminal.show(build_report(record.sections, seen=seen), console.out)

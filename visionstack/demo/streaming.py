@@ -11,16 +11,16 @@ from typing import Any
 
 from runtime.measurement.statistics import percentile
 from visionstack import paths
-from visionstack.client.stream import StreamClient
-from visionstack.client.stream_types import (
+from visionstack.errors import VisionstackError
+from visionstack.report.sections import Box, Picture
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.types import (
     DroppedFrame,
     EndpointLike,
     FailedFrame,
-    ServerHello,
+    ServerInfo,
     StreamResult,
 )
-from visionstack.errors import VisionstackError
-from visionstack.report.sections import Box, Picture
 
 CLIP = paths.SAMPLES / "pedestrians.avi"
 PACED_FPS = 30.0
@@ -49,7 +49,7 @@ def stream_samples(endpoint: EndpointLike, *, tick: Callable[[int, int], object]
         result = client.detect(dog)
         seen = [_picture(dog.read_bytes(), result, caption="dog.jpg, the 2019 paper's picture")]
     with StreamClient(endpoint, policy="live") as client:
-        hello = client.hello
+        server = client.server
         frames = list(_frames(CLIP))
         results: list[StreamResult] = []
         dropped = failed = 0
@@ -74,7 +74,7 @@ def stream_samples(endpoint: EndpointLike, *, tick: Callable[[int, int], object]
         caption = f"frame {nearest} of {CLIP.name}"
         seen.append(_picture(frames[nearest], by_frame[nearest], caption=caption))
     return Streamed(
-        _section(hello, results, frames=len(frames), dropped=dropped, failed=failed, took=seconds),
+        _section(server, results, frames=len(frames), dropped=dropped, failed=failed, took=seconds),
         seen,
     )
 
@@ -102,7 +102,7 @@ def _paced(frames: list[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def _section(
-    hello: ServerHello,
+    server: ServerInfo,
     results: list[StreamResult],
     *,
     frames: int,
@@ -114,11 +114,11 @@ def _section(
     labels = Counter(found.label for result in results for found in result.detections)
     return {
         "source": CLIP.name,
-        "model": hello.model,
-        "version": hello.version,
-        "engine": f"{hello.engine} {hello.precision} on {hello.device}",
-        "weights": hello.weights,
-        "trained": hello.weights_trained,
+        "model": server.model,
+        "version": server.version,
+        "engine": f"{server.engine} {server.precision} on {server.device}",
+        "weights": server.weights,
+        "trained": server.weights_trained,
         "policy": "live",
         "paced_fps": PACED_FPS,
         "frames": frames,

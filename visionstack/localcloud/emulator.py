@@ -11,10 +11,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-from visionstack.localcloud import processes, state
+from visionstack import processes
+from visionstack.cloud import local_state
+from visionstack.cloud.local_state import CloudFolder
 from visionstack.localcloud.errors import LocalCloudError, PortTakenError
-from visionstack.localcloud.processes import ProcessId
-from visionstack.localcloud.state import CloudFolder
+from visionstack.processes import ProcessId
 
 READY_TIMEOUT_S: Final = 60
 STOP_GRACE_S: Final = 60
@@ -62,11 +63,11 @@ def environment(folder: CloudFolder, *, port: int) -> dict[str, str]:
     """Nothing of the user's AWS set-up, and everything it writes below the state folder."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {
-        state.MARK_VARIABLE: str(folder.root),
+        local_state.MARK_VARIABLE: str(folder.root),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "MINISTACK_REGION": state.REGION,
-        "AWS_DEFAULT_REGION": state.REGION,
+        "MINISTACK_REGION": local_state.REGION,
+        "AWS_DEFAULT_REGION": local_state.REGION,
         "PERSIST_STATE": "1",
         "STATE_DIR": str(folder.emulator / "state"),
         "S3_PERSIST": "1",
@@ -86,7 +87,7 @@ def environment(folder: CloudFolder, *, port: int) -> dict[str, str]:
 
 def health(port: int) -> dict[str, Any] | None:
     """MiniStack's health document; None when what listens there, if anything, is not MiniStack."""
-    url = f"{state.endpoint_url(port)}/_ministack/health"
+    url = f"{local_state.endpoint_url(port)}/_ministack/health"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as answer:

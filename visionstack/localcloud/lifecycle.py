@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from visionstack import paths
-from visionstack.localcloud import emulator, environment, processes, state
+from visionstack import paths, processes
+from visionstack.cloud import local_state as state
+from visionstack.cloud.local_fleet import Fleet
+from visionstack.cloud.local_state import CloudFolder, CloudState
+from visionstack.localcloud import emulator, environment
 from visionstack.localcloud.errors import LocalCloudError
-from visionstack.localcloud.fleet import Fleet
-from visionstack.localcloud.processes import ProcessId
-from visionstack.localcloud.state import CloudFolder, CloudState
+from visionstack.processes import ProcessId
 
 LOCK_TIMEOUT_S: Final = 180
 AGENT_GRACE_S: Final = 30

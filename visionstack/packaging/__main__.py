@@ -11,7 +11,7 @@ from visionstack.errors import VisionstackError
 
 def main() -> int:
     """Bring the packages up to date; a trouble is told in a sentence on stderr, exit code 1."""
-    from stacks.settings import DeploymentSettings, SettingsError
+    from stacks.settings.model import DeploymentSettings, SettingsError
     from visionstack.packaging.build import bring_up_to_date, check_wheels_fit
 
     try:

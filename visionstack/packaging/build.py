@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from stacks.catalog import Catalog
-from stacks.settings import DeploymentSettings, PackageTarget, SettingsError
+from stacks.settings.model import DeploymentSettings, PackageTarget, SettingsError
 from visionstack import paths
+from visionstack.cloud.local_state import is_loopback
 from visionstack.console import err
 from visionstack.errors import UsageError
-from visionstack.localcloud.state import is_loopback
 from visionstack.packaging import limits, wheels
 from visionstack.packaging.bytecode import compile_package
 from visionstack.packaging.errors import PackagingError

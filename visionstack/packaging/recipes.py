@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stacks.settings import PackageTarget
+from stacks.settings.model import PackageTarget
 from visionstack import paths
 
 LAMBDA_GLIBC: Final = 34
@@ -78,7 +78,7 @@ def recipe(target: PackageTarget, *, classifier_model: str) -> Recipe:
             extra = RUNTIME / "streaming" / f"requirements-{target.variant}-{target.arch}.txt"
             return Recipe(
                 target=target,
-                code=(*shared, "inference", "streaming", "measurement"),
+                code=(*shared, "protocol", "inference", "streaming", "measurement"),
                 requirements=(
                     RUNTIME / "streaming" / "requirements.txt",
                     *([extra] if extra.exists() else []),

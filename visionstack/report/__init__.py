@@ -9,7 +9,7 @@ wherever they are shown.
     from visionstack.report.sections import (
         Box, Headline, Headlines, Latency, Picture, Pictures, Row, Samples, Table,
     )
-    from visionstack.report.writing import Report, write
+    from visionstack.report.sections import Report, write
 
     report = Report(
         title="One clip, one CPU",

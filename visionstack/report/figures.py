@@ -104,7 +104,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Absent:
-    """Stands where a figure would be, and says why there is none ("not run: no such hardware")."""
+    """Stands where a figure would be, and says why there is none.
+
+    For example "not run: not available on this machine".
+    """
 
     reason: str
 

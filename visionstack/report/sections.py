@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from visionstack.report.figures import Absent, Cell, Figure, Kind
 
@@ -248,3 +249,21 @@ class Bars:
 
 Plot = Latency | Frontier | Lines | Bars
 Section = Headlines | Table | Facts | Note | Pictures | Rankings | Tiles | Plot
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A title, the machine, and the sections in the order they are read."""
+
+    title: str
+    sections: Sequence[Section]
+    subtitle: str = ""
+    machine: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = field(default_factory=_now)
+    data: Mapping[str, Any] | None = None
+    """What `report.json` holds; without it, the sections themselves are written there."""

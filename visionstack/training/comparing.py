@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from visionstack.models.downloads import Say
 from visionstack.report.figures import measured
-from visionstack.report.sections import Line, Lines, Row, Section, Table
-from visionstack.report.writing import Report, replace_file, write
+from visionstack.report.sections import Line, Lines, Report, Row, Section, Table
+from visionstack.report.write import replace_file, write
 from visionstack.training.dataset import Dataset, Pictures
 from visionstack.training.plans import Candidate
 from visionstack.training.run import shrink

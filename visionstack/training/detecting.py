@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from visionstack.models.downloads import Say
-from visionstack.report.writing import replace_file
+from visionstack.report.write import replace_file
 from visionstack.training.errors import TrainingError
 
 RECORD: Final = "training.json"

@@ -37,7 +37,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from runtime.inference.engines.processor import computes_bfloat16
-from visionstack.report.writing import replace_file
+from visionstack.report.write import replace_file
 from visionstack.training.augmentation import augment
 from visionstack.training.dataset import Pictures
 from visionstack.training.errors import TrainingError

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from runtime.contract import Route
 
 if TYPE_CHECKING:
-    from visionstack.client.classifier import Classification
-    from visionstack.deployment import ClassifierApi, Deployment
+    from visionstack.classify.client import Classification
+    from visionstack.cloud.deployment import ClassifierApi, Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Live:
 def go_live(name: str, picture: Path, *, cloud: Literal["local", "aws"]) -> Live:
     """Deploy with `classifier_model` set to a built model, then classify `picture` through the
     gateway. Raises VisionstackError of whichever step fails."""
-    from visionstack.client.classifier import ClassifierClient
-    from visionstack.localcloud.deploy import deploy, deploy_to_aws
+    from visionstack.classify.client import ClassifierClient
+    from visionstack.deploy.local import deploy, deploy_to_aws
 
     context = {"classifier_model": name}
     deployment: Deployment = (
@@ -46,7 +46,7 @@ def go_live(name: str, picture: Path, *, cloud: Literal["local", "aws"]) -> Live
 
 def curl_line(api: ClassifierApi, picture: Path) -> str:
     """The same call by hand. On AWS the key is left for the reader to put in."""
-    from visionstack.client.classifier import CONTENT_TYPES
+    from visionstack.classify.client import CONTENT_TYPES
 
     content = CONTENT_TYPES.get(picture.suffix.lower(), "application/octet-stream")
     words = ["curl", "--data-binary", f"@{picture}", "-H", f"content-type: {content}"]

@@ -15,12 +15,7 @@ from torch import nn
 
 from runtime.inference.artifact import Preprocessing, Weights
 from visionstack.errors import UsageError
-from visionstack.models.classifiers import (
-    RESNETS,
-    efficientnet_lite0,
-    resnet,
-    torchvision_models,
-)
+from visionstack.models.classifiers import RESNETS, efficientnet_lite0, resnet, torchvision_models
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions
 from visionstack.models.efficientnet import EfficientNetLite0

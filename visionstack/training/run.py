@@ -17,7 +17,7 @@ import numpy as np
 
 from runtime.inference.artifact import Artifact, Weights
 from visionstack.models.downloads import Say
-from visionstack.report.writing import replace_file
+from visionstack.report.write import replace_file
 from visionstack.training import judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.errors import TrainingError

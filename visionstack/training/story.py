@@ -19,11 +19,11 @@ from visionstack.report.sections import (
     Note,
     Picture,
     Pictures,
+    Report,
     Row,
     Section,
     Table,
 )
-from visionstack.report.writing import Report
 from visionstack.training import judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.run import Outcome

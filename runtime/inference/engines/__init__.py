@@ -71,7 +71,7 @@ def create_engine(
     *,
     threads: int | None = None,
     precision: str = AUTO,
-    settled: bool = True,
+    optimised: bool = True,
     streams: int = 1,
 ) -> Engine:
     """Load `artifact` into the engine `name` (or `auto`).
@@ -79,7 +79,7 @@ def create_engine(
     `threads` for one batch; None takes all processors this process may use. On a CPU, `streams`
     divides them among so many calls side by side: each takes longer, all together less, since one
     call never keeps several processors fully busy. `precision` is `auto`
-    (the fastest the engine has for these weights on this processor) or `fp32`. With `settled`
+    (the fastest the engine has for these weights on this processor) or `fp32`. With `optimised`
     false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take from a
     quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
     Raises `EngineUnavailableError` and `EngineError`.
@@ -92,7 +92,7 @@ def create_engine(
         from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
         each = max(1, (threads or usable_processors()) // streams)
-        return OnnxRuntimeEngine(artifact, threads=each, settled=settled)
+        return OnnxRuntimeEngine(artifact, threads=each, optimised=optimised)
     if chosen == "openvino":
         from runtime.inference.engines.openvino_engine import OpenVinoEngine
 

@@ -2,8 +2,8 @@
 
 An artifact may hold its network a second time in ONNX Runtime's own operators (`Manifest.ready`).
 That graph is loaded without being optimised again, and its weights are mapped from their file: a
-session is there in 20 ms instead of 600, in 60 MB instead of 300 (ResNet50). A settled session has
-its weights laid out for this processor, which makes calls faster: ResNet50's by a fifth,
+session is there in 20 ms instead of 600, in 60 MB instead of 300 (ResNet50). An optimised session
+has its weights laid out for this processor, which makes calls faster: ResNet50's by a fifth,
 EfficientNet-Lite0's to a third.
 """
 
@@ -31,12 +31,12 @@ class OnnxRuntimeEngine:
     """Narrower weights are widened when they are loaded."""
 
     def __init__(
-        self, artifact: Artifact, *, threads: int | None = None, settled: bool = True
+        self, artifact: Artifact, *, threads: int | None = None, optimised: bool = True
     ) -> None:
         self._name = artifact.manifest.name
         self._threads = threads or usable_processors()
         ready = artifact.ready_path
-        if settled or ready is None:
+        if optimised or ready is None:
             self._session = self._open(artifact.model_path, _LEVELS.ORT_ENABLE_ALL)
         else:
             narrow = artifact.manifest.precision != "fp32"

@@ -20,11 +20,7 @@ from numpy.typing import NDArray
 
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines.onnx_torch import OnnxNetwork
-from runtime.inference.engines.processor import (
-    computes_bfloat16,
-    processor_name,
-    usable_processors,
-)
+from runtime.inference.engines.processor import computes_bfloat16, processor_name, usable_processors
 from runtime.inference.errors import EngineError
 
 _WARM_UP_RUNS = 3

@@ -102,11 +102,11 @@ class MemoryModels:
             raise InferenceError("there is no model")
         return self.current
 
-    def load(self, version: str, *, settled: bool) -> ServedModel:
+    def load(self, version: str, *, optimised: bool) -> ServedModel:
         self.loads += 1
         if version in self.damaged:
             raise InferenceError(f"{version} is damaged")
-        return self._load(version, settled)
+        return self._load(version, optimised)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
-    def load(version: str, settled: bool) -> ServedModel:
+    def load(version: str, optimised: bool) -> ServedModel:
         return ServedModel(
             classifier=Classifier(artifact, engine),
             name="toy",
@@ -148,7 +148,7 @@ def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
             precision="fp32",
             download_ms=1.0,
             load_ms=2.0,
-            settled=settled,
+            optimised=optimised,
         )
 
     return MemoryModels(load)

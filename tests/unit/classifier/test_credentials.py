@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.classifier.credentials import Credentials, CredentialsError, EnvironmentCredentials
+from runtime.classifier.s3 import Credentials, CredentialsError, EnvironmentCredentials
 
 
 class Endpoint(ThreadingHTTPServer):

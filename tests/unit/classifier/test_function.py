@@ -232,7 +232,7 @@ def test_a_cold_wakeup_leaves_nothing_for_the_first_picture_to_set_up(
 ) -> None:
     wakeup = b'{"method": "wakeup", "sleep_time": "0"}'
     http(function, "/wakeup", wakeup)
-    assert host.current().settled
+    assert host.current().optimised
     assert engine.runs == 1
     http(function, "/wakeup", wakeup)
     assert engine.runs == 1
@@ -242,9 +242,9 @@ def test_a_wakeup_settles_what_a_real_call_started_and_runs_it_once(
     function: Function, engine: Any, host: Any, picture: Make
 ) -> None:
     recognise(function, picture())
-    assert not host.current().settled
+    assert not host.current().optimised
     http(function, "/wakeup", b'{"method": "wakeup", "sleep_time": "0"}')
-    assert host.current().settled
+    assert host.current().optimised
     assert engine.runs == 2
 
 
@@ -256,7 +256,7 @@ def test_environments_made_ahead_of_calls_are_settled_and_have_run_once(
         log=SimpleNamespace(write=lambda record: None),  # type: ignore[arg-type]
     )  # fmt: skip
     function.initialise(ahead=True)
-    assert host.current().settled
+    assert host.current().optimised
     assert engine.runs == 1
 
 

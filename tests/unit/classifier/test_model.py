@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 import pytest
 
+from runtime.classifier.environment import has_room_for_a_second_model
 from runtime.classifier.errors import ModelUnavailableError
-from runtime.classifier.memory import has_room_for_a_second_model
 from runtime.classifier.model import ModelHost, S3ModelSource
 from runtime.inference.artifact import Artifact, file_entry
 
@@ -56,15 +56,15 @@ def test_a_model_that_started_fast_is_loaded_again_for_fast_calls_once(
 ) -> None:
     quick = host.current()
     host.refresh(at_once=True)
-    settled = host.current()
+    optimised = host.current()
     host.refresh(at_once=True)
-    assert (quick.settled, settled.settled) == (False, True)
-    assert host.current() is settled
+    assert (quick.optimised, optimised.optimised) == (False, True)
+    assert host.current() is optimised
     assert models.loads == 2
 
 
 def test_a_function_without_memory_for_a_second_model_keeps_the_first(models: Any) -> None:
-    host = ModelHost(models, may_settle=lambda: False)
+    host = ModelHost(models, may_optimise=lambda: False)
     quick = host.current()
     host.refresh(at_once=True)
     assert host.current() is quick
@@ -91,10 +91,10 @@ def test_an_environment_that_lives_on_without_wakeups_is_settled_at_its_first_lo
     host.current()
     now[0] = 59.0
     host.refresh()
-    assert not host.current().settled
+    assert not host.current().optimised
     now[0] = 61.0
     host.refresh()
-    assert host.current().settled
+    assert host.current().optimised
 
 
 def test_a_model_that_cannot_be_settled_is_served_as_it_is(host: ModelHost, models: Any) -> None:
@@ -106,7 +106,7 @@ def test_a_model_that_cannot_be_settled_is_served_as_it_is(host: ModelHost, mode
 
 
 def test_a_model_loaded_when_nobody_waits_is_settled_from_the_beginning(host: ModelHost) -> None:
-    assert host.current(settled=True).settled
+    assert host.current(optimised=True).optimised
 
 
 def test_a_restored_snapshot_asks_for_a_newer_model_with_its_next_call(models: Any) -> None:
@@ -209,7 +209,7 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
         engine="onnxruntime",
         threads=1,
     )
-    served = source.load(manifest.version, settled=False)
+    served = source.load(manifest.version, optimised=False)
     assert list(scratch.iterdir()) == []
     assert (served.version, served.engine) == (manifest.version, "onnxruntime")
     served.exercise()

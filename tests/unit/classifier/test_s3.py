@@ -14,8 +14,8 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 
-from runtime.classifier.credentials import Credentials
 from runtime.classifier.s3 import (
+    Credentials,
     RetryPolicy,
     S3Client,
     S3Error,

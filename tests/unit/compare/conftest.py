@@ -1,4 +1,4 @@
-"""A plan's ingredients and hands that measure nothing."""
+"""A plan's ingredients and executors that measure nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from runtime.measurement.machine import Machine
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
-from visionstack.compare.fleets import Sight
-from visionstack.compare.plan import Wish, make
+from visionstack.compare.fleets import Progress
+from visionstack.compare.plan import Request, make
 from visionstack.compare.record import Record
-from visionstack.compare.rows import FunctionSetting
-from visionstack.compare.runner import Hands
+from visionstack.compare.runner import Executors
+from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.prices import load
-from visionstack.doctor import Check, State
+from visionstack.doctor.checks import Check, State
 
 BOOK = load("2026-11-21")
 VERSION = "0123456789abcdef"
@@ -62,10 +62,10 @@ def plan(picture: Path) -> Plan:
         check: Callable[[str], list[Check]] = good,
         size: int = 1000,
         trained: bool = True,
-        **wish: Any,
+        **request: Any,
     ) -> Record:
         return make(
-            Wish(picture=picture, **wish),
+            Request(picture=picture, **request),
             artifact(task, size=size, trained=trained),
             run="r1",
             cloud=cloud,
@@ -130,10 +130,10 @@ def call(inside: float, *, cold: bool = False, desk: float | None = None) -> dic
 
 @dataclass
 class Fakes:
-    """Hands whose answers a test sets; `log` holds what was asked of them, in order."""
+    """Executors whose answers a test sets; `log` holds what was asked of them, in order."""
 
     record: Record
-    sights: dict[str, list[Sight]] = field(default_factory=dict)
+    progresses: dict[str, list[Progress]] = field(default_factory=dict)
     deploy_error: Exception | None = None
     function_error: Exception | None = None
     machine_error: BaseException | None = None
@@ -170,8 +170,8 @@ class Fakes:
         if self.deploy_error:
             raise self.deploy_error
 
-    def look(self, name: str) -> Sight:
-        seen = self.sights[name]
+    def look(self, name: str) -> Progress:
+        seen = self.progresses[name]
         return seen.pop(0) if len(seen) > 1 else seen[0]
 
     def fetch_logs(self, name: str, folder: Path) -> None:
@@ -181,5 +181,5 @@ class Fakes:
         self.log.append(f"destroy {' '.join(record.deployed)}")
         record.deployed = []
 
-    def hands(self) -> Hands:
-        return Hands(here=self, fleets=self, functions=self, destroy=self.destroy)  # type: ignore[arg-type]
+    def executors(self) -> Executors:
+        return Executors(here=self, fleets=self, functions=self, destroy=self.destroy)  # type: ignore[arg-type]

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from visionstack.cli import app
+from tests.unit.compare.conftest import Plan, result
+from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
 from visionstack.compare.runner import take
 from visionstack.errors import UsageError
-
-from .conftest import Plan, result
 
 RUN = CliRunner()
 
@@ -61,9 +60,8 @@ def test_what_cannot_be_is_refused_before_anything_is_started(
 def test_a_dry_run_starts_nothing_and_writes_nothing(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.unit.compare.conftest import artifact
     from visionstack.compare import session
-
-    from .conftest import artifact
 
     monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
     out = tmp_path / "out"
@@ -95,7 +93,7 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
     ):
         record.deployed = deployed
         with pytest.raises(KeyboardInterrupt):
-            session._measure(record, tmp_path, None, session.Effort(), "cost")  # type: ignore[arg-type]
+            session._measure(record, tmp_path, None, session.MeasurementSize(), "cost")  # type: ignore[arg-type]
         said = " ".join(capsys.readouterr().err.split())
         assert words in said
         assert "compare resume" in said

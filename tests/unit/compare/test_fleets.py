@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.unit.compare.conftest import Plan, result
 from visionstack.compare import fleets
 from visionstack.compare.errors import CompareError
 from visionstack.compare.fleets import StackFleets, delete_stacks
-from visionstack.compare.rows import FunctionSetting
+from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
-
-from .conftest import Plan, result
 
 
 def missing(code: str = "NoSuchKey") -> ClientError:
@@ -131,7 +130,7 @@ def test_stacks_are_deleted_users_first_when_cdk_cannot(
     def broken(*_: Any, **__: Any) -> None:
         raise VisionstackError("cdk destroy failed")
 
-    monkeypatch.setattr("visionstack.cdk.cdk", broken)
+    monkeypatch.setattr("visionstack.deploy.cdk.cdk", broken)
     where = SimpleNamespace(cloud="aws", client=lambda _: formation)
     fleets.destroy(record, deployment=where)  # type: ignore[arg-type]
     assert formation.deleted == ["c-classifier", "c-comparison", "c-storage"]
@@ -152,7 +151,7 @@ def test_what_is_destroyed_is_named_by_a_type_that_can_be_started(
 ) -> None:
     contexts: list[Any] = []
     monkeypatch.setattr(
-        "visionstack.cdk.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
+        "visionstack.deploy.cdk.cdk", lambda _arguments, *, cloud, context: contexts.append(context)
     )
     record = plan(instance_types=["p2.xlarge", "c7i.xlarge"])
     record.deployed = ["visionstack-compare-comparison"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.compare.conftest import BOOK, Plan
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.plan import check_budget, most_usd
 from visionstack.compare.record import Status
-from visionstack.compare.rows import FunctionSetting, check_instance_type, parse_function
-from visionstack.doctor import Check, State
-
-from .conftest import BOOK, Plan
+from visionstack.compare.targets import FunctionSetting, check_instance_type, parse_function
+from visionstack.doctor.checks import Check, State
 
 
 def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
@@ -160,7 +159,7 @@ def test_the_embedded_cloud_says_what_it_cannot_show(plan: Plan) -> None:
     )
     arm, provisioned = record.rows
     assert arm.status is Status.NOT_RUN
-    assert "no such hardware" in str(arm.reason)
+    assert "not available on this machine" in str(arm.reason)
     assert any("only records provisioned" in note for note in provisioned.notes)
     assert any("whole CPU" in note for note in provisioned.notes)
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.compare.conftest import Fakes, Plan, result
 from visionstack.compare.errors import MixedResultsError, RecordError
-from visionstack.compare.fleets import Sight
+from visionstack.compare.fleets import Progress
 from visionstack.compare.record import FILE, Record, Status, load, merge
-from visionstack.compare.rows import FunctionSetting
 from visionstack.compare.runner import run, take
+from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
-
-from .conftest import Fakes, Plan, result
 
 
 class Clock:
@@ -30,7 +29,9 @@ class Clock:
 
 def measured(fakes: Fakes, folder: Path, *, minutes: int = 5) -> Record:
     clock = Clock()
-    return run(fakes.record, folder, fakes.hands(), minutes=minutes, clock=clock, sleep=clock.sleep)
+    return run(
+        fakes.record, folder, fakes.executors(), minutes=minutes, clock=clock, sleep=clock.sleep
+    )
 
 
 def test_a_run_goes_from_plan_to_nothing_left(plan: Plan, tmp_path: Path) -> None:
@@ -41,13 +42,13 @@ def test_a_run_goes_from_plan_to_nothing_left(plan: Plan, tmp_path: Path) -> Non
         functions=[FunctionSetting(1024), FunctionSetting(2048, cold_start="warmer")],
     )
     fakes = Fakes(record)
-    fakes.sights = {
+    fakes.progresses = {
         "g6.xlarge": [
-            Sight(),
-            Sight(result=result(record, finished=False)),
-            Sight(result=result(record, latency=0.004)),
+            Progress(),
+            Progress(result=result(record, finished=False)),
+            Progress(result=result(record, latency=0.004)),
         ],
-        "c7i.xlarge": [Sight(), Sight(refusal="not run: InsufficientInstanceCapacity")],
+        "c7i.xlarge": [Progress(), Progress(refusal="not run: InsufficientInstanceCapacity")],
     }
     measured(fakes, tmp_path)
     assert [row.status for row in record.rows] == [
@@ -75,13 +76,13 @@ def test_a_run_goes_from_plan_to_nothing_left(plan: Plan, tmp_path: Path) -> Non
 
 def test_ctrl_c_destroys_everything_and_is_passed_on(plan: Plan, tmp_path: Path) -> None:
     record = plan(local=True, instance_types=["g6.xlarge"])
-    fakes = Fakes(record, sights={"g6.xlarge": [Sight()]})
+    fakes = Fakes(record, progresses={"g6.xlarge": [Progress()]})
 
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(record, tmp_path, fakes.hands(), minutes=5, sleep=interrupted)
+        run(record, tmp_path, fakes.executors(), minutes=5, sleep=interrupted)
     assert fakes.log[-1].startswith("destroy")
     saved = load(tmp_path)
     assert saved.deployed == []
@@ -127,8 +128,8 @@ def test_an_instance_that_never_answers_is_given_up_after_its_time(
 ) -> None:
     record = plan(instance_types=["g6.xlarge", "c7i.xlarge"])
     fakes = Fakes(record)
-    half = Sight(result=result(record, finished=False))
-    fakes.sights = {"g6.xlarge": [Sight()], "c7i.xlarge": [half]}
+    half = Progress(result=result(record, finished=False))
+    fakes.progresses = {"g6.xlarge": [Progress()], "c7i.xlarge": [half]}
     measured(fakes, tmp_path, minutes=5)
     assert record.row("g6.xlarge").status is Status.FAILED
     assert "15 minutes" in str(record.row("g6.xlarge").reason)
@@ -171,7 +172,9 @@ def test_an_instance_with_another_version_is_a_failed_row_without_figures(
     plan: Plan, tmp_path: Path
 ) -> None:
     record = plan(instance_types=["g6.xlarge"])
-    fakes = Fakes(record, sights={"g6.xlarge": [Sight(result=result(record, version="ffff"))]})
+    fakes = Fakes(
+        record, progresses={"g6.xlarge": [Progress(result=result(record, version="ffff"))]}
+    )
     measured(fakes, tmp_path)
     row = record.row("g6.xlarge")
     assert row.status is Status.FAILED

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from visionstack.compare import drawing
+from tests.unit.compare.conftest import BOOK, Fakes, Plan, call, result
+from visionstack.compare import report as drawing
 from visionstack.compare.record import Record, Status
-from visionstack.compare.rows import FunctionSetting
 from visionstack.compare.runner import take
 from visionstack.compare.summary import figures, to_cheapest, winner
+from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.serverless import Function, request_usd
-from visionstack.report import page, text
+from visionstack.report import html as page
+from visionstack.report import markdown, terminal
 from visionstack.report.figures import Absent, Figure, Kind
 from visionstack.report.sections import Note, Table
-
-from .conftest import BOOK, Fakes, Plan, call, result
 
 
 def filled(plan: Plan) -> Record:
@@ -34,7 +34,7 @@ def filled(plan: Plan) -> Record:
     take(record, record.row("g6.xlarge"), result(record, latency=0.004))
     take(record, record.row("c7i.xlarge"), result(record, latency=0.012))
     gone = record.row("g5.xlarge")
-    gone.status, gone.reason = Status.NOT_RUN, "not run: no such hardware"
+    gone.status, gone.reason = Status.NOT_RUN, "not run: not available on this machine"
     function = record.rows[-1]
     function.function = Fakes(record).measure(FunctionSetting(1024), lambda _: None)
     function.status = Status.MEASURED
@@ -134,14 +134,14 @@ def test_speed_can_be_won_by_a_machine_without_a_price_and_cost_cannot(plan: Pla
     assert speed is not None
     assert speed.name == "this machine"
     assert winner(shown, "cost") is None
-    said = text.markdown(drawing.report(record, book=BOOK, strategy="cost"))
+    said = markdown.markdown(drawing.report(record, book=BOOK, strategy="cost"))
     assert "no row has a price to judge by" in said
 
 
 def test_rows_that_were_not_run_stand_with_their_reason_and_no_figure(plan: Plan) -> None:
     table = drawing.table(filled(plan), book=BOOK)
     row = next(row for row in table.rows if row.cells[0] == "g5.xlarge")
-    assert Absent("not run: no such hardware") in row.cells
+    assert Absent("not run: not available on this machine") in row.cells
     kinds = [cell.kind for cell in row.cells if isinstance(cell, Figure)]
     assert Kind.MEASURED not in kinds
     assert row.absent
@@ -200,11 +200,11 @@ def test_random_weights_are_announced(plan: Plan) -> None:
 def test_the_report_is_drawn_in_every_form(plan: Plan, tmp_path: Path) -> None:
     report = drawing.report(filled(plan), book=BOOK)
     html = page.render(report)
-    assert "not run: no such hardware" in html
+    assert "not run: not available on this machine" in html
     assert "winner, by cost and speed: " in html
-    assert "**" in text.markdown(report)
+    assert "**" in markdown.markdown(report)
     console = Console(file=io.StringIO(), width=100, record=True)
-    text.show(report, console)
+    terminal.show(report, console)
     assert "g6.xlarge" in console.export_text()
     tables = [s for s in report.sections if isinstance(s, Table)]
     assert [t.title for t in tables][1:] == ["Every scenario", "Machines and versions"]

@@ -21,8 +21,8 @@ from visionstack.cost.instances import (
     steps,
 )
 from visionstack.cost.mix import cheapest_mix, mix_of, split
-from visionstack.cost.papers import discrepancies
 from visionstack.cost.prices import BOOKS, load
+from visionstack.cost.recalculated import discrepancies
 from visionstack.cost.serverless import Function, function_bill
 
 BOOK = load("2026-11-21")

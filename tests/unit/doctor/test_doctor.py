@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from stacks.catalog import Catalog
-from visionstack.doctor import Check, State, check_this_machine, worst
-from visionstack.doctor_aws import check_account, check_instance_type, quota_name
+from visionstack.doctor.aws import check_account, check_instance_type, quota_name
+from visionstack.doctor.checks import Check, State, check_this_machine, worst
 
 
 def refusal(code: str) -> ClientError:

@@ -57,7 +57,7 @@ def test_narrow_weights_take_less_room_and_give_the_same_answers(
     sizes = [sum(f.bytes for f in a.manifest.files.values()) for a in (narrow, efficientnet_lite0)]
     assert sizes[0] < share * sizes[1]
     loaded = [
-        Classifier.load(a, engine="onnxruntime", settled=False)
+        Classifier.load(a, engine="onnxruntime", optimised=False)
         for a in (narrow, efficientnet_lite0)
     ]
     same = sum(
@@ -71,8 +71,8 @@ def test_settling_changes_the_speed_and_not_the_answers(
     efficientnet_lite0: Artifact, dog: bytes
 ) -> None:
     before, after = (
-        Classifier.load(efficientnet_lite0, engine="onnxruntime", settled=settled).classify(dog)
-        for settled in (False, True)
+        Classifier.load(efficientnet_lite0, engine="onnxruntime", optimised=optimised).classify(dog)
+        for optimised in (False, True)
     )
     assert [p.id for p in after] == [p.id for p in before]
     assert after[0].softmax == pytest.approx(before[0].softmax, abs=1e-4)

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from stacks.catalog import Catalog
-from visionstack.localcloud import defaults, processes
+from visionstack import processes
+from visionstack.cloud import local_defaults
+from visionstack.cloud.local_fleet import Fleet, Instance, InstanceState
+from visionstack.cloud.local_state import CloudFolder
 from visionstack.localcloud.agent.agent import Agent
 from visionstack.localcloud.agent.groups import Group, Template
 from visionstack.localcloud.agent.instance import Surroundings
-from visionstack.localcloud.fleet import Fleet, Instance, InstanceState
-from visionstack.localcloud.state import CloudFolder
 
 SERVER = """
 import http.server, os, pathlib, signal, socket, sys, threading
@@ -56,7 +57,7 @@ touch "$ROOT/installed"
 echo installing
 exec bash "$ROOT/bin/start.sh"
 """
-ANY_TYPE = "c7g.xlarge" if defaults.architecture() == "arm64" else "c7i.xlarge"
+ANY_TYPE = "c7g.xlarge" if local_defaults.architecture() == "arm64" else "c7i.xlarge"
 SERVES = Template(ANY_TYPE, USER_DATA)
 
 
@@ -224,13 +225,13 @@ async def test_a_compared_instance_type_is_never_pretended(running: RunningAgent
     now = await running.until(bool)
 
     assert now["i-7"].state is InstanceState.NOT_RUN
-    assert "no such hardware" in now["i-7"].reason
+    assert "not available on this machine" in now["i-7"].reason
     assert ANY_TYPE in now["i-7"].reason
     assert processes.marked("A_MARK", str(running.folder.root)) == []
 
 
 async def test_a_server_of_another_architecture_is_not_run(running: RunningAgent) -> None:
-    other = "c7i.xlarge" if defaults.architecture() == "arm64" else "c7g.xlarge"
+    other = "c7i.xlarge" if local_defaults.architecture() == "arm64" else "c7g.xlarge"
     running.groups.groups = [Group("g", ("i-1",), replace(SERVES, instance_type=other))]
 
     now = await running.until(bool)

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from visionstack.localcloud import emulator, environment, processes, state
+from visionstack import processes
+from visionstack.cloud import local_state
+from visionstack.cloud.local_state import CloudFolder
+from visionstack.localcloud import emulator, environment
 from visionstack.localcloud.guarded_emulator import guarded
-from visionstack.localcloud.state import CloudFolder
 
 FUNCTIONS = "/2015-03-31/functions"
 
@@ -176,7 +178,7 @@ def test_what_it_writes_is_its_owners_alone(running: RunningEmulator) -> None:
     running.ask("PUT", "/a-bucket", headers=signed("s3"))
     answer, _ = running.ask("PUT", "/a-bucket/key", body="secret", headers=signed("s3"))
     assert answer.status == 200
-    state.write_json(running.folder.state, {})
+    local_state.write_json(running.folder.state, {})
     assert stat.S_IMODE(running.folder.root.stat().st_mode) == 0o700
     written = [path for path in running.folder.root.rglob("*") if not path.is_symlink()]
     assert {path.name for path in written} >= {"emulator.log", "cloud.json", "key"}

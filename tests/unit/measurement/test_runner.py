@@ -21,8 +21,7 @@ from runtime.measurement.runner import Plan, calibrate, run
 from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.statistics import Mark
 from runtime.measurement.workload import check_memory, load
-
-from .conftest import SUBJECT, FakeClock, Toil
+from tests.unit.measurement.conftest import SUBJECT, FakeClock, Toil
 
 DOG = Path(__file__).parents[3] / "samples" / "dog.jpg"
 LIMITS = Limits(seconds=0.02, queries=5, most_seconds=5)

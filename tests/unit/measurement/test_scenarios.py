@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.measurement import loadgen, machine, runner
-from runtime.measurement.camera import film
+from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import SystemClock, Watch
 from runtime.measurement.errors import (
     LoadGenError,
@@ -19,8 +19,7 @@ from runtime.measurement.errors import (
 from runtime.measurement.loop import repeat
 from runtime.measurement.results import RunResult
 from runtime.measurement.scenario import Kind, Scenario, Scope
-
-from .conftest import FakeClock, Toil
+from tests.unit.measurement.conftest import FakeClock, Toil
 
 QUICK = loadgen.Limits(seconds=0.05, queries=10, most_seconds=5)
 
@@ -65,31 +64,31 @@ def test_every_scope_says_what_it_times() -> None:
 
 
 def test_a_machine_that_keeps_up_drops_nothing_and_is_never_late(clock: FakeClock) -> None:
-    shots = film(Toil(clock, [0.010]), fps=20, frames=40, clock=clock)
-    assert (shots.dropped, shots.late, len(shots.latencies_s)) == (0, 0, 40)
-    assert shots.latencies_s == pytest.approx([0.010] * 40)
-    assert shots.seconds == pytest.approx(2.0)
+    camera_run = run_camera(Toil(clock, [0.010]), fps=20, frames=40, clock=clock)
+    assert (camera_run.dropped, camera_run.late, len(camera_run.latencies_s)) == (0, 0, 40)
+    assert camera_run.latencies_s == pytest.approx([0.010] * 40)
+    assert camera_run.seconds == pytest.approx(2.0)
 
 
 def test_a_machine_of_two_and_a_half_periods_drops_three_of_five_and_is_late_with_the_rest(
     clock: FakeClock,
 ) -> None:
     """By hand, 10 fps and 0.25 s a frame: taken are 0, 2, 5, 7, 10, …: two of every five."""
-    shots = film(Toil(clock, [0.25]), fps=10, frames=51, clock=clock)
-    assert len(shots.latencies_s) == 21
-    assert shots.dropped == 30
-    assert shots.late == 21
-    assert shots.dropped + len(shots.latencies_s) == shots.frames
-    assert shots.dropped_or_late_share == pytest.approx(1.0)
+    camera_run = run_camera(Toil(clock, [0.25]), fps=10, frames=51, clock=clock)
+    assert len(camera_run.latencies_s) == 21
+    assert camera_run.dropped == 30
+    assert camera_run.late == 21
+    assert camera_run.dropped + len(camera_run.latencies_s) == camera_run.frames
+    assert camera_run.dropped_or_late_share == pytest.approx(1.0)
     # a frame taken half a period after it was due waits that much longer
-    assert sorted({round(value, 6) for value in shots.latencies_s}) == [0.25, 0.30]
+    assert sorted({round(value, 6) for value in camera_run.latencies_s}) == [0.25, 0.30]
 
 
 def test_one_slow_frame_costs_the_frames_it_covers_and_no_more(clock: FakeClock) -> None:
-    shots = film(Toil(clock, [0.01, 0.35, *[0.01] * 18]), fps=10, frames=20, clock=clock)
-    assert shots.dropped == 2
-    assert shots.late == 1
-    value = shots.to_json()
+    camera_run = run_camera(Toil(clock, [0.01, 0.35, *[0.01] * 18]), fps=10, frames=20, clock=clock)
+    assert camera_run.dropped == 2
+    assert camera_run.late == 1
+    value = camera_run.to_json()
     assert value["answered"] == 18
     assert value["dropped_or_late_share"] == pytest.approx(3 / 20)
     assert "latencies_s" not in value

@@ -14,6 +14,7 @@ import pytest
 
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines import create_engine
+from tests.unit.models.conftest import TINY_CFG, tiny_values, write_weights
 from visionstack.errors import UsageError
 from visionstack.models import building, darknet_models
 from visionstack.models.building import build, built_names, current_folder
@@ -21,8 +22,6 @@ from visionstack.models.catalog import CATALOG, Recipe, find_recipe
 from visionstack.models.draft import BuildContext, BuildOptions, Draft
 from visionstack.models.errors import DownloadError, ModelError, WeightsError
 from visionstack.paths import MODELS
-
-from .conftest import TINY_CFG, tiny_values, write_weights
 
 SMALL = BuildOptions(size=96)
 

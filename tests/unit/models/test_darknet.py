@@ -11,19 +11,13 @@ import onnxruntime
 import pytest
 
 from runtime.inference.letterbox import Letterbox
-from visionstack.models.darknet import (
-    RandomWeights,
-    WeightsReader,
-    build_network,
-    parse_cfg,
-)
+from tests.unit.models.conftest import TINY_CFG, TINY_FLOATS, tiny_values, write_weights
+from visionstack.models.darknet import RandomWeights, WeightsReader, build_network, parse_cfg
 from visionstack.models.darknet_models import CFG
 from visionstack.models.errors import ModelError, WeightsError
 from visionstack.models.onnx_graph import flop, parameters
 from visionstack.models.packages import YOLOV3_TINY_WEIGHTS, fetch_packaged
 from visionstack.paths import MODELS, SAMPLES
-
-from .conftest import TINY_CFG, TINY_FLOATS, tiny_values, write_weights
 
 
 def run(model: onnx.ModelProto, pictures: np.ndarray) -> list[np.ndarray]:

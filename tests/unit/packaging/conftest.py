@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks.settings import PackageTarget
+from stacks.settings.model import PackageTarget
 from visionstack import paths
 from visionstack.packaging import build, recipes, wheels
 from visionstack.packaging.recipes import Recipe, recipe

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.packaging.conftest import write_wheel
 from visionstack.errors import UsageError
 from visionstack.packaging import build, libraries, limits, wheels
 from visionstack.packaging.build import FIXED_TIME, check_wheels_fit, ensure, settings_from
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.recipes import Recipe
-
-from .conftest import write_wheel
 
 Plan = Callable[..., Recipe]
 

@@ -79,7 +79,9 @@ def test_a_figure_says_what_stands_behind_it() -> None:
     assert value["samples"] == 1
     assert value["marks"] == ["few-samples"]
     assert computed(1, source="a/b").to_json()["source"] == "a/b"
-    assert Absent("not run: no such hardware").to_json() == {"absent": "not run: no such hardware"}
+    assert Absent("not run: not available on this machine").to_json() == {
+        "absent": "not run: not available on this machine"
+    }
 
 
 def test_percentile_figures_carry_samples_and_the_tails_own_mark() -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from runtime.measurement.statistics import Mark
 from visionstack.errors import VisionstackError
-from visionstack.report import page, text
+from visionstack.report import csv_text, lines, markdown, terminal
+from visionstack.report import html as page
 from visionstack.report.figures import Absent, Kind, computed, measured, paper
 from visionstack.report.plots import draw, efficient
 from visionstack.report.sections import (
@@ -37,6 +38,7 @@ from visionstack.report.sections import (
     Point,
     Ranking,
     Rankings,
+    Report,
     Row,
     Samples,
     Table,
@@ -44,7 +46,7 @@ from visionstack.report.sections import (
     TileRow,
     Tiles,
 )
-from visionstack.report.writing import Report, replace_file, write
+from visionstack.report.write import replace_file, write
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -124,7 +126,7 @@ def report() -> Report:
                         [
                             "V100",
                             paper(23.444, "ms", printed="23.444", source="table 3"),
-                            Absent("not run: no such hardware"),
+                            Absent("not run: not available on this machine"),
                             "",
                         ],
                         kind=Kind.PAPER,
@@ -191,7 +193,7 @@ def test_the_kinds_of_figure_look_different_and_say_which_they_are(html: str) ->
     for kind in Kind:
         assert f'class="k {kind.value}"' in html
         assert f".k.{kind.value}::before" in html
-    assert "not run: no such hardware" in html
+    assert "not run: not available on this machine" in html
     assert 'class="mark"' in html
     assert "fewer than 20 samples." in html
 
@@ -219,7 +221,7 @@ def test_one_outlier_makes_the_time_axis_logarithmic() -> None:
 
 
 def test_markdown_tells_the_kinds_apart_and_escapes_pipes(report: Report) -> None:
-    shown = text.markdown(report)
+    shown = markdown.markdown(report)
     assert "**13.9 ms** (!)" in shown
     assert "_23.444 ms_" in shown
     assert "ƒ $2.5" in shown
@@ -230,7 +232,7 @@ def test_markdown_tells_the_kinds_apart_and_escapes_pipes(report: Report) -> Non
 
 def test_the_terminal_shows_every_section_and_fits_a_pipe(report: Report) -> None:
     console = Console(file=io.StringIO(), width=90, record=True)
-    text.show(report, console)
+    terminal.show(report, console)
     shown = console.export_text()
     for word in ("71.8 frames/s", "weights are random", "dog 80%", "1 of 2", "break-even", "★"):
         assert word in shown
@@ -239,7 +241,7 @@ def test_the_terminal_shows_every_section_and_fits_a_pipe(report: Report) -> Non
 
 def test_csv_holds_kind_samples_and_reason_of_every_cell(report: Report) -> None:
     tables = [s for s in report.sections if isinstance(s, Table)]
-    rows = list(csv.DictReader(io.StringIO(text.csv_tables(tables))))
+    rows = list(csv.DictReader(io.StringIO(csv_text.csv_tables(tables))))
     by_place = {(row["row"], row["column"]): row for row in rows}
     assert by_place["here", "p50"]["samples"] == "9"
     assert by_place["here", "p50"]["marks"] == "few-samples"
@@ -284,7 +286,7 @@ def test_a_table_loses_no_column_to_a_narrow_terminal(width: int) -> None:
         [Row([name, *(["12345.678"] * 5), "last"]) for name in names],
     )
     console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(text.rich_table(table, width=width))
+    console.print(terminal.rich_table(table, width=width))
     shown = console.export_text()
     assert "ratio" in shown
     assert shown.count("last") == 2
@@ -292,8 +294,8 @@ def test_a_table_loses_no_column_to_a_narrow_terminal(width: int) -> None:
 
 def test_points_and_bars_are_told_with_their_units() -> None:
     plot = Frontier("f", [Point("g6", 0.5, 4.0)], "USD an hour", "ms")
-    assert text.plain_lines(plot) == ["g6: 0.5 USD an hour, 4 ms"]
-    assert text.plain_lines(Bars("b", [Bar("cold", {"s": 1.5})], "seconds")) == [
+    assert lines.plain_lines(plot) == ["g6: 0.5 USD an hour, 4 ms"]
+    assert lines.plain_lines(Bars("b", [Bar("cold", {"s": 1.5})], "seconds")) == [
         "cold: 1.5 seconds"
     ]
 

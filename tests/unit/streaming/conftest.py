@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.streaming.documents import HelloOptions, ModelOffer
+from runtime.protocol.limits import Limits
+from runtime.protocol.options import HelloOptions, ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
-from runtime.streaming.gpus import Gpus
-from runtime.streaming.limits import Limits
-from runtime.streaming.models import ModelHost, Served
+from runtime.streaming.host.gpus import Gpus
+from runtime.streaming.models import LoadedModel, ModelHost
 from runtime.streaming.server import Server
-from runtime.streaming.session import Session
+from runtime.streaming.sessions.answers import Session
 from runtime.streaming.settings import Settings, Tls
-from visionstack.client.stream_types import StreamAddress
+from visionstack.stream.types import StreamAddress
 
 TOKEN = "a token of more than twenty-four characters"
 
@@ -105,11 +105,11 @@ class FakeSource:
     def current_version(self, name: str) -> str:
         return self.versions[name]
 
-    def load(self, name: str, version: str) -> Served:
+    def load(self, name: str, version: str) -> LoadedModel:
         self.loads.append((name, version))
         if version in self.broken:
             raise ModelUnavailableError(self.broken[version])
-        return Served(offer(name, version), self.detectors[name], self.batch)
+        return LoadedModel(offer(name, version), self.detectors[name], self.batch)
 
 
 def picture(level: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -123,7 +123,7 @@ def picture(level: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
 def make_session(
     *, live: bool = False, window: int = 8, host: ModelHost | None = None, **options: Any
 ) -> Session:
-    host = host or ModelHost(Served(offer(), FakeDetector()))
+    host = host or ModelHost(LoadedModel(offer(), FakeDetector()))
     policy = "live" if live else "lossless"
     return Session(
         options=HelloOptions(token=TOKEN, policy=policy, **options), host=host, window=window

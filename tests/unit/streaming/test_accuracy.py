@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 from runtime.inference.engines import ENGINES
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
+from tests.unit.streaming.conftest import TOKEN
 from visionstack.accuracy.coco import read_coco
 from visionstack.accuracy.detection import DetectionScore, score_detections
 from visionstack.accuracy.labels import LabelSet
 from visionstack.accuracy.motchallenge import read_mot
-from visionstack.client import AsyncStreamClient, StreamAddress, StreamResult
-from visionstack.client.stream_pictures import Picture
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
 from visionstack.models.darknet_models import CFG
 from visionstack.models.draft import BuildOptions
 from visionstack.models.packages import YOLOV3_TINY_WEIGHTS, fetch_packaged
 from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
-
-from .conftest import TOKEN
+from visionstack.stream import AsyncStreamClient, StreamAddress, StreamResult
+from visionstack.stream.pictures import Picture
 
 MODEL = "yolov3-tiny"
 CLIP = SAMPLES / "pedestrians.avi"

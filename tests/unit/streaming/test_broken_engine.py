@@ -18,8 +18,8 @@ from tests.unit.streaming.conftest import (
     make_server,
     picture,
 )
-from visionstack.client.stream_async import AsyncStreamClient, Patience
-from visionstack.client.stream_types import FailedFrame, StreamAddress, StreamResult
+from visionstack.stream.client import AsyncStreamClient, Patience
+from visionstack.stream.types import FailedFrame, StreamAddress, StreamResult
 
 
 @pytest.fixture(autouse=True)

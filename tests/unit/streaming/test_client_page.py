@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-import visionstack.client
+import visionstack.stream
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
-from visionstack.client import AsyncStreamClient, StreamAddress, StreamClient
 from visionstack.paths import CHECKOUT
+from visionstack.stream import AsyncStreamClient, StreamAddress, StreamClient
 
 PAGE = (CHECKOUT / "docs" / "streaming-client.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -60,10 +60,10 @@ def test_the_page_lists_every_argument_with_its_default(client: type[Any]) -> No
 
 
 def test_every_error_and_answer_of_the_package_is_on_the_page() -> None:
-    for name in visionstack.client.__all__:
+    for name in visionstack.stream.__all__:
         if name != "StreamDetection":
             assert name in PAGE, name
 
 
 def test_the_package_says_where_the_page_is() -> None:
-    assert "docs/streaming-client.md" in str(visionstack.client.__doc__)
+    assert "docs/streaming-client.md" in str(visionstack.stream.__doc__)

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.streaming import messages
-from runtime.streaming.documents import HelloOptions
-from runtime.streaming.errors import CloseCode
-from runtime.streaming.framing import MessageReader, frame_message
-from runtime.streaming.limits import Limits
-from runtime.streaming.messages import (
+from runtime.protocol import messages
+from runtime.protocol.errors import CloseCode
+from runtime.protocol.framing import MessageReader, frame_message
+from runtime.protocol.limits import Limits
+from runtime.protocol.messages import (
     Close,
     Encoding,
     Frame,
@@ -24,9 +23,10 @@ from runtime.streaming.messages import (
     Result,
     Welcome,
 )
+from runtime.protocol.options import HelloOptions
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_types import StreamAddress
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamAddress
 
 
 class RawClient:
@@ -298,6 +298,6 @@ async def test_a_connection_that_breaks_in_mid_frame_leaves_nothing_behind(
         raw.writer.transport.abort()
         for _ in range(100):
             await asyncio.sleep(0.01)
-            if not one.server.hub.peers:
+            if not one.server.registry.connections:
                 break
-        assert not one.server.hub.peers
+        assert not one.server.registry.connections

@@ -43,8 +43,8 @@ CLIENT = """
 import asyncio, json, sys
 from tests.unit.streaming.conftest import TOKEN, picture
 from tests.unit.streaming.test_resuming import HASTY
-from visionstack.client.stream_async import AsyncStreamClient
-from visionstack.client.stream_types import StreamAddress, StreamResult
+from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamAddress, StreamResult
 
 async def main(port, fingerprint, frames):
     address = StreamAddress("10.78.0.2", int(port), TOKEN, fingerprint)
@@ -52,7 +52,7 @@ async def main(port, fingerprint, frames):
         async for answer in client.stream(picture(n % 250) for n in range(int(frames))):
             found = answer.detections[0].class_id if isinstance(answer, StreamResult) else None
             print(json.dumps([answer.sequence, found]), flush=True)
-        print(json.dumps([client.counts.connections, client.hello.resumed]), flush=True)
+        print(json.dumps([client.counts.connections, client.server.resumed]), flush=True)
 
 asyncio.run(main(*sys.argv[1:]))
 """

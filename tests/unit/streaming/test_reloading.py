@@ -17,7 +17,7 @@ from runtime.inference.store import ModelStore
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ArtifactSource
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, ServerFactory, picture
-from visionstack.client.stream_async import AsyncStreamClient
+from visionstack.stream.client import AsyncStreamClient
 
 
 async def until(condition: Any) -> None:
@@ -41,7 +41,7 @@ async def test_a_new_version_takes_over_in_mid_stream_without_a_gap(
                 source.versions["fake"] = "2"
                 source.detectors["fake"] = FakeDetector(seconds=0.002)
         async with AsyncStreamClient(one.address) as later:
-            assert later.hello.version == "2"
+            assert later.server.version == "2"
     assert len(revisions) == 300
     assert revisions == sorted(revisions)
     assert set(revisions) == {0, 1}
@@ -83,13 +83,13 @@ async def test_a_damaged_version_is_refused_once_and_the_old_one_goes_on(
         await asyncio.sleep(0.2)
         assert source.loads.count(("fake", "2")) == 1
         async with AsyncStreamClient(one.address) as client:
-            assert client.hello.version == "1"
+            assert client.server.version == "1"
             assert (await client.detect(picture(1))).detections
         source.versions["fake"] = "3"
         loaded = one.server.metrics.reloads.labels("fake", "loaded")
         await until(lambda: loaded._value.get() == 1)
         async with AsyncStreamClient(one.address) as client:
-            assert client.hello.version == "3"
+            assert client.server.version == "3"
 
 
 async def test_a_store_that_fails_is_no_reason_to_stop(running: ServerFactory) -> None:

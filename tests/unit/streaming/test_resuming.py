@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.streaming.limits import Limits
+from runtime.protocol.limits import Limits
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
-from visionstack.client.stream_async import AsyncStreamClient, Patience
-from visionstack.client.stream_errors import StreamUnreachableError
-from visionstack.client.stream_types import Answer, DroppedFrame, StreamAddress, StreamResult
+from visionstack.stream.client import AsyncStreamClient, Patience
+from visionstack.stream.errors import StreamUnreachableError
+from visionstack.stream.types import Answer, DroppedFrame, StreamAddress, StreamResult
 
 HASTY = Patience(first_delay=0.02, longest_delay=0.2, ping=0.1, silence=0.6, connect=1.0)
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,7 +99,7 @@ async def test_a_lossless_stream_survives_a_connection_torn_many_times(
             cable.tear()
         assert_each_answered_once_in_order(await collecting, 400)
         assert client.counts.connections >= 3
-        assert client.hello.resumed
+        assert client.server.resumed
         assert len(source.detectors["fake"].batches) == 400
 
 
@@ -174,7 +174,7 @@ async def test_on_goaway_the_client_moves_to_the_other_server_by_itself(
             collecting = asyncio.create_task(collect(client, 300))
             await asyncio.sleep(0.2)
             await one.server.drain("the test wants it")
-            assert not one.server.hub.peers
+            assert not one.server.registry.connections
             assert_each_answered_once_in_order(await collecting, 300)
         answered = len(slow.detectors["fake"].batches)
         assert 0 < answered < 300

@@ -15,18 +15,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.streaming.limits import Limits
+from runtime.protocol.limits import Limits
 from runtime.streaming.settings import Tls
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
-from visionstack.client.stream import StreamClient
-from visionstack.client.stream_async import AsyncStreamClient, Patience
-from visionstack.client.stream_errors import (
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.client import AsyncStreamClient, Patience
+from visionstack.stream.errors import (
     FrameRefusedError,
     StreamError,
     StreamRefusedError,
     StreamUnreachableError,
 )
-from visionstack.client.stream_types import DroppedFrame, FailedFrame, StreamAddress, StreamResult
+from visionstack.stream.types import DroppedFrame, FailedFrame, StreamAddress, StreamResult
 
 
 async def test_a_picture_is_answered_with_boxes_in_its_own_pixels(running: ServerFactory) -> None:
@@ -93,9 +93,9 @@ async def test_arrays_are_sent_in_the_encoding_asked_for(
 
 async def test_the_hello_names_model_engine_and_random_weights(running: ServerFactory) -> None:
     async with running() as one, AsyncStreamClient(one.address) as client:
-        hello = client.hello
-    assert (hello.model, hello.version, hello.engine) == ("fake", "1", "fake")
-    assert not hello.weights_trained
+        server = client.server
+    assert (server.model, server.version, server.engine) == ("fake", "1", "fake")
+    assert not server.weights_trained
 
 
 async def test_several_models_are_served_at_once_and_picked_by_name(
@@ -108,7 +108,7 @@ async def test_several_models_are_served_at_once_and_picked_by_name(
         AsyncStreamClient(server.address) as first,
         AsyncStreamClient(server.address, model="other") as second,
     ):
-        assert (first.hello.model, second.hello.model) == ("one", "other")
+        assert (first.server.model, second.server.model) == ("one", "other")
         assert (await first.detect(picture(9))).detections
         with pytest.raises(FrameRefusedError):
             await second.detect(picture(9))
@@ -233,7 +233,7 @@ async def test_health_readiness_and_metrics_are_served_beside_the_stream(
         _, metrics = await asyncio.to_thread(get, port, "/metrics")
         assert 'visionstack_stream_answers_total{model="fake",outcome="found"} 1.0' in metrics
         assert (await asyncio.to_thread(get, port, "/nothing"))[0] == 404
-        one.server.hub.draining = "for the test"
+        one.server.registry.draining = "for the test"
         assert (await asyncio.to_thread(get, port, "/readyz"))[0] == 503
 
 
@@ -361,7 +361,7 @@ async def test_a_stream_that_comes_while_reading_pauses_is_held_like_the_others(
         for n in range(8):
             await first.send(picture(n, size=(300, 200)))
         async with asyncio.timeout(10):
-            while not one.server.hub._holding:
+            while not one.server.registry._holding:
                 await asyncio.sleep(0.01)
         async with AsyncStreamClient(one.address, policy="lossless") as late:
             taken = one.server.metrics.frames.labels("fake")._value
@@ -376,7 +376,7 @@ async def test_a_stream_that_comes_while_reading_pauses_is_held_like_the_others(
 
 
 def test_tls_is_1_2_or_later() -> None:
-    from runtime.streaming.certificate import Certificate
+    from runtime.streaming.host.certificate import Certificate
 
     context = Certificate.from_token(TOKEN).server_context()
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runtime.contract import Env
-from runtime.streaming.certificate import Certificate
 from runtime.streaming.errors import SettingsError
+from runtime.streaming.host.certificate import Certificate
 from runtime.streaming.settings import Settings, Tls
 
 DEPLOYED = {

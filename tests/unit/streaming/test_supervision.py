@@ -13,8 +13,8 @@ import pytest
 from runtime.streaming import __main__ as program
 from runtime.streaming import server as serving
 from runtime.streaming.errors import ModelUnavailableError
-from runtime.streaming.instance import Leaving
-from runtime.streaming.log_shipping import LogShipper
+from runtime.streaming.host.instance import Leaving
+from runtime.streaming.host.log_shipping import LogShipper
 from runtime.streaming.models import ArtifactSource
 from runtime.streaming.supervision import cancelled, supervised
 from tests.unit.streaming.conftest import FakeSource, ServerFactory, make_server
@@ -36,9 +36,9 @@ class Flaky:
 
 
 async def test_a_job_is_started_again_until_it_returns(caplog: pytest.LogCaptureFixture) -> None:
-    job = Flaky(3)
+    step = Flaky(3)
 
-    assert await supervised("a job", job, first_pause=0.001) == 4
+    assert await supervised("a job", step, first_pause=0.001) == 4
 
     told = [record for record in caplog.records if record.exc_info]
     assert [str(record.exc_info[1]) for record in told if record.exc_info] == [
@@ -59,7 +59,7 @@ async def test_the_pause_doubles_up_to_the_longest(caplog: pytest.LogCaptureFixt
 async def test_a_run_that_lasted_starts_the_pauses_anew(caplog: pytest.LogCaptureFixture) -> None:
     runs = 0
 
-    async def job() -> None:
+    async def step() -> None:
         nonlocal runs
         runs += 1
         if runs == 3:
@@ -67,7 +67,7 @@ async def test_a_run_that_lasted_starts_the_pauses_anew(caplog: pytest.LogCaptur
         if runs <= 3:
             raise ValueError
 
-    await supervised("a job", job, first_pause=0.001, longest_pause=0.02)
+    await supervised("a job", step, first_pause=0.001, longest_pause=0.02)
 
     pauses = [record.pause_seconds for record in caplog.records]  # type: ignore[attr-defined]
     assert pauses == [0.001, 0.002, 0.001]

@@ -108,7 +108,9 @@ def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
 def test_training_pictures_that_are_nearly_given_test_pictures_are_left_out(
     tmp_path: Path,
 ) -> None:
-    folder = fill(tmp_path / "p", {f"{part}/{one}": 9 for part in ("train", "test") for one in "ab"})
+    folder = fill(
+        tmp_path / "p", {f"{part}/{one}": 9 for part in ("train", "test") for one in "ab"}
+    )
     leaked = (folder / "test" / "a" / "000.png").read_bytes()
     (folder / "train" / "a" / "leak.png").write_bytes(leaked)
     dataset = read(folder, tmp_path / "out")

@@ -108,7 +108,7 @@ def test_the_artifact_says_how_it_was_trained(outcome: Outcome, dataset: Dataset
 def test_the_report_has_curves_confusion_and_what_to_collect(
     outcome: Outcome, dataset: Dataset
 ) -> None:
-    from visionstack.report.page import render
+    from visionstack.report.html import render
 
     page = render(tell(outcome, dataset))
     for wanted in ("Validation loss", "Confusion matrix", "What to collect next", "doubtful"):

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from stacks.catalog import Catalog
 from visionstack import paths
-from visionstack.clouds import local_environment
-from visionstack.deployment import Deployment
-from visionstack.localcloud import state
+from visionstack.cloud import local_state
+from visionstack.cloud.clouds import local_environment
+from visionstack.cloud.deployment import Deployment
+from visionstack.cloud.local_state import CloudFolder
 from visionstack.localcloud.agent.agent import Agent
 from visionstack.localcloud.agent.groups import DeployedGroups
 from visionstack.localcloud.agent.instance import Surroundings
-from visionstack.localcloud.state import CloudFolder
 
 
 async def serve(folder: CloudFolder, *, port: int) -> None:
     """Follow the groups until SIGTERM."""
-    endpoint = state.endpoint_url(port)
+    endpoint = local_state.endpoint_url(port)
     cloud = Deployment(cloud="local", prefix="", endpoint_url=endpoint)
     groups = DeployedGroups(
         autoscaling=cloud.client("autoscaling"),
@@ -33,7 +33,7 @@ async def serve(folder: CloudFolder, *, port: int) -> None:
         folder=folder,
         environment={
             **local_environment(endpoint, environment={"LANG": "C.UTF-8"}),
-            state.MARK_VARIABLE: str(folder.root),
+            local_state.MARK_VARIABLE: str(folder.root),
         },
         cloud_python=paths.CLOUD_VENV / "bin" / "python",
     )

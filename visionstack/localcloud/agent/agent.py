@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from stacks.catalog import Catalog
-from visionstack.localcloud import fleet
+from visionstack.cloud import local_fleet
+from visionstack.cloud.local_fleet import Fleet, InstanceState
 from visionstack.localcloud.agent.balancer import HOST, Balancer
 from visionstack.localcloud.agent.groups import Group, Groups
 from visionstack.localcloud.agent.instance import LocalInstance, Surroundings
 from visionstack.localcloud.agent.machine import reason_not_to_run
-from visionstack.localcloud.fleet import Fleet, InstanceState
 
 LOG: Final = logging.getLogger(__name__)
 INTERVAL_S: Final = 0.5
@@ -47,7 +47,7 @@ class Agent:
         self._catalog = catalog
         self._instances: dict[str, LocalInstance] = {}
         self._leaving: list[LocalInstance] = []
-        self._not_run: list[fleet.Instance] = []
+        self._not_run: list[local_fleet.Instance] = []
         self._balancers: dict[str, GroupBalancer] = {}
         self._groups_read = 0.0
 
@@ -148,7 +148,7 @@ class Agent:
         now = Fleet(
             instances=[*(one.describe() for one in present), *self._not_run],
             balancers=[
-                fleet.Balancer(
+                local_fleet.Balancer(
                     group=one.group,
                     host=HOST,
                     stream_port=one.stream.port,
@@ -176,8 +176,8 @@ class Agent:
             balancer.close()
 
 
-def _absent(instance_id: str, group: Group, reason: str) -> fleet.Instance:
-    return fleet.Instance(
+def _absent(instance_id: str, group: Group, reason: str) -> local_fleet.Instance:
+    return local_fleet.Instance(
         id=instance_id,
         group=group.name,
         instance_type=group.template.instance_type,

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from runtime.contract import Env
+from visionstack.cloud.local_fleet import Instance, InstanceState
+from visionstack.cloud.local_state import CloudFolder, read_json, write_json
 from visionstack.localcloud import aws, emulator
 from visionstack.localcloud.agent import health
 from visionstack.localcloud.agent.groups import Template
-from visionstack.localcloud.fleet import Instance, InstanceState
-from visionstack.localcloud.processes import ProcessId, kill
-from visionstack.localcloud.state import CloudFolder, read_json, write_json
+from visionstack.processes import ProcessId, kill
 
 RESTART_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 5.0

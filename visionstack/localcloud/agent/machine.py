@@ -6,7 +6,7 @@ import shutil
 
 from stacks.catalog import Catalog
 from stacks.errors import UnknownInstanceTypeError
-from visionstack.localcloud import defaults
+from visionstack.cloud import local_defaults
 from visionstack.localcloud.agent.groups import Template
 
 SERVES = "/bin/start.sh"
@@ -20,15 +20,19 @@ def reason_not_to_run(template: Template, *, catalog: Catalog) -> str | None:
     measured may only run on its own hardware, and this is not EC2.
     """
     if SERVES not in template.user_data:
-        return f"not run: no such hardware (this machine is not a {template.instance_type})"
+        return (
+            "not run: not available on this machine (this machine is not a"
+            f" {template.instance_type})"
+        )
     try:
         wanted = catalog[template.instance_type]
     except UnknownInstanceTypeError:
         return None
-    if wanted.arch != defaults.architecture():
+    if wanted.arch != local_defaults.architecture():
         return (
-            f"not run: no such hardware ({wanted.arch}; this machine is {defaults.architecture()})"
+            f"not run: not available on this machine ({wanted.arch}; this machine is"
+            f" {local_defaults.architecture()})"
         )
     if wanted.compute == "gpu" and shutil.which("nvidia-smi") is None:
-        return "not run: no such hardware (a GPU)"
+        return "not run: not available on this machine (a GPU)"
     return None

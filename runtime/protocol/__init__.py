@@ -1,0 +1,1 @@
+"""The streaming protocol, both ends of it, without any I/O: docs/protocol.md."""

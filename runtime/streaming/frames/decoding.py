@@ -1,0 +1,66 @@
+"""A frame's bytes to pixels, within the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.inference.errors import PictureError, TooManyPixelsError
+from runtime.inference.pictures import PictureLimits, decode_bgr
+from runtime.protocol.errors import FrameError, FrameErrorCode
+from runtime.protocol.messages import Encoding, Frame
+from runtime.streaming.frames.video import VideoDecoder
+
+if TYPE_CHECKING:
+    from runtime.streaming.sessions.answers import Session
+
+_MAGIC = {Encoding.JPEG: (b"\xff\xd8",), Encoding.PNG: (b"\x89PNG",), Encoding.WEBP: (b"RIFF",)}
+_LONGEST_SIDE = 65_535
+"""Width and height are 16-bit numbers in a result."""
+
+
+def decode_frame(frame: Frame, *, session: Session, pixels: int) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3), blue first. Raises FrameError."""
+    match frame.encoding:
+        case Encoding.BGR:
+            return _raw(frame, pixels=pixels)
+        case Encoding.H264:
+            if session.video is None:
+                session.video = VideoDecoder(pixels=pixels)
+            return session.video.decode(frame.payload)
+        case _:
+            return _picture(frame, pixels=pixels)
+
+
+def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+    width, height = frame.width, frame.height
+    if width * height > pixels:
+        raise FrameError(
+            FrameErrorCode.TOO_MANY_PIXELS, f"{width} x {height} where {pixels:,} are allowed."
+        )
+    if not width * height or len(frame.payload) != width * height * 3:
+        raise FrameError(
+            FrameErrorCode.SIZE_MISMATCH,
+            f"{len(frame.payload):,} bytes are not {width} x {height} pixels of 3 bytes.",
+        )
+    return np.frombuffer(frame.payload, np.uint8).reshape(height, width, 3)
+
+
+def _picture(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+    if not frame.payload.startswith(_MAGIC[frame.encoding]):
+        raise FrameError(
+            FrameErrorCode.UNDECODABLE, f"The frame is not {frame.encoding.name}, as it says."
+        )
+    try:
+        image = decode_bgr(frame.payload, limits=PictureLimits(pixels=pixels))
+    except TooManyPixelsError as error:
+        raise FrameError(FrameErrorCode.TOO_MANY_PIXELS, error.message) from error
+    except PictureError as error:
+        raise FrameError(FrameErrorCode.UNDECODABLE, error.message) from error
+    if max(image.shape[:2]) > _LONGEST_SIDE:
+        raise FrameError(
+            FrameErrorCode.TOO_MANY_PIXELS, f"A side is longer than {_LONGEST_SIDE} pixels."
+        )
+    return image

@@ -1,0 +1,54 @@
+"""One frame on its way through the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runtime.protocol.errors import DropReason, FrameError
+from runtime.protocol.messages import Detection, Frame
+
+if TYPE_CHECKING:
+    from runtime.streaming.models import LoadedModel
+    from runtime.streaming.sessions.answers import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Inference answered."""
+
+    detections: tuple[Detection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The change gate saw nothing new: what was found before still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Between two key frames: the tracker says where things are."""
+
+
+Outcome = Found | Unchanged | Predicted | FrameError | DropReason
+
+
+@dataclass(slots=True, eq=False)
+class FrameJob:
+    """A frame, what was made of it so far, and how long that took (microseconds)."""
+
+    session: Session
+    frame: Frame
+    received: int
+    model: LoadedModel
+    """The model's version that was current when the frame arrived."""
+    prepared: Any = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False)
+    width: int = 0
+    height: int = 0
+    decode: int = 0
+    inference: int = 0
+    post: int = 0
+    batch: int = 0
+    ready_at: int = 0
+    outcome: Outcome | None = None

@@ -1,0 +1,222 @@
+"""What to do next: pure decisions about batching, fairness and dropping, without threads or clocks.
+
+A frame waits to be decoded, is decoded, is ready, is inferred in a batch, is finished. Streams take
+turns wherever frames wait, so that a stream with many frames has no more than its share. Engines
+come first (they are what is paid for), then finishing (nearly done), then decoding.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.protocol.errors import DropReason
+from runtime.streaming.frames.frame import FrameJob
+
+if TYPE_CHECKING:
+    from runtime.streaming.models import LoadedModel, ModelHost
+    from runtime.streaming.sessions.answers import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    job: FrameJob
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    model: LoadedModel
+    batch: tuple[FrameJob, ...]
+    parallel: bool = False
+    """On the detector for calls side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    job: FrameJob
+
+
+Step = Decode | Infer | Finish
+
+
+class _Turns:
+    """Frames by stream; streams take turns."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[Session, deque[FrameJob]] = OrderedDict()
+        self.count = 0
+
+    def push(self, job: FrameJob) -> None:
+        self._queues.setdefault(job.session, deque()).append(job)
+        self.count += 1
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self._queues
+
+    def first(self, session: Session) -> FrameJob:
+        return self._queues[session][0]
+
+    def drop(self, session: Session) -> list[FrameJob]:
+        """Take all frames of a stream out."""
+        dropped = list(self._queues.pop(session, ()))
+        self.count -= len(dropped)
+        return dropped
+
+    def sessions(self) -> list[Session]:
+        """In the order of their turns."""
+        return list(self._queues)
+
+    def pop(self, session: Session) -> FrameJob:
+        queue = self._queues[session]
+        job = queue.popleft()
+        self.count -= 1
+        if queue:
+            self._queues.move_to_end(session)
+        else:
+            del self._queues[session]
+        return job
+
+    def oldest_ready(self) -> int:
+        return min(queue[0].ready_at for queue in self._queues.values())
+
+
+class _Lane:
+    """Frames of one model between decoding and finishing."""
+
+    def __init__(self) -> None:
+        self.ready = _Turns()
+        self.coming = 0
+        """Frames being decoded for this model."""
+        self.whole = False
+        """An inference that has the processors to itself is under way."""
+        self.parallel = 0
+        """Inferences side by side under way."""
+
+
+class Scheduler:
+    """Not thread-safe: `pipeline` holds a lock around it.
+
+    `max_delay` (microseconds): a batch that is not full waits this long for frames that are being
+    decoded already.
+    """
+
+    def __init__(self, *, max_delay: int = 0) -> None:
+        self._max_delay = max_delay
+        self._waiting = _Turns()
+        self._decoding: set[Session] = set()
+        self._lanes: dict[ModelHost, _Lane] = {}
+        self._finishing: deque[FrameJob] = deque()
+
+    @property
+    def frames_waiting(self) -> int:
+        """Frames that nobody works on."""
+        return self._waiting.count + sum(lane.ready.count for lane in self._lanes.values())
+
+    @property
+    def runnable(self) -> bool:
+        """Whether another thread might find something to do."""
+        return bool(
+            self._finishing
+            or self._waiting.count
+            or any(lane.ready.count and not lane.whole for lane in self._lanes.values())
+        )
+
+    def submit(self, job: FrameJob) -> list[FrameJob]:
+        """A frame has arrived. Returns the frames of a live stream that it makes obsolete."""
+        dropped = self._waiting.drop(job.session) if job.session.newest_wins else []
+        for old in dropped:
+            old.outcome = DropReason.NEWER_FRAME
+        self._waiting.push(job)
+        return dropped
+
+    def decoded(self, job: FrameJob) -> list[FrameJob]:
+        """Decoding ended. Returns the frame if it has its outcome (an error, nothing changed)."""
+        lane = self._lane(job.session.host)
+        lane.coming -= 1
+        self._decoding.discard(job.session)
+        if job.outcome is not None:
+            return [job]
+        lane.ready.push(job)
+        return []
+
+    def inferred(self, step: Infer) -> list[FrameJob]:
+        """The engine is done with the batch. Returns the frames that failed."""
+        lane = self._lane(step.batch[0].session.host)
+        if step.parallel:
+            lane.parallel -= 1
+        else:
+            lane.whole = False
+        failed = [job for job in step.batch if job.outcome is not None]
+        self._finishing.extend(job for job in step.batch if job.outcome is None)
+        return failed
+
+    def cancel(self, session: Session) -> list[FrameJob]:
+        """The stream has ended: forget its frames that wait, and return them."""
+        lanes = [lane.ready for lane in self._lanes.values()]
+        return [job for turns in (self._waiting, *lanes) for job in turns.drop(session)]
+
+    def next(self, now: int) -> tuple[Step | None, int | None]:
+        """A job, or None and the time at which to ask again (None: when something happens)."""
+        deadline: int | None = None
+        for lane in self._lanes.values():
+            if lane.whole or not lane.ready.count:
+                continue
+            batch, due = self._batch(lane, now)
+            if batch is not None:
+                return batch, None
+            deadline = due if deadline is None or due is None else min(deadline, due)
+        if self._finishing:
+            return Finish(self._finishing.popleft()), None
+        return self._decode(), deadline
+
+    def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
+        model = lane.ready.first(lane.ready.sessions()[0]).model
+        if model.parallel is not None and self._enough(lane, model.streams):
+            if lane.parallel >= model.streams:
+                return None, None
+            lane.parallel += 1
+            job = lane.ready.pop(lane.ready.sessions()[0])
+            return Infer(model, (job,), parallel=True), None
+        if lane.parallel:
+            return None, None
+        due = lane.ready.oldest_ready() + self._max_delay
+        if lane.ready.count < model.max_batch and lane.coming and now < due:
+            return None, due
+        batch: list[FrameJob] = []
+        while len(batch) < model.max_batch:
+            # A newer version of the model starts a batch of its own.
+            turns = lane.ready.sessions()
+            turn = next((s for s in turns if lane.ready.first(s).model is model), None)
+            if turn is None:
+                break
+            batch.append(lane.ready.pop(turn))
+        lane.whole = True
+        return Infer(model, tuple(batch)), None
+
+    def _enough(self, lane: _Lane, streams: int) -> bool:
+        """Whether so many frames are about that no processor would be left without one."""
+        about = lane.ready.count + lane.coming + self._waiting.count
+        return lane.parallel > 0 or about >= streams
+
+    def _decode(self) -> Decode | None:
+        for session in self._waiting.sessions():
+            if session.serial and session in self._decoding:
+                continue
+            host = session.host
+            lane = self._lane(host)
+            # Decoded pictures are large: no more of them than the engine will soon take.
+            model = host.current
+            if lane.ready.count + lane.coming >= 2 * max(model.max_batch, model.streams):
+                continue
+            # One frame ahead is enough for a live stream: a later one will be newer.
+            if session.newest_wins and (session in self._decoding or session in lane.ready):
+                continue
+            job = self._waiting.pop(session)
+            lane.coming += 1
+            self._decoding.add(session)
+            return Decode(job)
+        return None
+
+    def _lane(self, host: ModelHost) -> _Lane:
+        return self._lanes.setdefault(host, _Lane())

@@ -1,0 +1,1 @@
+"""Connections and streams: who may connect, what is promised to whom."""

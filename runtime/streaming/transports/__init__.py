@@ -1,0 +1,1 @@
+"""What carries messages: TCP, and WebSocket with the camera page."""

@@ -1,0 +1,103 @@
+"""The one place that composes the stacks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks, ServerlessChecks
+
+from runtime.contract import PROJECT, Stack
+from stacks.catalog import Catalog
+from stacks.classifier.stack import ClassifierStack
+from stacks.comparison.stack import ComparisonStack
+from stacks.errors import DeploymentError
+from stacks.packages import PackageFolders
+from stacks.settings.model import DeploymentSettings
+from stacks.storage.stack import StorageStack
+from stacks.streaming.stack import StreamingStack
+from stacks.warmer.stack import WarmerStack
+
+_FEATURE_FLAGS: Final = {
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
+    "@aws-cdk/aws-iam:minimizePolicies": True,
+    "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+}
+
+
+def build_app(
+    *,
+    context: Mapping[str, Any] | None = None,
+    folders: PackageFolders | None = None,
+    outdir: str | None = None,
+    checks: bool = True,
+) -> cdk.App:
+    """The app, ready to synthesize.
+
+    Args:
+        context: settings beside those that the `cdk` command hands over, as `-c` would give them.
+        folders: where the packages lie; `build/` of this checkout by default.
+        outdir: where the assembly goes; CDK's choice by default.
+        checks: whether `synth` runs cdk-nag and fails on its findings.
+
+    Raises:
+        DeploymentError: when a setting is wrong or a package is missing.
+    """
+    app = cdk.App(context={**_FEATURE_FLAGS, **(context or {})}, outdir=outdir)
+    settings = DeploymentSettings.from_context(app.node.get_all_context())
+    catalog = Catalog.load()
+    folders = folders or PackageFolders()
+    cdk.Tags.of(app).add(PROJECT, settings.prefix)
+
+    def named(suffix: str) -> str:
+        # A stack's id is its name, so that `cdk deploy visionstack-streaming` finds it.
+        return f"{settings.prefix}-{suffix}"
+
+    storage = StorageStack(app, named(Stack.STORAGE), settings=settings)
+    StreamingStack(
+        app,
+        named(Stack.STREAMING),
+        settings=settings,
+        catalog=catalog,
+        folders=folders,
+        storage=storage,
+    )
+    classifier = ClassifierStack(
+        app,
+        named(Stack.CLASSIFIER),
+        settings=settings,
+        folders=folders,
+        storage=storage,
+    )
+    if settings.cold_start == "warmer":
+        WarmerStack(
+            app,
+            named(Stack.WARMER),
+            settings=settings,
+            folders=folders,
+            warmed=classifier.alias,
+        )
+    if settings.instance_types:
+        ComparisonStack(
+            app,
+            named(Stack.COMPARISON),
+            settings=settings,
+            catalog=catalog,
+            folders=folders,
+            storage=storage,
+        )
+    if checks:
+        cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
+    return app
+
+
+def main() -> None:
+    """Synthesize, or end with sentences and exit status 1."""
+    try:
+        app = build_app()
+    except DeploymentError as error:
+        sys.exit(str(error))
+    app.synth()

@@ -1,0 +1,1 @@
+"""The serverless lane: the function, its API, runs over whole folders."""

@@ -1,0 +1,1 @@
+"""Machines that measure themselves for a comparison."""

@@ -1,0 +1,154 @@
+"""A launch template with this project's security defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jsii
+from aws_cdk import Aws
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from runtime.contract import Env
+from stacks.catalog import InstanceType
+from stacks.errors import SettingsError
+
+
+class HardenedLaunchTemplate(ec2.LaunchTemplate):
+    """IMDSv2 with hop limit 1, an encrypted gp3 disk, no key pair, a public address for egress."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        instance_type: InstanceType,
+        ami_id: str | None,
+        root_volume_gib: int | None,
+        user_data: ec2.UserData,
+        role: iam.IRole,
+        security_group: ec2.ISecurityGroup,
+        terminate_on_shutdown: bool = False,
+    ) -> None:
+        behavior = ec2.InstanceInitiatedShutdownBehavior
+        super().__init__(
+            scope,
+            construct_id,
+            instance_type=ec2.InstanceType(instance_type.name),
+            machine_image=machine_image(instance_type, ami_id=ami_id, user_data=user_data),
+            user_data=user_data,
+            role=role,
+            security_group=security_group,
+            associate_public_ip_address=True,
+            require_imdsv2=True,
+            http_put_response_hop_limit=1,
+            detailed_monitoring=True,
+            instance_initiated_shutdown_behavior=(
+                behavior.TERMINATE if terminate_on_shutdown else None
+            ),
+            block_devices=[
+                ec2.BlockDevice(
+                    device_name=root_device(instance_type),
+                    volume=ec2.BlockDeviceVolume.ebs(
+                        root_volume_gib or instance_type.root_volume_gib,
+                        encrypted=True,
+                        volume_type=ec2.EbsDeviceVolumeType.GP3,
+                        delete_on_termination=True,
+                    ),
+                )
+            ],
+        )
+
+
+# Which machine image an instance starts from.
+
+
+@jsii.implements(ec2.IMachineImage)
+class _NamedImage:
+    """An image given by its id, whatever region the stack goes to."""
+
+    def __init__(self, image_id: str, user_data: ec2.UserData) -> None:
+        self._image_id = image_id
+        self._user_data = user_data
+
+    def get_image(self, scope: Construct) -> ec2.MachineImageConfig:
+        del scope
+        return ec2.MachineImageConfig(
+            image_id=self._image_id,
+            os_type=ec2.OperatingSystemType.LINUX,
+            user_data=self._user_data,
+        )
+
+
+def machine_image(
+    instance_type: InstanceType, *, ami_id: str | None, user_data: ec2.UserData
+) -> ec2.IMachineImage:
+    """The image named, or the newest that AWS publishes for the type (asked at deployment).
+
+    Raises:
+        SettingsError: when neither exists.
+    """
+    if ami_id is not None:
+        return _NamedImage(ami_id, user_data)
+    if instance_type.image_parameter is None:
+        raise SettingsError([f"{instance_type.name} has no public machine image; set ami_id."])
+    return ec2.MachineImage.from_ssm_parameter(
+        instance_type.image_parameter, os=ec2.OperatingSystemType.LINUX, user_data=user_data
+    )
+
+
+def root_device(instance_type: InstanceType) -> str:
+    """Name of the root device: the GPU image is an Ubuntu, the CPU image an Amazon Linux."""
+    return "/dev/sda1" if instance_type.compute == "gpu" else "/dev/xvda"
+
+
+# The user data of an instance: fetch the asset, write its settings, install, start.
+
+
+_SCRIPT = """\
+set -euo pipefail
+ROOT="${{{root}:-/opt/visionstack}}"
+export {root}="$ROOT" AWS_DEFAULT_REGION="${{AWS_DEFAULT_REGION:-{region}}}"
+{first}mkdir -p "$ROOT"
+aws s3 cp "{asset}" "$ROOT/asset.zip"
+python3 -m zipfile -e "$ROOT/asset.zip" "$ROOT"
+rm -f "$ROOT/asset.zip"
+# A variable that is already set wins over what was deployed.
+setting() {{ printf '%s=%s\\n' "$1" "${{!1:-$2}}"; }}
+{{
+  setting {root} "$ROOT"
+  setting AWS_DEFAULT_REGION "$AWS_DEFAULT_REGION"
+{settings}
+}} > "$ROOT/stream.env"
+bash "$ROOT/bin/install.sh"
+exec bash "$ROOT/bin/{start}"
+"""
+
+
+def instance_script(
+    *,
+    asset_url: str,
+    environment: Mapping[str, str],
+    start: str = "start.sh",
+    first: str = "",
+) -> ec2.UserData:
+    """One bash script, as docs/architecture.md describes it.
+
+    `asset_url` is an `s3://` address of the zip; `environment` goes to `$ROOT/stream.env`; `first`
+    is run before anything else, and `start` of the asset last. Values may be CloudFormation tokens;
+    none may hold a single quote.
+    """
+    user_data = ec2.UserData.for_linux()
+    settings = "\n".join(f"  setting {name} '{value}'" for name, value in environment.items())
+    user_data.add_commands(
+        _SCRIPT.format(
+            root=Env.ROOT,
+            region=Aws.REGION,
+            first=first,
+            asset=asset_url,
+            settings=settings,
+            start=start,
+        )
+    )
+    return user_data

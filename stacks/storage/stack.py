@@ -1,0 +1,80 @@
+"""Where models, packages, results and pictures lie; the other stacks build on this one."""
+
+from __future__ import annotations
+
+from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from runtime.contract import PICTURES_PREFIX, Output
+from stacks.parts.acknowledgment import acknowledge
+from stacks.settings.model import DeploymentSettings
+from stacks.storage.bucket_emptier import BucketEmptier
+from stacks.storage.private_bucket import PrivateBucket
+
+
+class StorageStack(Stack):
+    """Buckets: `artifacts` (models, packages, results), `pictures` (short-lived), `logs`."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: DeploymentSettings
+    ) -> None:
+        super().__init__(scope, construct_id, description="visionstack: buckets")
+        self.logs = PrivateBucket(
+            self,
+            "Logs",
+            retain=settings.retain_data,
+            expire_prefixes={"": settings.log_retention_days},
+        )
+        acknowledge(
+            self.logs,
+            {"AwsSolutions-S1": "The bucket that access logs go to cannot log its own access."},
+        )
+        self._let_networks_log()
+        self.artifacts = PrivateBucket(
+            self, "Artifacts", retain=settings.retain_data, access_logs=self.logs
+        )
+        self.pictures = PrivateBucket(
+            self,
+            "Pictures",
+            retain=settings.retain_data,
+            expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
+            access_logs=self.logs,
+        )
+        # With retain_data too: taking it out of a deployed stack would have CloudFormation send
+        # each of its resources a delete.
+        emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
+        for bucket in (self.artifacts, self.pictures):
+            emptier.empties(bucket)
+        # A changed bucket policy takes seconds to hold everywhere.
+        emptier.empties(self.logs, settle=Duration.seconds(15))
+        CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
+        CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
+
+    def _let_networks_log(self) -> None:
+        delivery = iam.ServicePrincipal("delivery.logs.amazonaws.com")
+        own_account = {"aws:SourceAccount": Aws.ACCOUNT_ID}
+        self.logs.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[delivery],
+                actions=["s3:GetBucketAcl"],
+                resources=[self.logs.bucket_arn],
+                conditions={"StringEquals": own_account},
+            )
+        )
+        self.logs.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[delivery],
+                actions=["s3:PutObject"],
+                resources=[
+                    self.logs.arn_for_objects(f"{prefix}/AWSLogs/{Aws.ACCOUNT_ID}/*")
+                    for prefix in ("nlb", "vpc")
+                ],
+                conditions={
+                    "StringEquals": {
+                        **own_account,
+                        "s3:x-amz-acl": "bucket-owner-full-control",
+                    }
+                },
+            )
+        )

@@ -1,0 +1,1 @@
+"""The streaming lane: instances that take streams, what is before and around."""

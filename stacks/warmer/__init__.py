@@ -1,0 +1,1 @@
+"""The function that keeps the classifier's environments warm."""

@@ -1,0 +1,90 @@
+"""`visionstack serve`: what it says before it serves, and why it does not."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from runtime.streaming import server as server_module
+from runtime.streaming.errors import SettingsError
+from runtime.streaming.server import Server
+from runtime.streaming.settings import Settings
+from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server, picture
+from visionstack.cli import serve_run
+from visionstack.cli.serve_run import serve
+from visionstack.errors import VisionstackError
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.types import FailedFrame, StreamAddress
+
+OPTIONS = {"engine": "auto", "host": "127.0.0.1", "http_port": 0, "token": "t" * 30}
+
+
+def test_a_model_that_is_not_built_is_named_with_the_command_that_builds_it(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(VisionstackError, match="visionstack models build yolov9"):
+        serve(["yolov9"], port=0, models_folder=tmp_path, **OPTIONS)
+
+
+def test_a_host_beyond_loopback_wants_a_token_that_cannot_be_guessed(tmp_path: Path) -> None:
+    options = {**OPTIONS, "host": "192.0.2.1", "token": "short"}
+    with pytest.raises(VisionstackError, match="at least 24"):
+        serve(["any"], port=0, models_folder=tmp_path, **options)
+
+
+def test_a_broken_engine_ends_the_command_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = FakeDetector()
+    servers: list[Server] = []
+
+    def make(settings: Settings) -> Server:
+        servers.append(Server(settings, source=FakeSource(detector), gpus=lambda: None))
+        return servers[0]
+
+    def use() -> None:
+        while not servers or not servers[0].port:
+            time.sleep(0.01)
+        address = StreamAddress("127.0.0.1", servers[0].port, OPTIONS["token"])
+        with StreamClient(address, policy="lossless") as client:
+            assert client.detect(picture(5)).detections
+            detector.dead = True
+            client.send(picture(6))
+            assert isinstance(client.answer(), FailedFrame)
+
+    monkeypatch.setattr(serve_run, "Server", make)
+    monkeypatch.setattr(server_module, "_PROBE_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        used = pool.submit(use)
+        with pytest.raises(VisionstackError, match="engine failed"):
+            serve(["fake"], port=0, models_folder=tmp_path, **OPTIONS)
+        used.result(timeout=20)
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = make_server(tmp_path, port=port)
+        with pytest.raises(SettingsError, match=str(port)):
+            await server.start()
+        await server.stop()
+
+
+def test_printed_addresses_can_be_used_even_when_every_address_is_served() -> None:
+    assert serve_run.reachable_host("127.0.0.1") == "127.0.0.1"
+    wildcards = (serve_run.ANY_ADDRESS, "::")
+    for host in wildcards:
+        assert serve_run.reachable_host(host) not in (*wildcards, "")
+
+
+async def test_the_pages_address_carries_the_token_where_no_server_sees_it(tmp_path: Path) -> None:
+    server = make_server(tmp_path)
+    await server.start()
+    address = serve_run.page_address(server, host="127.0.0.1")
+    await server.stop()
+    assert address.startswith("http://127.0.0.1:")
+    assert address.partition("#")[2] == f"token={server.settings.token}"

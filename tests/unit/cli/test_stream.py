@@ -1,0 +1,181 @@
+"""`visionstack stream` against a server with a fake detector, and what it saves and prints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from runtime.streaming.settings import Tls
+from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, make_server
+from visionstack.cli.main import app
+from visionstack.cli.stream_run import parse_address
+from visionstack.errors import UsageError
+from visionstack.paths import SAMPLES
+from visionstack.stream.summary import StreamSummary
+from visionstack.stream.types import DroppedFrame, FailedFrame, Latency, StreamResult
+
+CLIP = str(SAMPLES / "pedestrians.avi")
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[list[str]]:
+    """Options that reach a server on a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    source = FakeSource(FakeDetector(poison=77))
+    server = make_server(tmp_path, source=source, tls=Tls.SELF_SIGNED)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
+    yield [
+        "--connect",
+        f"127.0.0.1:{server.port}",
+        "--token",
+        TOKEN,
+        "--fingerprint",
+        str(server.fingerprint),
+    ]
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_each_frame_is_a_line_of_json(connect: list[str]) -> None:
+    done = CliRunner().invoke(app, ["stream", CLIP, "--limit", "5", "--json", *connect])
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(5))
+    for line in lines:
+        (found,) = line["detections"]
+        assert found["box"] == [0, 0, 768, 576]
+        assert found["label"].startswith("grey ")
+        parts = line["latency_ms"]
+        whole = sum(v for k, v in parts.items() if k not in ("total", "clock_error"))
+        assert whole == pytest.approx(parts["total"], abs=0.01)
+
+
+def test_a_saved_video_has_every_frame_with_its_boxes(connect: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out.mp4"
+    done = CliRunner().invoke(app, ["stream", CLIP, "--limit", "12", "--save", str(out), *connect])
+    assert done.exit_code == 0, done.output
+    capture = cv2.VideoCapture(str(out))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 12
+    good, drawn = capture.read()
+    assert good
+    _, plain = cv2.VideoCapture(CLIP).read()
+    assert np.abs(drawn[:3].astype(int) - plain[:3]).mean() > 20
+    assert np.abs(drawn[200:400, 200:400].astype(int) - plain[200:400, 200:400]).mean() < 20
+
+
+def test_pictures_are_saved_one_by_one_into_a_folder(connect: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "drawn"
+    done = CliRunner().invoke(app, ["stream", str(SAMPLES), "--save", str(folder), *connect])
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in folder.iterdir()) == ["dog.jpg", "horses.jpg", "person.jpg"]
+
+
+def test_a_frame_that_failed_makes_the_exit_code_1(connect: list[str], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "poison.png"), np.full((8, 8, 3), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / "good.png"), np.full((8, 8, 3), 1, np.uint8))
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), "--json", *connect])
+    assert done.exit_code == 1
+    good, failed = (json.loads(line) for line in done.stdout.splitlines())
+    assert good["detections"]
+    assert failed["error"]["code"] == "engine_failed"
+
+
+@pytest.mark.parametrize("address", ["7443", "host:", ":7443", "host:port", "host:70000"])
+def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
+    with pytest.raises(UsageError, match="host:port"):
+        parse_address(address, token="t", fingerprint=None)
+
+
+def test_without_a_token_the_way_to_one_is_told() -> None:
+    with pytest.raises(UsageError, match="token"):
+        parse_address("127.0.0.1:7443", token=None, fingerprint=None)
+
+
+def test_a_key_interval_without_tracking_is_wrong_usage() -> None:
+    done = CliRunner().invoke(app, ["stream", CLIP, "--key-interval", "3"])
+    assert isinstance(done.exception, UsageError)
+
+
+def test_an_interrupted_stream_tells_what_it_was_until_then(
+    connect: list[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "until_then.mp4"
+    # A test run in a shell's background has interrupts ignored, and hands that down.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from visionstack.cli.main import main; main()"
+    )
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", program, "stream", CLIP, "--policy", "live"),
+            *("--json", "--save", str(saved), *connect),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as streaming:
+        assert streaming.stdout is not None
+        for _ in range(5):
+            streaming.stdout.readline()
+        streaming.send_signal(signal.SIGINT)
+        _, told = streaming.communicate(timeout=30)
+    assert streaming.returncode == 130
+    assert " results, " in told
+    assert "p50" in told
+    assert "Traceback" not in told
+    assert int(cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT)) >= 4
+
+
+def test_without_a_result_no_speed_and_no_latency_are_told(
+    connect: list[str], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "poison.png"), np.full((8, 8, 3), 77, np.uint8))
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), *connect])
+    assert done.exit_code == 1
+    assert "0 results, 0 dropped, 1 failed\n" in done.stderr
+    assert "No frame was answered with a result." in done.stderr
+    assert "p50" not in done.stderr
+    assert "frames/s" not in done.stderr
+
+
+def test_one_result_has_a_latency_and_no_rate(connect: list[str], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), np.full((8, 8, 3), 1, np.uint8))
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), *connect])
+    assert done.exit_code == 0, done.output
+    assert "1 results, 0 dropped, 0 failed; capture to result p50 " in done.stderr
+    assert "frames/s" not in done.stderr
+
+
+def test_a_summary_counts_drops_by_place_and_rates_results_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([10.0, 10.5, 11.0, 11.5, 12.0, 13.0, 14.0])
+    monkeypatch.setattr("visionstack.stream.summary.time.monotonic", lambda: next(clock))
+    summary = StreamSummary()
+    assert summary.fps is None
+    for milliseconds in (40.0, 10.0, 30.0, 20.0):
+        latency = Latency(milliseconds, 0, 0, 0, 0, 0, 0, 0)
+        summary.add(StreamResult(0, 1, 1, (), latency, 1, False, False, 0))
+    assert summary.fps == 2
+    summary.add(DroppedFrame(101, "client"))
+    summary.add(DroppedFrame(102, "server"))
+    summary.add(FailedFrame(103, "undecodable", "no"))
+    assert summary.fps == 0.75
+    assert (summary.results, summary.failed, summary.dropped.total()) == (4, 1, 2)
+    assert summary.dropped == {"client": 1, "server": 1}
+    assert summary.recent("total") == 25

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys, time
+from visionstack.cli import main as cli
+
+@cli.app.command()
+def changes():
+    try:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        time.sleep(30)
+    finally:
+        print("put back", flush=True)
+
+sys.argv = ["visionstack", "changes"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_terminated_puts_back_what_it_changed(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "SIGNAL": str(int(number))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("put back\n", 128 + number)
+
+
+def test_a_command_under_nohup_outlives_its_terminal() -> None:
+    ignoring = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PROGRAM}"
+    done = subprocess.run(
+        [sys.executable, "-c", ignoring.replace("time.sleep(30)", "print('went on')")],
+        env={**os.environ, "SIGNAL": str(int(signal.SIGHUP))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("went on\nput back\n", 0)

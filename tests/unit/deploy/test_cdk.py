@@ -1,0 +1,89 @@
+"""What the CDK command line's trouble is told as."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from visionstack import paths
+from visionstack.cloud import local_state
+from visionstack.deploy.cdk import cdk, command_line
+from visionstack.errors import VisionstackError
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose `cdk` is a script of the test's; AWS is asked for, so nothing is up."""
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "OUT", tmp_path / "out")
+    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path / "cloud"))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return tmp_path
+
+
+def _script(checkout: Path, text: str) -> None:
+    place = checkout / "node_modules" / "aws-cdk" / "bin" / "cdk"
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+
+
+def test_a_machine_without_node_is_told_to_install_it(tmp_path: Path) -> None:
+    with pytest.raises(VisionstackError) as caught:
+        command_line({"PATH": str(tmp_path)})
+
+    assert "Node.js is not installed" in caught.value.message
+    assert "npm ci" in (caught.value.remedy or "")
+
+
+def test_a_checkout_without_node_modules_is_told_to_run_npm(checkout: Path) -> None:
+    with pytest.raises(VisionstackError) as caught:
+        command_line(os.environ)
+
+    assert str(caught.value.remedy) == "Run `npm ci` here."
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("SSM parameter /cdk-bootstrap/hnb659fds/version not found.", "not bootstrapped"),
+        ("Unable to resolve AWS account to use.", "no valid AWS credentials"),
+        ("something else broke", "something else broke"),
+    ],
+)
+def test_a_failure_of_cdk_is_told_by_its_cause(checkout: Path, output: str, told: str) -> None:
+    _script(checkout, f"console.error({output!r}); process.exit(1)")
+
+    with pytest.raises(VisionstackError) as caught:
+        cdk(["deploy", "--all"], cloud="aws")
+
+    assert told in caught.value.message
+    assert caught.value.remedy
+    assert output in (checkout / "out" / "logs" / "cdk-deploy.log").read_text()
+
+
+def test_arguments_and_context_reach_cdk_as_they_are(checkout: Path) -> None:
+    _script(checkout, "console.log(JSON.stringify(process.argv.slice(2)))")
+
+    log = cdk(["synth", "-q"], cloud="aws", context={"instance_type": "g6.xlarge"})
+
+    assert log.read_text().strip() == ('["synth","-q","-c","instance_type=g6.xlarge","--no-color"]')
+
+
+def test_on_the_embedded_cloud_cdk_gets_its_settings_and_its_endpoint(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    _script(
+        checkout,
+        "console.log(process.argv.slice(2).join(' '));"
+        "console.log(process.env.AWS_ENDPOINT_URL, process.env.AWS_PROFILE)",
+    )
+
+    text = cdk(["synth"], cloud="local", context={"ami_id": "ami-mine"}).read_text()
+
+    assert "-c ami_id=ami-mine" in text
+    assert "-c lambda_wheels_python=" in text
+    assert "http://127.0.0.1:4566 undefined" in text

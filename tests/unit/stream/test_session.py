@@ -1,0 +1,215 @@
+"""The client's half of a stream, without a socket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from runtime.protocol import messages
+from runtime.protocol.clock import ClockEstimate, now_us
+from runtime.protocol.errors import FrameErrorCode, ProtocolError
+from runtime.protocol.messages import (
+    Detection,
+    Dropped,
+    Encoding,
+    Frame,
+    FrameFailed,
+    GoAway,
+    Hello,
+    Pong,
+    Result,
+    Timing,
+    Welcome,
+)
+from runtime.protocol.options import HelloOptions, ModelOffer, WelcomeOffer
+from visionstack.stream.pictures import EncodedPicture
+from visionstack.stream.session import ClientSession
+from visionstack.stream.types import DroppedFrame, FailedFrame, StreamResult
+
+OFFER = WelcomeOffer(
+    session="s1",
+    resumed=False,
+    next_sequence=0,
+    window=4,
+    frame_bytes=1000,
+    frame_pixels=1000,
+    idle_seconds=60,
+    resume_seconds=30,
+    server="test",
+    model=ModelOffer(
+        name="m",
+        version="1",
+        weights_trained=True,
+        weights="w",
+        engine="e",
+        precision="p",
+        device="d",
+        labels=("zero", "one"),
+    ),
+)
+
+
+def opened(policy: str, **offer: object) -> ClientSession:
+    session = ClientSession(HelloOptions(token="", policy=policy))
+    session.connected("t")
+    session.received(Welcome(replace(OFFER, **offer)).encode())
+    return session
+
+
+def submit(session: ClientSession, count: int = 1) -> list[int]:
+    picture = EncodedPicture(Encoding.JPEG, b"jpeg")
+    return [session.submit(picture, captured=now_us(), context=f"c{n}")[0] for n in range(count)]
+
+
+def sent(session: ClientSession) -> list[int]:
+    frames = [messages.decode(message) for message in session.to_send()]
+    assert all(isinstance(frame, Frame) for frame in frames)
+    return [frame.sequence for frame in frames]
+
+
+def send(session: ClientSession, count: int = 1) -> list[int]:
+    """As the client does it: each frame leaves at once if it may. Returns those that did."""
+    return [left for _ in range(count) for _ in submit(session) for left in sent(session)]
+
+
+def answer(session: ClientSession, sequence: int, **timing: int) -> list[object]:
+    return session.received(Result(sequence, 10, 10, Timing(**timing)).encode())
+
+
+def test_no_more_frames_are_sent_than_there_are_credits() -> None:
+    session = opened("lossless")
+    submit(session, 7)
+    assert sent(session) == [0, 1, 2, 3]
+    assert not session.room
+    answer(session, 0)
+    assert sent(session) == [4]
+
+
+def test_before_the_welcome_nothing_is_sent() -> None:
+    session = ClientSession(HelloOptions(token="", policy="lossless"))
+    session.connected("t")
+    submit(session)
+    assert sent(session) == []
+
+
+def test_a_live_frame_that_waits_gives_way_to_the_next() -> None:
+    session = opened("live")
+    assert send(session, 4) == [0, 1, 2]
+    picture = EncodedPicture(Encoding.JPEG, b"jpeg")
+    sequence, replaced = session.submit(picture, captured=0, context="new")
+    assert sequence == 4
+    assert replaced == [DroppedFrame(3, "client", "c0")]
+    assert session.counts.dropped_client == 1
+
+
+def test_each_hello_says_which_connection_of_the_stream_it_is() -> None:
+    session = opened("lossless")
+    hellos = [messages.decode(session.connected("t")) for _ in range(2)]
+    assert [hello.options.connection for hello in hellos] == [2, 3]
+
+
+def test_after_a_reconnect_only_what_the_server_lacks_is_sent_again() -> None:
+    session = opened("lossless")
+    submit(session, 6)
+    sent(session)
+    answer(session, 0)
+    sent(session)
+    session.disconnected()
+    hello = messages.decode(session.connected("t"))
+    assert isinstance(hello, Hello)
+    assert (hello.options.session, hello.options.next_sequence) == ("s1", 1)
+    session.received(Welcome(replace(OFFER, resumed=True, next_sequence=3)).encode())
+    assert sent(session) == [3, 4]
+    for sequence in (1, 2, 3, 4):
+        answer(session, sequence)
+    assert sent(session) == [5]
+
+
+def test_on_a_server_that_knows_nothing_every_unanswered_frame_is_sent_again() -> None:
+    session = opened("lossless")
+    submit(session, 4)
+    sent(session)
+    answer(session, 0)
+    session.disconnected()
+    session.connected("t")
+    session.received(Welcome(replace(OFFER, next_sequence=1)).encode())
+    assert sent(session) == [1, 2, 3]
+
+
+def test_a_live_stream_that_lost_its_connection_counts_its_frames_as_lost() -> None:
+    session = opened("live")
+    send(session, 2)
+    lost = session.disconnected()
+    assert lost == [DroppedFrame(0, "connection", "c0"), DroppedFrame(1, "connection", "c0")]
+    hello = messages.decode(session.connected("t"))
+    assert (hello.options.session, hello.options.next_sequence) == ("", 2)
+
+
+def test_after_goaway_nothing_is_sent_and_the_client_moves_when_all_is_answered() -> None:
+    session = opened("lossless")
+    submit(session, 2)
+    sent(session)
+    session.received(GoAway(1000, "bye").encode())
+    submit(session, 1)
+    assert sent(session) == []
+    assert not session.moving
+    answer(session, 0)
+    answer(session, 1)
+    assert session.moving
+
+
+def test_an_answer_nobody_asked_for_is_a_protocol_error() -> None:
+    session = opened("lossless")
+    with pytest.raises(ProtocolError):
+        answer(session, 3)
+
+
+def test_answers_carry_label_context_and_reason() -> None:
+    session = opened("live")
+    send(session, 3)
+    found = (Detection(1, 0.5, (1.0, 2.0, 3.0, 4.0)), Detection(9, 0.5, (1.0, 2.0, 3.0, 4.0)))
+    (result,) = session.received(Result(0, 10, 10, Timing(), found).encode())
+    assert isinstance(result, StreamResult)
+    assert [d.label for d in result.detections] == ["one", "9"]
+    assert result.context == "c0"
+    failed = session.received(FrameFailed(1, FrameErrorCode.UNDECODABLE, "no").encode())
+    assert failed == [FailedFrame(1, "undecodable", "no", "c0")]
+    assert session.received(Dropped((2,)).encode()) == [DroppedFrame(2, "server", "c0")]
+
+
+def test_live_frames_under_way_become_more_on_a_long_way_and_fewer_when_the_server_drops() -> None:
+    session = opened("live", window=8)
+    assert send(session, 5) == [0, 1, 2]
+    answer(session, 0, inference=1000, queue=10)
+    assert len(sent(session) + send(session, 3)) == 2
+    assert session.unanswered == 5
+    session.received(Dropped((1,)).encode())
+    assert sent(session) == []
+
+
+def test_the_clock_offset_comes_from_the_ping_with_the_shortest_round_trip() -> None:
+    estimate = ClockEstimate()
+    assert estimate.best is None
+    estimate.add(sent=0, received=1_000_050, answered=1_000_060, returned=110)
+    estimate.add(sent=1000, received=1_009_000, answered=1_009_010, returned=9100)
+    assert estimate.best is not None
+    assert estimate.best.offset == 1_000_000
+    assert estimate.best.round_trip == 100
+
+
+def test_uplink_is_corrected_by_the_offset_of_the_two_clocks() -> None:
+    session = opened("live")
+    base = now_us()
+    ahead = 5_000_000
+    session.received(Pong(base, base + ahead, base + ahead).encode())
+    picture = EncodedPicture(Encoding.JPEG, b"jpeg")
+    session.submit(picture, captured=base - 20_000, context=None)
+    sent(session)
+    (result,) = answer(
+        session, 0, received=base + ahead - 10_000, sent=base + ahead - 5_000, queue=5_000
+    )
+    error = result.latency.clock_error
+    assert abs(result.latency.uplink - 10) <= error + 0.01
+    assert result.latency.queue == 5
+    assert result.latency.total >= 20

@@ -1,0 +1,80 @@
+"""Which pictures a command's PATH arguments mean, and classifying many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visionstack.classify.client import (
+    CONTENT_TYPES,
+    Classification,
+    ClassifierClient,
+    ClassifierError,
+)
+from visionstack.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A picture without an answer, and why."""
+
+    file: str
+    code: str
+    message: str
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` lists it."""
+        return dict(vars(self))
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Files as named, folders searched through for picture suffixes, in order and once each.
+
+    Raises:
+        UsageError: a path that does not exist, or a folder without a picture.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CONTENT_TYPES)
+            if not inside:
+                raise UsageError(
+                    f"There is no picture in {path}.",
+                    remedy=f"Looked for {', '.join(CONTENT_TYPES)}.",
+                )
+            found.update(dict.fromkeys(inside))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UsageError(f"{path} does not exist.", remedy="Name picture files or folders.")
+    return list(found)
+
+
+def classify_all(
+    client: ClassifierClient,
+    pictures: Sequence[Path],
+    *,
+    concurrency: int,
+    done: Callable[[], object] = lambda: None,
+) -> list[Classification | Failure]:
+    """Every picture answered or listed as failed, in the order given; `done` after each."""
+    results: dict[Path, Classification | Failure] = {}
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="classify") as pool:
+        calls = {pool.submit(client.classify, picture): picture for picture in pictures}
+        for call in as_completed(calls):
+            picture = calls[call]
+            try:
+                results[picture] = call.result()
+            except ClassifierError as error:
+                results[picture] = Failure(
+                    file=str(picture),
+                    code=error.code or "failed",
+                    message=error.message,
+                    remedy=error.remedy,
+                )
+            done()
+    return [results[picture] for picture in pictures]

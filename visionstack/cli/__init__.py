@@ -1,0 +1,1 @@
+"""The `visionstack` command; all else below `visionstack` is a library."""

@@ -1,0 +1,100 @@
+"""`visionstack cost`: what Lambda, EC2 and a mix cost, and where the break-even point lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visionstack import console, paths
+
+_OUT = paths.OUT / "cost"
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command()(cost)
+
+
+def cost(
+    *,
+    requests: Annotated[float, typer.Option(min=1, help="Requests a day to look at.")] = 10_000,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="What one request takes inside the function.")
+    ] = None,
+    images_per_second: Annotated[
+        float | None, typer.Option(min=0, help="What one instance was measured at.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="Take the times from this comparison's folder.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(help="Of the function, in MB; default: 1769.")
+    ] = None,
+    arch: Annotated[str, typer.Option(help="x86_64 or arm64.")] = "x86_64",
+    init_seconds: Annotated[float, typer.Option(min=0, help="INIT of a cold start.")] = 0.0,
+    cold_share: Annotated[float, typer.Option(help="Share of cold requests, 0 to 1.")] = 0.0,
+    cold_start: Annotated[
+        str,
+        typer.Option(help="Against cold starts: none, warmer, provisioned or snapstart."),
+    ] = "none",
+    environments: Annotated[
+        int, typer.Option(min=0, help="Woken by the warmer (count its spare in) or provisioned.")
+    ] = 5,
+    gateway: Annotated[str | None, typer.Option(help="rest (default), http or none.")] = None,
+    instance_type: Annotated[
+        str | None,
+        typer.Option("--instance-type", "-i", help="The EC2 side; default: c7i.xlarge."),
+    ] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="A spot price, say; default: on demand.")
+    ] = None,
+    hours_a_day: Annotated[float, typer.Option(help="The instances are on, 24 at most.")] = 24.0,
+    utilisation: Annotated[
+        float, typer.Option(help="Share of the measured rate to plan with, 0 to 1.")
+    ] = 0.7,
+    burst: Annotated[int, typer.Option(min=0, help="Requests at one instant.")] = 0,
+    profile: Annotated[str, typer.Option(help="flat, office or evening.")] = "flat",
+    prices: Annotated[str, typer.Option(help="today, a date, or 2019 (the papers').")] = "today",
+    refresh_prices: Annotated[
+        bool, typer.Option("--refresh-prices", help="Ask the AWS Price List first.")
+    ] = False,
+    region: Annotated[str, typer.Option(help="For --refresh-prices.")] = "us-east-1",
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = _OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""
+    from visionstack.cost import inputs
+    from visionstack.cost.report import report
+    from visionstack.report.terminal import show
+    from visionstack.report.write import write
+
+    if refresh_prices:
+        prices = inputs.refreshed(region, [instance_type or inputs.INSTANCE])
+    question = inputs.question(
+        book_name=prices,
+        seconds=seconds,
+        images_per_second=images_per_second,
+        measured=measured,
+        memory=memory,
+        arch=arch,
+        init_seconds=init_seconds,
+        cold_share=cold_share,
+        cold_start=cold_start,
+        environments=environments,
+        gateway=gateway,
+        instance_type=instance_type,
+        usd_per_hour=usd_per_hour,
+        hours_a_day=hours_a_day,
+        utilisation=utilisation,
+        burst=burst,
+        profile=profile,
+    )
+    drawn = report(question, requests_per_day=requests)
+    written = write(drawn, out)
+    if as_json:
+        console.print_json(drawn.data)
+        return
+    show(drawn, console.out)
+    console.err.print(f"report: {written['html']}")

@@ -1,0 +1,86 @@
+"""`visionstack doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visionstack import console
+
+if TYPE_CHECKING:
+    from visionstack.doctor.checks import Check
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    instance_type: Annotated[
+        list[str] | None,
+        typer.Option("--instance-type", "-i", help="A type to check; default: cdk.json's."),
+    ] = None,
+    ami_id: Annotated[str | None, typer.Option(help="Check this image instead.")] = None,
+    cloud: Annotated[str, typer.Option(help="auto, local or aws.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Say what would go wrong with a deploy, before anything is deployed. Changes nothing."""
+    from visionstack.cloud.deployment import connect
+    from visionstack.doctor.aws import check_account, check_instance_type
+    from visionstack.doctor.checks import State, check_this_machine, worst
+    from visionstack.errors import UsageError
+    from visionstack.packaging.build import settings_from
+
+    if cloud not in {"auto", "local", "aws"}:
+        raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
+    settings = settings_from({})
+    names = instance_type or [settings.instance_type, *settings.extra_instance_types]
+    deployment = connect(cloud=cloud)  # type: ignore[arg-type]
+    checks = check_this_machine()
+    with console.err.status("asking the cloud …"):
+        account = check_account(deployment)
+        checks += account
+        for name in dict.fromkeys(names):
+            if account[0].state is not State.BAD:
+                checks += check_instance_type(
+                    deployment,
+                    name,
+                    ami_id=ami_id or settings.ami_id,
+                    count=1 if instance_type else max(1, settings.instances_min),
+                    spot=settings.spot and not instance_type,
+                )
+    if as_json:
+        console.print_json(
+            {"state": worst(checks).value, "checks": [check.to_json() for check in checks]}
+        )
+    else:
+        _show(checks)
+    if worst(checks) is State.BAD:
+        raise typer.Exit(1)
+
+
+def _show(checks: list[Check]) -> None:
+    from rich.markup import escape
+
+    from visionstack.doctor.checks import State, worst
+
+    colour = {
+        State.GOOD: "green",
+        State.WARNING: "yellow",
+        State.BAD: "bold red",
+        State.UNKNOWN: "dim",
+    }
+    for check in checks:
+        console.out.print(
+            f"[{colour[check.state]}]{check.state.symbol}[/] {escape(check.name)}: "
+            f"{escape(check.detail)}"
+        )
+        if check.remedy and check.state is not State.GOOD:
+            console.out.print(f"  [dim]→ {escape(check.remedy)}[/]")
+    bad = sum(check.state is State.BAD for check in checks)
+    verdict = (
+        f"{bad} of {len(checks)} checks would stop a deploy" if bad else "nothing stands in the way"
+    )
+    console.out.print(f"\n[{colour[worst(checks)]}]{verdict}[/]")

@@ -1,0 +1,135 @@
+"""`visionstack local`: the embedded cloud's start, stop and state."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from visionstack import console
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Context = Annotated[
+    list[str] | None,
+    typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
+]
+STATE_STYLES = {"healthy": "green", "failed": "red", "unhealthy": "red", "not-run": "yellow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    local = typer.Typer(
+        name="local", help="The embedded cloud on this machine.", no_args_is_help=True
+    )
+    local.command("up")(up)
+    local.command("down")(down)
+    local.command("status")(status)
+    local.command("deploy")(deploy)
+    local.command("destroy")(destroy)
+    app.add_typer(local)
+
+
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, envvar="VISIONSTACK_CLOUD_PORT", help="Default 4566."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start the embedded cloud, with what was deployed to it before."""
+    from visionstack.localcloud import lifecycle
+
+    with console.err.status("starting the embedded cloud …"):
+        current, started = lifecycle.up(port=port)
+    if as_json:
+        console.print_json({"endpoint": current.endpoint, "started": started})
+        return
+    console.out.print(
+        f"The embedded cloud is {'up' if started else 'already up'} at {current.endpoint}."
+    )
+
+
+def down(
+    wipe: Annotated[
+        bool, typer.Option("--wipe", help="Also forget everything that was deployed to it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Stop it and everything it started."""
+    from visionstack.localcloud import lifecycle
+
+    with console.err.status("stopping the embedded cloud …"):
+        stopped = lifecycle.down(wipe=wipe)
+    if as_json:
+        console.print_json({"stopped": stopped, "wiped": wipe})
+        return
+    console.out.print("Stopped." if stopped else "The embedded cloud was not up.")
+
+
+def deploy(
+    context: Context = None,
+    as_json: Json = False,
+) -> None:
+    """Up, bootstrap, cdk deploy, models published: all that is missing until both lanes answer."""
+    from visionstack.cli.packages import pairs
+    from visionstack.deploy.local import deploy as deploy_all
+
+    deployed = deploy_all(context=pairs(context or []))
+    if as_json:
+        console.print_json(
+            {
+                "endpoint": deployed.deployment.endpoint_url,
+                "stream": {"host": deployed.stream.host, "port": deployed.stream.port},
+                "published": list(deployed.published),
+            }
+        )
+        return
+    console.out.print(
+        "Both lanes are served. Try:\n"
+        "  visionstack stream samples/dog.jpg\n"
+        "  visionstack classify samples/dog.jpg"
+    )
+
+
+def destroy(context: Context = None) -> None:
+    """cdk destroy on the embedded cloud, with the settings it was deployed with."""
+    from visionstack.cli.packages import pairs
+    from visionstack.deploy.local import destroy as destroy_all
+
+    destroy_all(context=pairs(context or []))
+    console.out.print("Destroyed.")
+
+
+def status(as_json: Json = False) -> None:
+    """Say what is up: the cloud, its instances and load balancers."""
+    from rich.table import Table
+
+    from visionstack.localcloud import lifecycle
+
+    found = lifecycle.status()
+    if as_json:
+        console.print_json(found.to_json())
+        return
+    where = f" at {found.state.endpoint}" if found.state and found.cloud != "down" else ""
+    console.out.print(f"The embedded cloud is {found.cloud}{where}. {found.note}".rstrip())
+    if found.fleet.instances:
+        table = Table("instance", "type", "group", "state", "boots", "log")
+        for one in found.fleet.instances:
+            style = STATE_STYLES.get(one.state, "")
+            table.add_row(
+                one.id,
+                one.instance_type,
+                one.group,
+                f"[{style}]{one.state}[/]" if style else str(one.state),
+                str(one.boots),
+                one.log,
+            )
+        console.out.print(table)
+        for one in found.fleet.instances:
+            if one.reason:
+                console.out.print(f"{one.id}: {one.reason}", markup=False)
+    for balancer in found.fleet.balancers:
+        console.out.print(
+            f"{balancer.group}: {balancer.host}:{balancer.stream_port} (stream), "
+            f"{balancer.http_port} (http), {balancer.healthy} healthy"
+        )

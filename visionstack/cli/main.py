@@ -1,0 +1,94 @@
+"""The `visionstack` command: mounts each part's commands and turns errors into sentences.
+
+A part's `commands` module must import in milliseconds; heavy imports (torch, boto3, OpenVINO) are
+made inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+from rich.markup import escape
+
+from visionstack import __version__, console, extras
+from visionstack.cli import compare, cost, demo, models, start
+from visionstack.cli import local as localcloud
+from visionstack.cli import packages as packaging
+from visionstack.cli import papers as report
+from visionstack.cli import stream as client
+from visionstack.cli import train as training
+from visionstack.errors import UsageError, VisionstackError
+
+app = typer.Typer(
+    name="visionstack",
+    help="Run a vision network on AWS two ways, and tell which is worth its money.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _part in (
+    start,
+    demo,
+    client,
+    models,
+    localcloud,
+    packaging,
+    compare,
+    cost,
+    training,
+    report,
+):
+    _part.register(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.out.print(f"visionstack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    """Run a vision network on AWS two ways, and tell which is worth its money."""
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 good, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminated)
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        missing = extras.explain(error)
+        if missing is None:
+            raise
+        _end(missing)
+    except VisionstackError as error:
+        _end(error)
+    except KeyboardInterrupt:
+        console.err.print("interrupted")
+        sys.exit(130)
+
+
+def _end(error: VisionstackError) -> NoReturn:
+    console.err.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.remedy:
+        console.err.print(escape(error.remedy))
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    # By an exception, so that a command puts back what it changed, as when it is interrupted.
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

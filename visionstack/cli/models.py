@@ -1,0 +1,233 @@
+"""`visionstack models`: build, list, verify and publish model artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from visionstack import console, paths
+from visionstack.errors import UsageError, VisionstackError
+
+if TYPE_CHECKING:
+    from runtime.inference.artifact import Artifact
+    from visionstack.models.downloads import Say
+
+app = typer.Typer(
+    name="models",
+    help="Build, list, verify and publish model artifacts.",
+    no_args_is_help=True,
+)
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+def register(app_: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app_.add_typer(app)
+
+
+@app.command()
+def build(  # noqa: PLR0917
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Names (see `models list`), 'all', or a path to a .pt checkpoint."),
+    ],
+    name: Annotated[str | None, typer.Option(help="Call the model so.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file to take instead of fetching one.")
+    ] = None,
+    weights_url: Annotated[
+        str | None, typer.Option(help="Address to fetch the weights from.")
+    ] = None,
+    cfg: Annotated[
+        Path | None, typer.Option(help="Darknet cfg of your weights (yolov3, yolov3-tiny).")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of its classes, one a line; COCO's when left out.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the square input in pixels (detectors).")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
+    ] = "fp32",
+    force: Annotated[bool, typer.Option(help="Build again what is there.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Build models; one that is there and up to date is left as it is."""
+    from visionstack.models.building import build as build_artifact
+    from visionstack.models.catalog import CATALOG, DARKNET, find_recipe
+    from visionstack.models.draft import BuildOptions
+
+    if precision not in ("fp32", "fp16", "int8"):
+        raise UsageError(f"--precision is fp32, fp16 or int8, not {precision!r}.")
+    if size is not None and (size % 32 or not 32 <= size <= 2048):
+        raise UsageError(f"--size is a multiple of 32 from 32 to 2048, not {size}.")
+    wanted = list(CATALOG) if models == ["all"] else models
+    if len(wanted) > 1 and (name or weights or weights_url or cfg or labels):
+        raise UsageError(
+            "--name, --weights, --weights-url, --cfg and --labels are for one model at a time."
+        )
+    if (cfg or labels) and wanted[0] not in DARKNET:
+        raise UsageError(f"--cfg and --labels are for {' and '.join(DARKNET)}, not {wanted[0]}.")
+    recipes = [find_recipe(model, called=name) for model in wanted]
+    options = BuildOptions(
+        weights=weights,
+        weights_url=weights_url,
+        cfg=cfg,
+        labels=labels,
+        size=size,
+        precision=precision,  # type: ignore[arg-type]  # one of three, checked above
+    )
+    answers = []
+    for recipe in recipes:
+        with _saying(recipe.name) as say:
+            built = build_artifact(recipe, root=paths.MODELS, options=options, say=say, force=force)
+        artifact = built.artifact
+        answers.append({**_summary(artifact), "made": built.made})
+        if not as_json:
+            console.out.print(f"{'built' if built.made else 'up to date'}: {_sentence(artifact)}")
+        if not artifact.manifest.weights.trained:
+            console.err.print(f"[yellow]{recipe.name}: {artifact.manifest.weights.description}[/]")
+    if as_json:
+        console.print_json(answers)
+
+
+@app.command("list")
+def list_(as_json: _Json = False) -> None:
+    """What can be built, and what is built here."""
+    from rich.table import Table
+
+    from runtime.inference.artifact import Artifact
+    from runtime.inference.errors import ArtifactError
+    from visionstack.models.building import built_names, current_folder
+    from visionstack.models.catalog import CATALOG
+
+    built = {name: current_folder(paths.MODELS, name) for name in built_names(paths.MODELS)}
+    rows: list[dict[str, Any]] = []
+    for name in [*CATALOG, *(name for name in built if name not in CATALOG)]:
+        row: dict[str, Any] = {"name": name, "summary": "", "built": name in built}
+        if name in CATALOG:
+            row["summary"] = CATALOG[name].summary
+        if name in built:
+            try:
+                row |= _summary(Artifact.load(built[name]))
+            except ArtifactError as error:
+                row |= {"built": False, "damaged": error.message}
+        rows.append(row)
+    if as_json:
+        console.print_json(rows)
+        return
+    table = Table("model", "built", "weights", "MB", "what it is")
+    for row in rows:
+        trained = row.get("trained")
+        table.add_row(
+            row["name"],
+            "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
+            "-" if trained is None else "trained" if trained else "[yellow]random[/]",
+            f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
+            row["summary"] or row.get("source", ""),
+        )
+    console.out.print(table)
+
+
+@app.command()
+def verify(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names; all that are built when left out.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Hash every file of built models and compare with their manifests; exit 1 on damage."""
+    from visionstack.models.building import built_names
+
+    names = models or built_names(paths.MODELS)
+    if not names:
+        raise VisionstackError(
+            "No model is built here.", remedy="Build one: visionstack models build yolov3-tiny"
+        )
+    answers = [_summary(_load(name)) for name in names]
+    if as_json:
+        console.print_json(answers)
+        return
+    for answer in answers:
+        console.out.print(f"intact: {answer['name']} {answer['version']}")
+
+
+@app.command()
+def publish(
+    models: Annotated[list[str], typer.Argument(help="Names of built models.")],
+    cloud: Annotated[str, typer.Option(help="auto, local or aws.")] = "auto",
+    as_json: _Json = False,
+) -> None:
+    """Upload built models to the deployment's bucket and make them current."""
+    from runtime.contract import Output, Stack
+    from visionstack.cloud.deployment import connect
+    from visionstack.models.publishing import publish as publish_artifact
+
+    if cloud not in ("auto", "local", "aws"):
+        raise UsageError(f"--cloud is auto, local or aws, not {cloud!r}.")
+    artifacts = [_load(name) for name in models]
+    deployment = connect(cloud=cloud)  # type: ignore[arg-type]  # one of three, checked above
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    client = deployment.client("s3")
+    answers = []
+    for artifact in artifacts:
+        with _saying(artifact.manifest.name) as say:
+            fresh = publish_artifact(artifact, client=client, bucket=bucket, say=say)
+        answers.append({**_summary(artifact), "bucket": bucket, "uploaded": fresh})
+        if not as_json:
+            state = "published" if fresh else "already published, made current"
+            console.out.print(f"{state}: {_sentence(artifact)}")
+    if as_json:
+        console.print_json(answers)
+
+
+def _load(name: str) -> Artifact:
+    from runtime.inference.artifact import Artifact
+    from runtime.inference.errors import ArtifactError
+    from visionstack.models.building import current_folder
+
+    folder = current_folder(paths.MODELS, name)
+    try:
+        return Artifact.load(folder)
+    except ArtifactError as error:
+        raise VisionstackError(
+            error.message, remedy=f"Build it again: visionstack models build {name}"
+        ) from error
+
+
+def _summary(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "task": manifest.task,
+        "family": manifest.family,
+        "input": [manifest.input.width, manifest.input.height],
+        "trained": manifest.weights.trained,
+        "weights": manifest.weights.description,
+        "precision": manifest.precision,
+        "gflop": round(manifest.flop / 1e9, 3),
+        "bytes": sum(entry.bytes for entry in manifest.files.values()),
+        "source": manifest.source,
+        "licence": manifest.licence,
+        "folder": str(artifact.folder),
+    }
+
+
+def _sentence(artifact: Artifact) -> str:
+    manifest = artifact.manifest
+    size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
+    trained = "trained" if manifest.weights.trained else "random"
+    return f"{manifest.name} {manifest.version} ({manifest.task}, {trained} weights, {size:.0f} MB)"
+
+
+@contextmanager
+def _saying(name: str) -> Iterator[Say]:
+    """A spinner on stderr with what is going on."""
+    with console.err.status(f"{name} …") as status:
+        yield lambda what: status.update(f"{name}: {what}")

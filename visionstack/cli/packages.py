@@ -1,0 +1,78 @@
+"""`visionstack build`: the packages that `cdk deploy` uploads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visionstack import console
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command("build")(build)
+
+
+def build(
+    context: Annotated[
+        list[str] | None,
+        typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="For the embedded cloud: this machine's Python.")
+    ] = False,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Upload the libraries of packaging=s3-packages."),
+    ] = False,
+    cloud: Annotated[str, typer.Option(help="For --publish: auto, local or aws.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Build the Lambda packages and the instance's asset (cdk does the same by itself)."""
+    from visionstack.cloud import local_defaults
+    from visionstack.packaging.build import bring_up_to_date, settings_from
+
+    given = {**(local_defaults.context() if local else {}), **pairs(context or [])}
+    settings = settings_from(given)
+    packages = bring_up_to_date(settings)
+    if publish:
+        _publish([one.folder for one in packages], cloud=cloud, prefix=settings.prefix)
+    if as_json:
+        console.print_json([one.to_json() for one in packages])
+        return
+    for one in packages:
+        size = f"{one.bytes / 1e6:.1f} MB" + (" unzipped" if one.is_lambda else "")
+        console.out.print(f"{one.folder}  {size}  {'built' if one.built else 'up to date'}")
+
+
+def _publish(folders: list[Path], *, cloud: str, prefix: str) -> None:
+    from runtime.contract import Output, Stack
+    from visionstack.cloud.aws_errors import translated
+    from visionstack.cloud.clouds import checked_cloud
+    from visionstack.cloud.deployment import connect
+    from visionstack.packaging.libraries import publish_libraries
+
+    deployment = connect(cloud=checked_cloud(cloud), prefix=prefix)
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    client = deployment.client("s3")
+    for folder in folders:
+        with (
+            translated(f"upload the libraries of {folder.name}"),
+            console.err.status("uploading …"),
+        ):
+            uploaded = publish_libraries(folder, client=client, bucket=bucket)
+        if uploaded:
+            console.err.print(f"uploaded the libraries of {folder.name}")
+
+
+def pairs(values: list[str]) -> dict[str, str]:
+    """`name=value` options as a mapping; wrong usage for anything else."""
+    found = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{value!r} is not name=value", param_hint="-c")
+        found[name] = content
+    return found

@@ -1,0 +1,66 @@
+"""`visionstack try` and `visionstack init`: the first minute, and the first project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
+from visionstack import console
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command("try")(try_here)
+    app.command()(init)
+
+
+def try_here(
+    *,
+    model: Annotated[
+        str, typer.Option(help="Model to serve; built first where it is missing.")
+    ] = "yolov3-tiny",
+    phone: Annotated[
+        bool,
+        typer.Option(
+            "--phone", help="Let devices of your network in too, and show a QR code for them."
+        ),
+    ] = False,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = STREAM_PORT,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535)] = STREAM_HTTP_PORT,
+) -> None:
+    """See boxes on your own camera: serves on this machine and opens the page in the browser."""
+    from visionstack import paths
+    from visionstack.cli.serve_run import ANY_ADDRESS, serve
+    from visionstack.models.building import build
+    from visionstack.models.catalog import find_recipe
+
+    build(find_recipe(model), root=paths.MODELS)
+    serve(
+        [model],
+        engine="auto",
+        host=ANY_ADDRESS if phone else "127.0.0.1",
+        port=port,
+        http_port=http_port,
+        token=None,
+        open_browser=browser,
+        qr_code=phone,
+    )
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+) -> None:
+    """Write a CDK project that can be deployed: cdk.json, app.py, stacks/ and runtime/."""
+    from visionstack.new_project import write_project
+
+    for name in write_project(folder):
+        console.out.print(f"wrote {folder / name}", soft_wrap=True, markup=False)
+    console.err.print(
+        f"Next: cd {folder}; npm ci; visionstack doctor; npx cdk deploy --all (docs: README)",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,150 @@
+"""Commands of `visionstack.stream`: `serve` and `stream`; the serverless lane's beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
+from visionstack.cli import classify
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command()(serve)
+    app.command()(stream)
+    classify.register(app)
+
+
+def serve(
+    *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Model to serve; several may be given, the first is the default."),
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "onnxruntime", "openvino", "torch"],
+        typer.Option(help="auto picks by what this machine has."),
+    ] = "auto",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; TLS unless it is loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = STREAM_PORT,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Health, metrics, WebSocket and page.")
+    ] = STREAM_HTTP_PORT,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VISIONSTACK_STREAM_TOKEN",
+            show_envvar=True,
+            help="What clients must show; made up when left out.",
+        ),
+    ] = None,
+) -> None:
+    """Serve models on this machine, without any cloud."""
+    from visionstack.cli.serve_run import serve as run
+
+    run(
+        model or ["yolov3-tiny"],
+        engine=engine,
+        host=host,
+        port=port,
+        http_port=http_port,
+        token=token,
+    )
+
+
+def stream(
+    source: Annotated[
+        str, typer.Argument(help="Picture, folder, video file, camera number or rtsp:// address.")
+    ],
+    *,
+    connect: Annotated[
+        str | None, typer.Option(help="host:port of a server; else the deployed one is used.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="VISIONSTACK_STREAM_TOKEN", show_envvar=True)
+    ] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")
+    ] = None,
+    cloud: Annotated[
+        Literal["auto", "local", "aws"],
+        typer.Option(help="Where the deployed server is, without --connect."),
+    ] = "auto",
+    policy: Annotated[
+        Literal["live", "lossless"] | None,
+        typer.Option(
+            help="live: the newest frame wins; lossless: every frame is answered. "
+            "Default: live for cameras and rtsp, lossless for files."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One of the server's models; default its first.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(min=0, max=1)] = 0.3,
+    iou: Annotated[
+        float, typer.Option(min=0, max=1, help="Overlap above which the lesser box goes.")
+    ] = 0.45,
+    gate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Change gate: skip inference while no more than this share changed, as 0.001.",
+        ),
+    ] = None,
+    track: Annotated[bool, typer.Option("--track", help="Stable ids for objects.")] = False,
+    key_interval: Annotated[
+        int, typer.Option(min=1, max=100, help="With --track: infer every so many frames.")
+    ] = 1,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Send no faster than this.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    encoding: Annotated[
+        Literal["jpeg", "png", "webp", "bgr", "h264"],
+        typer.Option(help="How frames of videos and cameras are sent; h264 for thin uplinks."),
+    ] = "jpeg",
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a frame.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Draw boxes into out.mp4, out.jpg or a folder.")
+    ] = None,
+) -> None:
+    """Stream frames to a server and get detections back; exit 1 if a frame failed."""
+    from visionstack.cli.stream_run import StreamRequest, parse_address, run_stream
+    from visionstack.errors import UsageError
+
+    if key_interval > 1 and not track:
+        raise UsageError("--key-interval needs --track.", remedy="Add --track.")
+    if connect is not None:
+        endpoint = parse_address(connect, token=token, fingerprint=fingerprint)
+    else:
+        from visionstack.cloud.deployment import connect as find
+        from visionstack.stream.types import StreamAddress
+
+        found = find(cloud=cloud).stream_endpoint()
+        endpoint = StreamAddress(found.host, found.port, found.token, found.fingerprint)
+    summary = run_stream(
+        StreamRequest(
+            source=source,
+            endpoint=endpoint,
+            policy=policy,
+            model=model,
+            confidence=confidence,
+            iou=iou,
+            gate=gate,
+            track=track,
+            key_interval=key_interval,
+            fps=fps,
+            limit=limit,
+            as_json=as_json,
+            save=save,
+            encoding=encoding,
+        )
+    )
+    if summary.failed:
+        raise typer.Exit(1)

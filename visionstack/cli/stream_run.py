@@ -1,0 +1,198 @@
+"""`visionstack stream`: frames of a source to a server, detections to the terminal or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import TaskID
+
+from runtime.measurement.statistics import percentile
+from visionstack import console
+from visionstack.errors import UsageError, VisionstackError
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.client import Policy
+from visionstack.stream.pictures import ArrayEncoding, Picture
+from visionstack.stream.sources import Source, SourceFrame, open_source, paced
+from visionstack.stream.summary import StreamSummary, answer_json
+from visionstack.stream.types import (
+    Answer,
+    EndpointLike,
+    FailedFrame,
+    ServerInfo,
+    StreamAddress,
+    StreamResult,
+)
+
+if TYPE_CHECKING:
+    from visionstack.stream.saving import Saver
+
+_DEFAULT_RATE = 10.0
+"""Frames a second of a saved video whose source has no rate of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRequest:
+    """The command's options."""
+
+    source: str
+    endpoint: EndpointLike
+    policy: Policy | None
+    """None: live for what comes in real time, lossless for files."""
+    model: str | None
+    confidence: float
+    iou: float
+    gate: float | None
+    track: bool
+    key_interval: int
+    fps: float | None
+    limit: int | None
+    as_json: bool
+    save: Path | None
+    encoding: ArrayEncoding
+
+
+def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> StreamAddress:
+    """`host:port`; raises UsageError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
+        raise UsageError(f"--connect {text}: give host:port, as 127.0.0.1:7443.")
+    if not token:
+        raise UsageError(
+            "--connect needs the server's token.",
+            remedy="Give --token, or set VISIONSTACK_STREAM_TOKEN; `visionstack serve` prints it.",
+        )
+    return StreamAddress(host.strip("[]"), int(port), token, fingerprint)
+
+
+def run_stream(request: StreamRequest) -> StreamSummary:
+    """Stream the source and write answers as they come. Raises VisionstackError kinds."""
+    source = open_source(request.source)
+    policy: Policy = request.policy or ("live" if source.realtime else "lossless")
+    summary = StreamSummary()
+    with ExitStack() as stack:
+        saver = _saver(request, source, stack)
+        client = stack.enter_context(
+            StreamClient(
+                request.endpoint,
+                policy=policy,
+                model=request.model,
+                confidence=request.confidence,
+                iou=request.iou,
+                gate=request.gate,
+                track=request.track,
+                key_interval=request.key_interval,
+                encoding=request.encoding,
+            )
+        )
+        _introduce(client.server, policy)
+        progress = stack.enter_context(console.progress())
+        total = source.total
+        if request.limit is not None:
+            total = request.limit if total is None else min(total, request.limit)
+        task = progress.add_task(source.name, total=total)
+        answers = stack.enter_context(closing(client.stream(_frames(request, source, policy))))
+        interrupted = None
+        try:
+            for answer in answers:
+                summary.add(answer)
+                name, picture = answer.context
+                if saver is not None and isinstance(answer, StreamResult):
+                    saver.add(name, picture, answer)
+                _show(answer, name=name, as_json=request.as_json)
+                progress.update(task, advance=1, description=_live_line(source.name, summary))
+        except KeyboardInterrupt as error:
+            # A camera's usual end: what was seen is told all the same.
+            interrupted = error
+        _finish_progress(progress, task, summary)
+    if interrupted is not None and not summary.results:
+        raise interrupted
+    if not summary.results and not summary.failed:
+        raise VisionstackError(f"{source.name} gave no frame that was answered.")
+    _conclude(summary, request)
+    if interrupted is not None:
+        raise interrupted
+    return summary
+
+
+def _frames(
+    request: StreamRequest, source: Source, policy: Policy
+) -> Iterator[tuple[Picture, tuple[str, Picture]]]:
+    frames: Iterator[SourceFrame] = islice(source.frames, request.limit)
+    rate = request.fps
+    if rate is None and policy == "live" and not source.realtime:
+        # A file played live is a camera: it has its own beat.
+        rate = source.rate
+    for frame in paced(frames, rate) if rate else frames:
+        yield frame.picture, (frame.name, frame.picture)
+
+
+def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:
+    from visionstack.stream.saving import open_saver
+
+    if request.save is None:
+        return None
+    saver = open_saver(request.save, rate=request.fps or source.rate or _DEFAULT_RATE)
+    stack.callback(saver.close)
+    return saver
+
+
+def _introduce(server: ServerInfo, policy: str) -> None:
+    console.err.print(
+        f"{escape(server.model)} {server.version} on {server.engine} {server.precision} "
+        f"({escape(server.device)}), {policy}"
+    )
+    if not server.weights_trained:
+        console.err.print(f"[yellow]The weights are random: {escape(server.weights)}[/]")
+
+
+def _show(answer: Answer, *, name: str, as_json: bool) -> None:
+    if as_json:
+        console.print_json_line(answer_json(answer, name=name))
+    elif isinstance(answer, FailedFrame):
+        console.err.print(f"[red]{escape(name)}: {escape(answer.reason)}[/]")
+
+
+def _live_line(name: str, summary: StreamSummary) -> str:
+    told = [escape(name)]
+    if summary.fps is not None:
+        told.append(f"{summary.fps:.1f}/s")
+    if summary.results:
+        parts = ", ".join(
+            f"{part} {summary.recent(part):.1f}"
+            for part in ("uplink", "decode", "queue", "inference", "post", "downlink")
+        )
+        told.append(f"{summary.recent('total'):.1f} ms ({parts})")
+    if summary.failed:
+        told.append(f"{summary.failed} failed")
+    return ", ".join([*told, f"{summary.dropped.total()} dropped"])
+
+
+def _finish_progress(progress: Any, task: TaskID, summary: StreamSummary) -> None:
+    progress.update(task, total=summary.results + summary.failed + summary.dropped.total())
+
+
+def _conclude(summary: StreamSummary, request: StreamRequest) -> None:
+    told = f"{summary.results} results, {summary.dropped.total()} dropped, {summary.failed} failed"
+    if summary.fps is not None:
+        told += f", {summary.fps:.1f} frames/s"
+    if summary.results:
+        p50, p90, p99 = (percentile(summary.latencies, q) for q in (50, 90, 99))
+        told += f"; capture to result p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms"
+    console.err.print(told)
+    if not summary.results:
+        console.err.print("[yellow]No frame was answered with a result.[/]")
+        return
+    if summary.unchanged or summary.predicted:
+        console.err.print(
+            f"inference skipped: {summary.unchanged} unchanged, {summary.predicted} predicted"
+        )
+    labels = ", ".join(f"{label} {count}" for label, count in summary.labels.most_common(6))
+    console.err.print(f"seen: {escape(labels) or 'nothing'}")
+    if request.save is not None:
+        console.err.print(f"saved: {escape(str(request.save))}")

@@ -1,0 +1,1 @@
+"""Clouds, what is deployed on them, and how requests to them are signed."""

@@ -1,0 +1,1 @@
+"""Bringing stacks to a cloud, with cdk."""

@@ -1,0 +1,186 @@
+"""Yun, Kim and Jeong 2019: tables 1 to 3, figures 1 to 4, section 4.2 and the streaming claim."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from stacks.catalog import PRICE_DATE, Catalog
+from visionstack.compare.targets import Kind
+from visionstack.paper_reference import reference
+from visionstack.papers.evidence import Evidence, single_stream
+from visionstack.papers.exhibit import Exhibit, conditions, seconds
+from visionstack.report.figures import Absent, Cell, computed, measured, paper
+
+_RETIRED: Final = Absent("AWS starts no P2 or P3 any more")
+_RUN: Final = "visionstack papers --measure"
+
+
+def exhibits(evidence: Evidence) -> list[Exhibit]:
+    """In the paper's order."""
+    return [
+        _conceptual(),
+        _tiny(evidence),
+        _table_1(evidence),
+        _table_2(),
+        _table_3(evidence),
+        _sending(evidence),
+    ]
+
+
+def _conceptual() -> Exhibit:
+    return Exhibit(
+        "2019, figures 1 to 4 (drawings)",
+        [
+            ("figure 1: TCP's three-way handshake", "drawing", "the same, by the kernel",
+             "then TLS and this project's own handshake: protocol.md"),
+            ("figure 2: TCP's four-way close", "drawing", "the same, by the kernel",
+             "before it, a draining server sends goaway: protocol.md"),
+            ("figure 3: PC, streaming server, AWS", "drawing", "the streaming lane",
+             "one connection, detections on the way back: architecture.md"),
+            ("figure 4: the sample picture", "darknet's dog.jpg", "samples/dog.jpg", "same file"),
+        ],
+    )  # fmt: skip
+
+
+def _tiny(evidence: Evidence) -> Exhibit:
+    ours = evidence.machine("yolov3-tiny")
+    darknet = evidence.machine("yolov3-tiny", kind=Kind.DARKNET)
+    missing = Absent(f"run `{_RUN}`")
+    printed = paper(1.76, "s", source="section 4.2", printed="1.76")
+    rows: list[tuple[str, Cell, Cell, str]] = [
+        (
+            "t2.micro, YOLOv3-tiny, one picture",
+            printed,
+            Absent("not run: not available on this machine"),
+            "",
+        ),
+        (
+            "this machine, network only",
+            "",
+            seconds(single_stream(ours, "network") if ours else None, missing),
+            conditions(ours),
+        ),
+        (
+            "this machine, picture to detections",
+            "",
+            seconds(single_stream(ours, "picture") if ours else None, missing),
+            conditions(ours),
+        ),
+        (
+            "this machine, darknet's own program",
+            "",
+            seconds(
+                single_stream(darknet, "network") if darknet else None,
+                Absent("darknet is not installed, or was not run"),
+            ),
+            conditions(darknet),
+        ),
+    ]
+    return Exhibit(
+        "2019, section 4.2: YOLOv3-tiny without a GPU",
+        rows,
+        missing="a t2.micro: its 1 GiB does not hold an engine, OpenCV and a network together. The "
+        "smallest type that does is measured on AWS by `visionstack compare run -i t3.small`.",
+        intro="darknet prints the time of its network alone; the paper's times are taken to be "
+        "that, and both depths are given.",
+    )
+
+
+def _host_rows(evidence: Evidence, hosts: tuple[str, ...]) -> list[tuple[str, Cell, Cell, str]]:
+    times = {
+        item["host"]: item
+        for item in reference()["streaming_2019"]["seconds_per_image"]
+        if item["model"] == "yolov3"
+    }
+    rows: list[tuple[str, Cell, Cell, str]] = []
+    for host in hosts:
+        item = times[host]
+        text = f"{item['seconds']:.6f}"
+        name = f"{host} ({item['accelerator']})"
+        absent = (
+            Absent("not run: not available on this machine") if host == "local PC" else _RETIRED
+        )
+        rows.append((name, paper(item["seconds"], "s", source="table", printed=text), absent, ""))
+    ours = evidence.machine("yolov3")
+    missing = Absent(f"run `{_RUN}`")
+    for scope, word in (("network", "network only"), ("picture", "picture to detections")):
+        found = single_stream(ours, scope) if ours else None
+        rows.append((f"this machine, {word}", "", seconds(found, missing), conditions(ours)))
+    return rows
+
+
+def _table_1(evidence: Evidence) -> Exhibit:
+    return Exhibit(
+        "2019, table 1: YOLOv3 on P2 instances",
+        _host_rows(evidence, ("p2.xlarge", "p2.8xlarge", "p2.16xlarge")),
+        missing="P2 instances are retired; their successors are measured by "
+        "`visionstack compare run -i g4dn.xlarge -i g6.xlarge --model yolov3` on AWS. That further "
+        "GPUs of one instance do not shorten one picture's time needs an instance with several.",
+    )
+
+
+def _table_2() -> Exhibit:
+    catalog = Catalog.load()
+    rows: list[tuple[str, Cell, Cell, str]] = []
+    for name, usd in reference()["streaming_2019"]["usd_per_hour_2019"].items():
+        ours: Cell = Absent("not in the catalog")
+        if name in catalog:
+            ours = computed(catalog[name].usd_per_hour, "USD", source="the catalog's list price")
+        rows.append(
+            (
+                f"{name}, an hour",
+                paper(usd, "USD", source="table 2", printed=f"{usd:g}"),
+                ours,
+                f"us-east-1, {PRICE_DATE}; no longer started",
+            )
+        )
+    for name in ("g4dn.xlarge", "g6.xlarge", "c7i.xlarge"):
+        if name in catalog:
+            price = computed(catalog[name].usd_per_hour, "USD", source="the catalog's list price")
+            rows.append((f"{name}, an hour", "", price, f"us-east-1, {PRICE_DATE}"))
+    return Exhibit(
+        "2019, table 2: the price of an hour",
+        rows,
+        intro="The paper names no region, and its prices are not those of us-east-1: the two "
+        "columns differ by more than time.",
+    )
+
+
+def _table_3(evidence: Evidence) -> Exhibit:
+    return Exhibit(
+        "2019, table 3: P2, P3 and a PC with a GTX 1080",
+        _host_rows(evidence, ("p2.xlarge", "p3.2xlarge", "local PC")),
+        missing="a GPU: this machine has none. `visionstack compare run --local --model yolov3` "
+        "measures the row on a machine with one.",
+    )
+
+
+def _sending(evidence: Evidence) -> Exhibit:
+    found = evidence.document("bench/sending") or {}
+    rows: list[tuple[str, Cell, Cell, str]] = []
+    for item in found.get("summary", []):
+        rows.append(_sending_row(item))
+    if not rows:
+        rows.append(
+            (
+                "one by one, as a clip, streamed",
+                "streaming is nearest to real time",
+                Absent("run `python -m benchmarks sending`"),
+                "",
+            )
+        )
+    return Exhibit(
+        "2019, the claim: streaming is nearer to real time than sending pictures or clips",
+        rows,
+        intro="The paper states it without figures.",
+    )
+
+
+def _sending_row(item: dict[str, Any]) -> tuple[str, Cell, Cell, str]:
+    name = f"{item.get('way', '?')}, {item.get('round_trip_ms', '?')} ms round trip"
+    delay: Cell = Absent("no delay recorded")
+    if isinstance(item.get("p50_ms"), int | float):
+        delay = measured(float(item["p50_ms"]), "ms")
+    rate = item.get("frames_per_second")
+    words = f"capture to result, p50; {rate:.1f} frames/s" if isinstance(rate, float) else ""
+    return (name, "no figure", delay, words)

@@ -1,0 +1,140 @@
+"""A report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import struct
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from visionstack.report.figures import Absent, Figure, Kind
+from visionstack.report.lines import latency_lines
+from visionstack.report.plots import Drawing, draw
+from visionstack.report.sections import Bars, Frontier, Latency, Lines, Picture, Section, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from visionstack.report.sections import Report
+
+_TEMPLATE: Final = Path(__file__).with_name("page.html.j2")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A section with what its part of the template needs besides."""
+
+    id: str
+    type: str
+    section: Section
+    numeric: list[bool] = field(default_factory=list)
+    drawings: list[Drawing] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def render(report: Report) -> str:
+    """The page's HTML."""
+    blocks = [_block(section, n) for n, section in enumerate(report.sections, 1)]
+    contents = [(block.id, block.section.title) for block in blocks if _in_contents(block)]
+    return (
+        _environment()
+        .from_string(_TEMPLATE.read_text(encoding="utf-8"))
+        .render(
+            report=report,
+            blocks=blocks,
+            contents=contents,
+            kinds=list(Kind),
+        )
+    )
+
+
+def _in_contents(block: _Block) -> bool:
+    return bool(block.section.title) and block.type != "Note"
+
+
+def _block(section: Section, number: int) -> _Block:
+    name = type(section).__name__
+    key = f"part{number}"
+    if isinstance(section, Table):
+        numeric = _numeric_columns(section)
+        return _Block(key, name, section, numeric=numeric, lines=_mark_meanings(section))
+    if isinstance(section, Latency):
+        return _Block(
+            key, name, section, drawings=draw(section, key=key), lines=latency_lines(section)
+        )
+    if isinstance(section, Frontier | Lines | Bars):
+        return _Block(key, name, section, drawings=draw(section, key=key))
+    return _Block(key, name, section)
+
+
+def _mark_meanings(table: Table) -> list[str]:
+    """What the exclamation marks in the table stand for, each once."""
+    figures = [cell for row in table.rows for cell in row.cells if isinstance(cell, Figure)]
+    return list(dict.fromkeys(mark.meaning for figure in figures for mark in figure.marks))
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    return [
+        any(isinstance(row.cells[place], Figure) for row in table.rows if place < len(row.cells))
+        and not any(
+            isinstance(row.cells[place], str) and len(str(row.cells[place])) > 24
+            for row in table.rows
+            if place < len(row.cells)
+        )
+        for place in range(len(table.columns))
+    ]
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(uri=_uri, pixels=_pixels, colour=_colour, amount=_amount)
+    return environment
+
+
+def _amount(figure: Figure | Absent) -> Any:
+    from markupsafe import Markup
+
+    if isinstance(figure, Absent):
+        return figure.reason
+    if figure.unit in {"USD", "%", "x"}:
+        return figure.text
+    return Markup("{} <small>{}</small>").format(figure.number, figure.unit)
+
+
+def _uri(picture: Picture) -> str:
+    kind = "png" if picture.data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture.data).decode('ascii')}"
+
+
+@cache
+def _size(data: bytes) -> tuple[int, int]:
+    if data.startswith(b"\x89PNG"):
+        width, height = struct.unpack(">II", data[16:24])
+        return int(width), int(height)
+    place = 2
+    while place + 9 < len(data):
+        marker, length = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])[0]
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return int(width), int(height)
+        place += 2 + length
+    raise ValueError("the picture is neither a PNG nor a JPEG with a frame header")
+
+
+def _pixels(picture: Picture) -> tuple[int, int]:
+    return _size(picture.data)
+
+
+def _colour(label: str) -> str:
+    """A bright colour that one label has in every picture of every report."""
+    hue = zlib.crc32(label.encode()) % 360 / 360
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.62, 0.95)
+    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"

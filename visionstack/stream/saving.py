@@ -1,0 +1,154 @@
+"""Pictures with boxes drawn, saved as a video, one picture, or a folder of pictures."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from visionstack.errors import UsageError, VisionstackError
+from visionstack.stream.pictures import Picture
+from visionstack.stream.types import StreamDetection, StreamResult
+
+_VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Saver(Protocol):
+    """Takes frames in order. `close` finishes the file."""
+
+    def add(self, name: str, picture: Picture, result: StreamResult) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_saver(path: Path, *, rate: float) -> Saver:
+    """By suffix: a video at `rate` frames/s, one picture (the last frame), or a folder.
+
+    Raises UsageError for another suffix, VisionstackError where nothing can be written.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix in _VIDEO_SUFFIXES:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _Video(path, rate=rate)
+        if suffix in _PICTURE_SUFFIXES:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _OnePicture(path)
+        if not suffix:
+            path.mkdir(parents=True, exist_ok=True)
+            return _Folder(path)
+    except OSError as error:
+        raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
+    raise UsageError(
+        f"--save {path}: nothing is known of {suffix}.",
+        remedy=f"Give {', '.join((*_VIDEO_SUFFIXES, *_PICTURE_SUFFIXES))}, or a folder.",
+    )
+
+
+def draw(picture: NDArray[np.uint8], detections: tuple[StreamDetection, ...]) -> NDArray[np.uint8]:
+    """A copy of the picture (height, width, 3; blue first) with boxes and labels."""
+    drawn = picture.copy()
+    thickness = max(1, round(max(drawn.shape[:2]) / 500))
+    scale = thickness * 0.45
+    for one in detections:
+        colour = _colour(one.track if one.track is not None else one.class_id)
+        x1, y1, x2, y2 = (round(value) for value in one.box)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thickness)
+        identity = f" #{one.track}" if one.track is not None else ""
+        text = f"{one.label}{identity} {one.confidence:.0%}"
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+        top = max(0, y1 - height - 4)
+        cv2.rectangle(drawn, (x1, top), (x1 + width, top + height + 4), colour, cv2.FILLED)
+        cv2.putText(
+            drawn,
+            text,
+            (x1, top + height + 1),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            (255, 255, 255),
+            thickness,
+            cv2.LINE_AA,
+        )
+    return drawn
+
+
+def pixels(picture: Picture) -> NDArray[np.uint8]:
+    """The picture as an array (height, width, 3), blue first."""
+    if isinstance(picture, np.ndarray):
+        return picture
+    data = picture.read_bytes() if isinstance(picture, Path) else picture
+    if not isinstance(data, bytes):
+        raise VisionstackError("A frame that is part of a video cannot be drawn by itself.")
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(decoded, np.uint8)
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    """The same bright colour for the same number; neighbours differ by the golden angle."""
+    hue = np.array([[[int(number * 111.246 / 2) % 180, 200, 200]]], np.uint8)
+    blue, green, red = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+    return int(blue), int(green), int(red)
+
+
+class _OnePicture:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, name: str, picture: Picture, result: StreamResult) -> None:
+        _write(self._path, draw(pixels(picture), result.detections))
+
+    def close(self) -> None:
+        """Every frame was written at once."""
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, name: str, picture: Picture, result: StreamResult) -> None:
+        stem = Path(name).stem if "#" not in name else f"{result.sequence:06d}"
+        _write(self._path / f"{stem}.jpg", draw(pixels(picture), result.detections))
+
+    def close(self) -> None:
+        """Every frame was written at once."""
+
+
+class _Video:
+    """H.264, which every browser plays. A frame of another size is fitted into the first one's."""
+
+    def __init__(self, path: Path, *, rate: float) -> None:
+        import av
+
+        self._container = av.open(str(path), "w")
+        self._rate = Fraction(rate).limit_denominator(1000)
+        self._stream: Any = None
+
+    def add(self, name: str, picture: Picture, result: StreamResult) -> None:
+        import av
+
+        drawn = draw(pixels(picture), result.detections)
+        if self._stream is None:
+            height, width = drawn.shape[:2]
+            self._stream = self._container.add_stream("libx264", rate=self._rate)
+            # Chroma is stored at half size: H.264 wants even sides.
+            self._stream.width, self._stream.height = width - width % 2, height - height % 2
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.options = {"preset": "veryfast", "crf": "23"}
+        frame = av.VideoFrame.from_ndarray(
+            cv2.resize(drawn, (self._stream.width, self._stream.height)), format="bgr24"
+        )
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+def _write(path: Path, picture: NDArray[np.uint8]) -> None:
+    if not cv2.imwrite(str(path), picture):
+        raise VisionstackError(f"{path} cannot be written.")

@@ -1,0 +1,356 @@
+"""The client's half of a stream without a socket: what to send, what came back, what to repeat.
+
+A session outlives its connections. In lossless policy every frame is kept until it is answered, and
+after a reconnect those that the server has not got are sent again; in live policy frames that were
+under way are counted as dropped by the connection.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runtime.protocol.clock import ClockEstimate, now_us
+from runtime.protocol.connection import ClientConnection
+from runtime.protocol.errors import CloseCode, ProtocolError
+from runtime.protocol.messages import (
+    Close,
+    Dropped,
+    Frame,
+    FrameFailed,
+    GoAway,
+    Ping,
+    Pong,
+    Result,
+    ResultFlag,
+    Welcome,
+)
+from runtime.protocol.options import HelloOptions
+from visionstack.stream.pictures import EncodedPicture
+from visionstack.stream.types import (
+    Answer,
+    DroppedFrame,
+    FailedFrame,
+    Latency,
+    ServerInfo,
+    StreamCounts,
+    StreamDetection,
+    StreamResult,
+)
+
+_FATAL_CONNECTIONS = 3
+"""So many servers in a row may be lost over one frame before it is given up."""
+_LEAST_LIVE = 3
+"""Live frames under way on the shortest way: one inferred, one decoded, one arriving."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    frame: Frame
+    context: Any
+    picture: EncodedPicture
+
+
+class ClientSession:
+    """`options.token` is filled in for each connection."""
+
+    def __init__(self, options: HelloOptions, *, in_flight: int | None = None) -> None:
+        self.counts = StreamCounts()
+        self.server: ServerInfo | None = None
+        self._options = options
+        self._live = options.policy == "live"
+        self._in_flight = in_flight
+        self._next_sequence = 0
+        self._waiting: deque[_Outgoing] = deque()
+        self._under_way: OrderedDict[int, _Outgoing] = OrderedDict()
+        self._connection: ClientConnection | None = None
+        self._clock = ClockEstimate()
+        self._live_limit = _LEAST_LIVE
+        self._answered = False
+        """Whether any frame was answered since the last welcome."""
+        self._lost: dict[int, int] = {}
+        """Of frames that may have ended a server: how many were lost while they were under way."""
+        self._given_up: list[Answer] = []
+        self._starved = False
+        """Whether a frame was dropped here since the last result, for want of an answer."""
+
+    @property
+    def unanswered(self) -> int:
+        """Frames that have no answer yet, sent or not."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def room(self) -> bool:
+        """Whether another frame may be submitted without waiting; always so in live policy."""
+        return self._live or not self._waiting
+
+    @property
+    def moving(self) -> bool:
+        """Whether the server has asked to move on and owes no more answers."""
+        connection = self._connection
+        return connection is not None and connection.leaving is not None and not self._under_way
+
+    @property
+    def leaving(self) -> GoAway | None:
+        return self._connection.leaving if self._connection else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a frame waits for a credit."""
+        return bool(self._waiting)
+
+    def refuse(self, context: Any) -> tuple[int, Answer]:
+        """A live frame that is dropped before it was made; returns its sequence number."""
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        self.counts.submitted += 1
+        self.counts.dropped_client += 1
+        self._starved = True
+        return sequence, DroppedFrame(sequence, "client", context)
+
+    def submit(
+        self, picture: EncodedPicture, *, captured: int, context: Any
+    ) -> tuple[int, list[Answer]]:
+        """Take a frame (`captured`: this machine's `now_us`). Returns its sequence number, and in
+        live policy the frame that it replaced before it was ever sent."""
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        self.counts.submitted += 1
+        frame = Frame(
+            sequence,
+            captured,
+            picture.encoding,
+            picture.data,
+            picture.width,
+            picture.height,
+        )
+        replaced: list[Answer] = []
+        # An access unit of a video can't be left out: those after it are made of it.
+        if self._live and self._waiting and not picture.depends:
+            old = self._waiting.popleft()
+            self.counts.dropped_client += 1
+            self._starved = True
+            replaced.append(DroppedFrame(old.frame.sequence, "client", old.context))
+        self._waiting.append(_Outgoing(frame, context, picture))
+        return sequence, replaced
+
+    def encode_again(
+        self, encode: Callable[[Sequence[EncodedPicture]], Sequence[EncodedPicture]]
+    ) -> None:
+        """Replace the frames that wait: this server knows nothing of the video so far."""
+        again = encode([outgoing.picture for outgoing in self._waiting])
+        self._waiting = deque(
+            replace(outgoing, picture=picture, frame=replace(outgoing.frame, payload=picture.data))
+            for outgoing, picture in zip(self._waiting, again, strict=True)
+        )
+
+    def connected(self, token: str) -> bytes:
+        """A connection was made; the hello to send on it."""
+        self._connection = ClientConnection()
+        self._clock = ClockEstimate()
+        self.counts.connections += 1
+        first = next(iter(self._under_way), None)
+        if first is None:
+            first = self._waiting[0].frame.sequence if self._waiting else self._next_sequence
+        session = self.server.session if self.server is not None and not self._live else ""
+        return self._connection.send_hello(
+            replace(
+                self._options,
+                token=token,
+                next_sequence=first,
+                session=session,
+                connection=self.counts.connections,
+            )
+        )
+
+    def disconnected(self) -> list[Answer]:
+        """The connection is gone. In live policy the frames on it are lost."""
+        self._connection = None
+        if not self._live:
+            return []
+        lost: list[Answer] = [
+            DroppedFrame(sequence, "connection", outgoing.context)
+            for sequence, outgoing in self._under_way.items()
+        ]
+        self.counts.dropped_connection += len(lost)
+        self._under_way.clear()
+        return lost
+
+    def given_up(self) -> list[Answer]:
+        """The frame that the last welcome showed to have ended every server; once."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
+
+    def to_send(self) -> list[bytes]:
+        """Messages that may be sent now: waiting frames, as far as credits and `in_flight` go."""
+        connection = self._connection
+        messages: list[bytes] = []
+        while (
+            connection is not None
+            and self._waiting
+            and connection.credits > 0
+            and len(self._under_way) < self._window
+        ):
+            outgoing = self._waiting.popleft()
+            self._under_way[outgoing.frame.sequence] = outgoing
+            messages.append(connection.send_frame(outgoing.frame))
+        return messages
+
+    def ping(self) -> bytes:
+        return Ping(now_us()).encode()
+
+    def received(self, message: bytes) -> list[Answer] | Welcome | Close:
+        """A whole message has arrived. Raises ProtocolError when it makes no sense."""
+        arrived = now_us()
+        connection = self._connection
+        if connection is None:
+            return []
+        decoded = connection.receive(message)
+        match decoded:
+            case Result():
+                return [self._result(decoded, arrived)]
+            case Dropped(sequences):
+                self.counts.dropped_server += len(sequences)
+                self._live_limit = max(_LEAST_LIVE, self._live_limit - 1)
+                return [DroppedFrame(s, "server", self._take(s).context) for s in sequences]
+            case FrameFailed(sequence, code, reason):
+                self.counts.failed += 1
+                context = self._take(sequence).context
+                return [FailedFrame(sequence, code.name.lower(), reason, context)]
+            case Welcome() | Close():
+                if isinstance(decoded, Welcome):
+                    self._welcomed(decoded, connection)
+                return decoded
+            case Pong(sent, received, answered):
+                self._clock.add(sent=sent, received=received, answered=answered, returned=arrived)
+        return []
+
+    @property
+    def _window(self) -> int:
+        window = self.server.window if self.server is not None else 1
+        if self._lost:
+            # One at a time, to see which of them it was.
+            return 1
+        if self._in_flight is not None:
+            window = min(window, self._in_flight)
+        return min(window, self._live_limit) if self._live else window
+
+    def _adapt(self, result: Result) -> None:
+        """More live frames under way when the way is long: the server did not make the last one
+        wait, and still there was none to send it. A drop there takes one back."""
+        if self._starved and result.timing.queue < result.timing.inference // 2:
+            granted = self.server.window if self.server is not None else _LEAST_LIVE
+            self._live_limit = min(self._live_limit + 1, max(granted, _LEAST_LIVE))
+        self._starved = False
+
+    def _take(self, sequence: int) -> _Outgoing:
+        outgoing = self._under_way.pop(sequence, None)
+        if outgoing is None:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"an answer to frame {sequence}")
+        self._answered = True
+        self._lost.pop(sequence, None)
+        return outgoing
+
+    def _blame(self) -> None:
+        """A welcome by a server without the session: the one before is gone. Note which frames it
+        was given without answering any, and give up one that alone was with the last of several.
+
+        A connection that was cut while the server lived is not held against its frames.
+        """
+        if not self._answered:
+            for sequence in self._under_way:
+                self._lost[sequence] = self._lost.get(sequence, 0) + 1
+        if len(self._under_way) != 1:
+            return
+        ((sequence, outgoing),) = self._under_way.items()
+        if self._lost.get(sequence, 0) < _FATAL_CONNECTIONS:
+            return
+        del self._under_way[sequence], self._lost[sequence]
+        self.counts.failed += 1
+        reason = (
+            f"{_FATAL_CONNECTIONS} servers in a row were lost while they had this frame "
+            "and answered none"
+        )
+        self._given_up.append(FailedFrame(sequence, "server_lost", reason, outgoing.context))
+
+    def _welcomed(self, welcome: Welcome, connection: ClientConnection) -> None:
+        offer = welcome.offer
+        if not offer.resumed and not self._live:
+            self._blame()
+        self._answered = False
+        model = offer.model
+        self.server = ServerInfo(
+            model=model.name,
+            version=model.version,
+            engine=model.engine,
+            precision=model.precision,
+            device=model.device,
+            weights_trained=model.weights_trained,
+            weights=model.weights,
+            labels=model.labels,
+            window=offer.window,
+            frame_bytes=offer.frame_bytes,
+            session=offer.session,
+            resumed=offer.resumed,
+            server=offer.server,
+        )
+        # Frames before `next_sequence` are with the server, which will answer them; the others
+        # have to be sent (again), oldest first.
+        again = [s for s in self._under_way if s >= offer.next_sequence]
+        self._waiting.extendleft(self._under_way.pop(s) for s in reversed(again))
+        connection.unanswered = len(self._under_way)
+
+    def _result(self, result: Result, arrived: int) -> StreamResult:
+        outgoing = self._take(result.sequence)
+        self.counts.results += 1
+        self._adapt(result)
+        server = self.server
+        labels = server.labels if server is not None else ()
+        tracked = bool(result.flags & ResultFlag.TRACKED)
+        detections = tuple(
+            StreamDetection(
+                labels[d.class_id] if d.class_id < len(labels) else str(d.class_id),
+                d.class_id,
+                d.confidence,
+                d.box,
+                d.track if tracked else None,
+            )
+            for d in result.detections
+        )
+        return StreamResult(
+            result.sequence,
+            result.width,
+            result.height,
+            detections,
+            self._latency(result, outgoing.frame.captured, arrived),
+            result.timing.batch,
+            bool(result.flags & ResultFlag.UNCHANGED),
+            bool(result.flags & ResultFlag.PREDICTED),
+            result.revision,
+            outgoing.context,
+        )
+
+    def _latency(self, result: Result, captured: int, arrived: int) -> Latency:
+        timing = result.timing
+        clock = self._clock.best
+        total = arrived - captured
+        server = timing.sent - timing.received
+        if clock is None:
+            # No ping has come back yet: share the way equally.
+            uplink = (total - server) / 2
+            error = uplink
+        else:
+            uplink = timing.received - clock.offset - captured
+            error = clock.round_trip / 2
+        return Latency(
+            total=total / 1000,
+            uplink=uplink / 1000,
+            decode=timing.decode / 1000,
+            queue=timing.queue / 1000,
+            inference=timing.inference / 1000,
+            post=timing.post / 1000,
+            downlink=(total - server - uplink) / 1000,
+            clock_error=error / 1000,
+        )

@@ -1,0 +1,111 @@
+"""Where the frames of `visionstack stream` come from: pictures, folders, videos, cameras, RTSP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visionstack.errors import UsageError, VisionstackError
+from visionstack.stream.pictures import Picture
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFrame:
+    """A picture and what it is called."""
+
+    name: str
+    picture: Picture = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened source. `total` and `rate` (frames/s) are None where nobody knows."""
+
+    name: str
+    frames: Iterator[SourceFrame] = field(repr=False)
+    total: int | None
+    rate: float | None
+    realtime: bool
+    """Frames come when they come: a camera or a network stream."""
+
+
+def open_source(source: str) -> Source:
+    """Raises UsageError for what does not exist, VisionstackError for what can't be opened."""
+    if source.isdecimal():
+        return _captured(int(source), name=f"camera {source}", realtime=True)
+    if "://" in source:
+        return _captured(source, name=source, realtime=True)
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise UsageError(
+            f"There is no {source}.",
+            remedy="A source is a picture, a folder of pictures, a video file, a camera's number "
+            "or an rtsp:// address.",
+        )
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return Source(path.name, iter([SourceFrame(path.name, path)]), 1, None, realtime=False)
+    return _captured(str(path), name=path.name, realtime=False)
+
+
+def paced(frames: Iterator[SourceFrame], rate: float) -> Iterator[SourceFrame]:
+    """The frames no faster than `rate` a second, on a fixed beat: one that is late does not delay
+    the next."""
+    began = time.monotonic()
+    for number, frame in enumerate(frames):
+        wait = began + number / rate - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield frame
+
+
+def _folder(path: Path) -> Source:
+    pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    if not pictures:
+        raise UsageError(
+            f"The folder {path} holds no picture.",
+            remedy=f"Looked for {', '.join(PICTURE_SUFFIXES)}.",
+        )
+    frames = (SourceFrame(picture.name, picture) for picture in pictures)
+    return Source(path.name, frames, len(pictures), None, realtime=False)
+
+
+def _captured(where: str | int, *, name: str, realtime: bool) -> Source:
+    import cv2
+
+    capture = cv2.VideoCapture(where)
+    if not capture.isOpened():
+        raise VisionstackError(
+            f"{name} cannot be opened as a video.",
+            remedy="Is the camera connected, the address right, the file a video?"
+            if realtime
+            else f"Pictures end in {', '.join(PICTURE_SUFFIXES)}; videos in .mp4, .avi, .mkv, …",
+        )
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return Source(
+        name,
+        _read(capture, name),
+        total if total > 0 and not realtime else None,
+        rate if 0 < rate < 1000 else None,
+        realtime=realtime,
+    )
+
+
+def _read(capture: Any, name: str) -> Iterator[SourceFrame]:
+    try:
+        number = 0
+        while True:
+            good, picture = capture.read()
+            if not good:
+                return
+            yield SourceFrame(f"{name}#{number}", picture)
+            number += 1
+    finally:
+        capture.release()
