@@ -8,7 +8,9 @@ arXiv:1405.0312, and cocodataset.org's detection evaluation).
 
 from __future__ import annotations
 
+import copy
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from visionstack.accuracy.errors import LabelError
+from visionstack.accuracy.intervals import Indices
 from visionstack.accuracy.labels import Box, LabelSet
+from visionstack.accuracy.names import coco_name
 
 
 class Found(Protocol):
@@ -61,53 +65,98 @@ def score_detections(labels: LabelSet, found: Sequence[Sequence[Found]]) -> Dete
     Detections of classes that are not labelled do not count. Raises `LabelError` where the numbers
     of pictures differ, or no object is labelled.
     """
-    if len(found) != len(labels.pictures):
-        raise LabelError(
-            f"{labels.source} labels {len(labels.pictures)} pictures, and there are answers to "
-            f"{len(found)}."
-        )
-    if not labels.objects:
-        raise LabelError(f"{labels.source} labels no object that counts.")
-    evaluation = _evaluated(labels, found)
-    # (IoU thresholds, recall points, classes, sizes, limits) and (thresholds, classes, …)
-    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
-    counts = [
-        sum(
-            label.name == name and not label.ignore
+    return Evaluation(labels, found).score
+
+
+class Evaluation:
+    """Detections matched with labels once; scored as a whole, or over resampled pictures.
+
+    Raises `LabelError` as `score_detections`.
+    """
+
+    def __init__(self, labels: LabelSet, found: Sequence[Sequence[Found]]) -> None:
+        if len(found) != len(labels.pictures):
+            raise LabelError(
+                f"{labels.source} labels {len(labels.pictures)} pictures, and there are answers to "
+                f"{len(found)}."
+            )
+        if not labels.objects:
+            raise LabelError(f"{labels.source} labels no object that counts.")
+        self._labels = labels
+        self._evaluation = _evaluated(labels, found)
+
+    @property
+    def score(self) -> DetectionScore:
+        """Of all pictures."""
+        labels = self._labels
+        # (IoU thresholds, recall points, classes, sizes, limits) and (thresholds, classes, …)
+        precision = self._evaluation.eval["precision"]
+        recall = self._evaluation.eval["recall"]
+        counts = Counter(
+            label.name
             for picture in labels.pictures
             for label in picture.labels
+            if not label.ignore
         )
-        for name in labels.classes
-    ]
-    by_class = {
-        name: AveragePrecision(
-            objects=count,
-            ap50=_mean(precision[0, :, index, 0, -1]),
-            ap50_95=_mean(precision[:, :, index, 0, -1]),
-            recall50=_mean(recall[0, index, 0, -1]),
+        by_class = {
+            name: AveragePrecision(
+                objects=counts[name],
+                ap50=_mean(precision[0, :, index, 0, -1]),
+                ap50_95=_mean(precision[:, :, index, 0, -1]),
+                recall50=_mean(recall[0, index, 0, -1]),
+            )
+            for index, name in enumerate(labels.classes)
+        }
+        return DetectionScore(
+            pictures=len(labels.pictures),
+            overall=AveragePrecision(
+                objects=labels.objects,
+                ap50=_mean(precision[0, :, :, 0, -1]),
+                ap50_95=_mean(precision[:, :, :, 0, -1]),
+                recall50=_mean(recall[0, :, 0, -1]),
+            ),
+            by_class=by_class,
+            by_size={
+                size: _mean(precision[:, :, :, index, -1])
+                for index, size in enumerate(("small", "medium", "large"), start=1)
+            },
         )
-        for index, (name, count) in enumerate(zip(labels.classes, counts, strict=True))
-    }
-    return DetectionScore(
-        pictures=len(labels.pictures),
-        overall=AveragePrecision(
-            objects=labels.objects,
-            ap50=_mean(precision[0, :, :, 0, -1]),
-            ap50_95=_mean(precision[:, :, :, 0, -1]),
-            recall50=_mean(recall[0, :, 0, -1]),
-        ),
-        by_class=by_class,
-        by_size={
-            size: _mean(precision[:, :, :, index, -1])
-            for index, size in enumerate(("small", "medium", "large"), start=1)
-        },
-    )
+
+    def curve(self) -> list[tuple[float, float]]:
+        """(recall, precision) at an intersection over union of 0.5, the mean over the classes."""
+        precision = np.asarray(self._evaluation.eval["precision"])[0, :, :, 0, -1]
+        known = precision[:, (precision > -1).all(axis=0)]
+        points = np.asarray(self._evaluation.params.recThrs, float)
+        return [
+            (float(at), float(mean)) for at, mean in zip(points, known.mean(axis=1), strict=True)
+        ]
+
+    def resampled(self, pictures: Indices) -> tuple[float, float]:
+        """(AP50, AP50-95) over the pictures at these places; one may be there several times."""
+        from faster_coco_eval.faster_eval_api_cpp import COCOevalAccumulate
+
+        evaluation = self._evaluation
+        number, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
+        params = copy.copy(evaluation._paramsEval)
+        params.areaRng, params.maxDets = params.areaRng[:1], params.maxDets[-1:]
+        # Blocks of time differ in how many pictures they have.
+        params.imgIds = list(range(len(pictures)))
+        # The matches lie by class, size and picture; only the first size, all, is taken.
+        matches = evaluation._evalImgs_cpp
+        picked = [
+            matches[index * sizes * number + picture]
+            for index in range(len(evaluation.params.catIds))
+            for picture in pictures.tolist()
+        ]
+        precision = np.asarray(COCOevalAccumulate(params, picked)["precision"])
+        return _mean(precision[0]), _mean(precision)
 
 
 def _evaluated(labels: LabelSet, found: Sequence[Sequence[Found]]) -> Any:
     from faster_coco_eval import COCO, COCOeval_faster
 
     category = {name: number for number, name in enumerate(labels.classes, start=1)}
+    found_as = {coco_name(name): number for name, number in category.items()}
     truth: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
     for image, (picture, detections) in enumerate(zip(labels.pictures, found, strict=True), 1):
@@ -115,8 +164,9 @@ def _evaluated(labels: LabelSet, found: Sequence[Sequence[Found]]) -> Any:
             entry = _entry(image, category[label.name], label.box)
             truth.append({**entry, "id": len(truth) + 1, "iscrowd": int(label.ignore)})
         for one in detections:
-            if one.label in category:
-                entry = _entry(image, category[one.label], one.box)
+            number = found_as.get(coco_name(one.label))
+            if number is not None:
+                entry = _entry(image, number, one.box)
                 answers.append({**entry, "score": float(one.confidence)})
     data = COCO(
         {
@@ -128,7 +178,11 @@ def _evaluated(labels: LabelSet, found: Sequence[Sequence[Found]]) -> Any:
     # An empty list of results is not taken: a false one of no confidence stands for it.
     silent = [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1e-3, 1e-3], "score": 0.0}]
     evaluation = COCOeval_faster(
-        data, data.loadRes(answers or silent), "bbox", print_function=_mute
+        data,
+        data.loadRes(answers or silent),
+        "bbox",
+        print_function=_mute,
+        separate_eval=True,
     )
     evaluation.evaluate()
     evaluation.accumulate()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from visionstack.accuracy.errors import LabelError
+from visionstack.accuracy.names import coco_name
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the picture, from its left upper corner."""
@@ -79,8 +80,8 @@ class LabelSet:
 
     def check_classes(self, model: Iterable[str]) -> None:
         """Raises `LabelError` where a labelled class is not one of the model's."""
-        known = set(model)
-        unknown = [name for name in self.classes if name not in known]
+        known = {coco_name(name) for name in model}
+        unknown = [name for name in self.classes if coco_name(name) not in known]
         if unknown:
             raise LabelError(
                 f"{self.source} labels {', '.join(unknown)}, which the model does not know.",

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from visionstack import __version__, console, extras
-from visionstack.cli import compare, cost, demo, models, start
+from visionstack.cli import accuracy, compare, cost, demo, models, start
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -37,6 +37,7 @@ for _part in (
     localcloud,
     packaging,
     compare,
+    accuracy,
     cost,
     training,
     report,

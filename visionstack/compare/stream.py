@@ -94,7 +94,7 @@ def measure_stream(
 
 
 @contextmanager
-def served(model: Path) -> Iterator[_Endpoint]:
+def served(model: Path, *, engine: str = "auto") -> Iterator[_Endpoint]:
     """A stream server of this model on a free port of loopback, stopped at the end.
 
     Raises:
@@ -103,7 +103,7 @@ def served(model: Path) -> Iterator[_Endpoint]:
     name = model.parent.name
     command = [
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
-        *("--port", "0", "--http-port", "0"),
+        *("--port", "0", "--http-port", "0", "--engine", engine),
     ]
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")

@@ -6,6 +6,7 @@ from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Absent, Cell, Figure, Kind, format_number
 from visionstack.report.sections import (
     Bars,
+    Box,
     Facts,
     Frontier,
     Headlines,
@@ -50,7 +51,7 @@ def plain_lines(section: Section) -> list[str]:  # noqa: PLR0911 - one return a 
     if isinstance(section, Pictures):
         return [
             f"{picture.caption or picture.alt}: "
-            + (", ".join(f"{b.label} {b.confidence:.0%}" for b in picture.boxes) or "no boxes")
+            + (", ".join(_box(box) for box in picture.boxes) or "no boxes")
             for picture in section.pictures
         ]
     if isinstance(section, Rankings):
@@ -82,3 +83,7 @@ def plain_cell(value: Cell) -> str:
     if isinstance(value, Figure):
         return value.text if value.kind is Kind.MEASURED else f"{value.text} ({value.kind.value})"
     return value.reason if isinstance(value, Absent) else value
+
+
+def _box(box: Box) -> str:
+    return box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"

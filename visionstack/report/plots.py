@@ -323,6 +323,8 @@ def _lines(plot: Lines, key: str) -> Drawing:
         if plot.log_y:
             axes.set_yscale("log")
         _plain_ticks(axes)
+        if plot.y_range is not None:
+            axes.set_ylim(*plot.y_range)
         axes.set_xlabel(plot.x_label)
         axes.set_ylabel(plot.y_label)
         if len(plot.lines) > 1:

@@ -82,7 +82,8 @@ class Box:
     """A detection, in pixels of the picture it lies on."""
 
     label: str
-    confidence: float
+    confidence: float | None
+    """None where nobody estimated it, as for boxes that people drew."""
     x1: float
     y1: float
     x2: float
@@ -106,6 +107,8 @@ class Pictures:
     title: str
     pictures: Sequence[Picture]
     intro: str = ""
+    pairs: bool = False
+    """Each two of them stand beside one another, whatever the width."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,8 @@ class Lines:
     log_y: bool = False
     intro: str = ""
     points: Sequence[Point] = ()
+    y_range: tuple[float, float] | None = None
+    """Of the axis; None fits the lines."""
 
 
 @dataclass(frozen=True)

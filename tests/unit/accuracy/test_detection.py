@@ -98,3 +98,18 @@ def test_nothing_to_find_or_other_pictures_are_refused() -> None:
         score_detections(labelled([person(ONE, ignore=True)]), [[]])
     with pytest.raises(LabelError, match="labels 1 pictures, and there are answers to 2"):
         score_detections(labelled([person(ONE)]), [[], []])
+
+
+def test_darknets_names_are_cocos() -> None:
+    labels = LabelSet(
+        source=Path("labels.json"),
+        classes=("motorcycle", "potted plant"),
+        pictures=(
+            LabelledPicture(
+                name="a.jpg", frame=None, size=None, labels=(Label(name="motorcycle", box=ONE),)
+            ),
+        ),
+    )
+    labels.check_classes(["motorbike", "pottedplant"])
+    score = score_detections(labels, [[Answer("motorbike", 0.9, ONE)]])
+    assert score.by_class["motorcycle"].ap50 == pytest.approx(1)

@@ -1,0 +1,93 @@
+"""`visionstack accuracy`: models against labels, against one another, and as a stream sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from visionstack import paths
+
+
+def register(app: typer.Typer) -> None:
+    """Mount this part's commands on the root command."""
+    app.command()(accuracy)
+
+
+def accuracy(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Labels (COCO JSON, data.yaml), a folder of pictures for each class, or pictures "
+            "or a clip with --labels."
+        ),
+    ],
+    *,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Of the pictures or clip: COCO JSON, data.yaml, MOTChallenge's gt.txt."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="MODEL or MODEL:ENGINE; may be repeated.")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, onnxruntime, openvino or torch, for each model; repeatable."),
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="auto or fp32, for each engine; repeatable.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="MODEL[:ENGINE] to agree with; needs no labels."),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Streaming accuracy: play the clip live to a server.")
+    ] = False,
+    fps: Annotated[
+        list[float] | None,
+        typer.Option(min=0.1, max=1000, help="With --stream: frames a second; repeatable."),
+    ] = None,
+    round_trip: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="With --stream: milliseconds more to every result; repeatable."),
+    ] = None,
+    encoding: Annotated[
+        Literal["jpeg", "png", "webp", "bgr", "h264"],
+        typer.Option(help="With --stream: how frames are sent."),
+    ] = "jpeg",
+    track: Annotated[
+        bool, typer.Option("--track", help="MOTA, IDF1 and HOTA of the served tracks.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Of a data.yaml: train, val or test.")] = "val",
+    cut: Annotated[
+        bool, typer.Option("--cut", help="The clip is the beginning of what gt.txt labels.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = paths.OUT / "accuracy",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how well models' answers fit labels, with intervals, beside the time they take."""
+    from visionstack.accuracy.session import AccuracyOptions, run
+    from visionstack.accuracy.variants import parse_variant, variants_of
+    from visionstack.errors import UsageError
+
+    if (fps or round_trip) and not stream:
+        raise UsageError("--fps and --round-trip need --stream.", remedy="Add --stream.")
+    run(
+        AccuracyOptions(
+            source=source,
+            labels=labels,
+            split=split,
+            cut=cut,
+            variants=variants_of(model or ["yolov3-tiny"], engine or [], precision or []),
+            reference=None if reference is None else parse_variant(reference),
+            stream=stream,
+            rates=fps or [],
+            round_trips=round_trip or [],
+            encoding=encoding,
+            track=track,
+        ),
+        out=out,
+        as_json=as_json,
+    )
