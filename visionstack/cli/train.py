@@ -25,7 +25,6 @@ _Backbone = Annotated[
     str | None,
     typer.Option(help="efficientnet-lite0, resnet18 to resnet152, or a name of timm's."),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 class _Group(TyperGroup):
@@ -66,13 +65,6 @@ def classifier(  # noqa: PLR0917 - Typer's options
         bool | None,
         typer.Option(help="Change size, rotation and lighting; the validation decides."),
     ] = None,
-<<<<<<< main
-    epochs: Annotated[int, typer.Option(help="Most passes over the pictures, each way.")] = 30,
-    seconds: Annotated[float, typer.Option(help="Most seconds of training, each way.")] = 120.0,
-    size: Annotated[int | None, typer.Option(help="Side of the network's input.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the record goes.")] = paths.OUT / "training",
-    as_json: JsonOption = False,
-=======
     epochs: Annotated[int, typer.Option(min=1, help="Most passes over the pictures.")] = 60,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without gain to end after.")] = 8,
     batch: Annotated[int, typer.Option(min=2, help="Pictures at a time.")] = 32,
@@ -83,8 +75,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
     deploy: Annotated[bool, typer.Option("--deploy", help="Publish and serve it.")] = False,
     cloud: Annotated[str, typer.Option(help="Where --deploy goes: local or aws.")] = "local",
     out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
-    as_json: _Json = False,
->>>>>>> 61b6c827ed7f4e044fe1a5a7e803e1debf50d587
+    as_json: JsonOption = False,
 ) -> None:
     """Train a classifier of products; with --deploy, from pictures to an address."""
     from visionstack.training.run import Plan
@@ -136,7 +127,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
     if not as_json:
         _print(record, page)
     if deploy:
-        from visionstack.training.live import go_live
+        from visionstack.deploy.live import go_live
 
         path = dataset.test.paths[0]
         picture = folder / f"test-picture{Path(path).suffix.lower()}"
@@ -166,7 +157,7 @@ def compare(  # noqa: PLR0917 - Typer's options
     backbone: _Backbone = None,
     size: _Size = None,
     out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The paper's figure 3: three ways of training, over seeds and amounts of data."""
     from visionstack.training.comparing import Question, compare_ways, draw
@@ -217,7 +208,7 @@ def detector(  # noqa: PLR0917 - Typer's options
     size: Annotated[int, typer.Option(help="Side of the network's input.")] = 416,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a detector through Ultralytics, out to the same kind of model."""
     from visionstack.training.detecting import DetectorPlan, train_detector

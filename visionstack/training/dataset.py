@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,9 +186,9 @@ def _chunks(listing: Listing, size: int) -> Iterator[list[_Read]]:
         try:
             data = listing.read(picture.path)
             image = to_rgb(open_checked(data))
-        except PictureError as error:
+        except (PictureError, ProductsError) as error:
             return _Read(picture, trouble=error.message)
-        except (OSError, BadZipFile, RuntimeError, NotImplementedError) as error:
+        except OSError as error:
             return _Read(picture, trouble=f"it cannot be read: {error}")
         except MemoryError:
             return _Read(picture, trouble="it does not fit into memory")
@@ -300,7 +299,7 @@ def _fitting_size(listing: Listing) -> int:
     for picture in listing.pictures[::step]:
         try:
             sides.append(min(open_checked(listing.read(picture.path)).size))
-        except (PictureError, OSError, BadZipFile, RuntimeError, NotImplementedError):
+        except (PictureError, ProductsError, OSError):
             continue
     return 224 if not sides or float(np.median(sides)) >= 96 else 96
 

@@ -12,7 +12,6 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import logging
 import os
@@ -36,23 +35,27 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from runtime.inference.engines.processor import computes_bfloat16
 from visionstack.report.write import replace_file
 from visionstack.training.augmentation import augment
 from visionstack.training.dataset import Pictures
 from visionstack.training.errors import TrainingError
+from visionstack.training.features import (
+    COPIES,
+    JUDGED,
+    computes_half,
+    features,
+    known,
+    planes,
+)
 from visionstack.training.networks import Backbone, ProductNetwork
 from visionstack.training.plans import Candidate, Epoch, Fit
-from visionstack.training.rows import Rows, cannot_write, check_room
+from visionstack.training.rows import cannot_write
 
 BATCH: Final = 32
-_JUDGED: Final = 128
 RATE_NEW: Final = 2e-3
 RATE_KNOWN: Final = 4e-4
 _DECAY: Final = 1e-2
 _SMOOTHING: Final = 0.05
-COPIES: Final = 4
-"""Augmented copies of each picture whose features a frozen network computes, once."""
 Told = Callable[[Epoch], object]
 
 
@@ -85,16 +88,18 @@ def fit(
 
     The network returned has the weights of its best epoch. A run that was killed goes on from its
     last epoch, one that had ended is read back. `known_of` holds both parts: a frozen network's
-    features are then computed for all of it, once for every fit that gives the same. `backbone` is left as it was. Raises
-    `TrainingError` for a full disk or too little memory.
+    features are then computed for all of it, once for every fit that gives the same. `backbone`
+    is left as it was. Raises `TrainingError` for a full disk or too little memory.
     """
     with _sentences(options):
         torch.manual_seed(options.seed)
         network = ProductNetwork(_copied(backbone), products)
         if candidate.way == "head":
             data: tuple[Dataset[Any], Dataset[Any]] = (
-                _known(backbone, train, known_of, options, copies=COPIES * candidate.augmented),
-                _known(backbone, validation, known_of, options, copies=0),
+                known(
+                    backbone, train, known_of, options.features, copies=COPIES * candidate.augmented
+                ),
+                known(backbone, validation, known_of, options.features, copies=0),
             )
             learner = _Learner(network.head, [*_group(network.head, RATE_NEW)], options)
         else:
@@ -117,11 +122,11 @@ def logits(
     network.eval()
     found = []
     with torch.inference_mode():
-        for start in range(0, len(pictures), _JUDGED):
-            chosen = np.arange(start, min(start + _JUDGED, len(pictures)))
-            planes = scale(_planes(pictures.pixels(chosen)))
-            planes = planes.contiguous(memory_format=torch.channels_last)
-            found.append(network(planes).double().numpy())
+        for start in range(0, len(pictures), JUDGED):
+            chosen = np.arange(start, min(start + JUDGED, len(pictures)))
+            batch = scale(planes(pictures.pixels(chosen)))
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            found.append(network(batch).double().numpy())
     return np.concatenate(found)
 
 
@@ -162,82 +167,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def features(
-    backbone: Backbone, pictures: Pictures, folder: Path, *, copies: int
-) -> tuple[Rows, int]:
-    """A frozen network's features of all pictures, computed once and kept in a file.
-
-    With `copies`, as many augmented copies follow each other after the originals. Returns the rows
-    and how many copies of every picture there are, the original one of them.
-    """
-    digest = hashlib.sha256(f"{backbone.name} {backbone.weights.description} {copies}".encode())
-    digest.update(pictures.rows.path.name.encode() + pictures.numbers.tobytes())
-    rows = Rows(
-        folder / f"features-{digest.hexdigest()[:16]}.f32",
-        shape=(backbone.width,),
-        dtype=np.float32,
-    )
-    wanted = len(pictures) * (copies + 1)
-    if rows.path.exists() and len(rows) == wanted:
-        return rows, copies + 1
-    check_room(folder, wanted * rows.row_bytes)
-    aside = Rows(rows.path.with_suffix(".partial"), shape=rows.shape, dtype=rows.dtype)
-    aside.path.unlink(missing_ok=True)
-    backbone.body.eval()
-    device = _device()
-    backbone.body.to(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=_half()):
-        for copy_ in range(copies + 1):
-            generator = torch.Generator().manual_seed(copy_)
-            for start in range(0, len(pictures), _JUDGED):
-                chosen = np.arange(start, min(start + _JUDGED, len(pictures)))
-                planes = _planes(pictures.pixels(chosen)).float()
-                if copy_:
-                    planes = augment(planes, generator=generator)
-                planes = planes.to(device).contiguous(memory_format=torch.channels_last)
-                aside.append(backbone.features(planes).float().cpu().numpy())
-    backbone.body.to("cpu")
-    aside.path.replace(rows.path)
-    return rows, copies + 1
-
-
-class _Features(Dataset[Any]):
-    """Batches of features; of each picture one of its copies, by the epoch.
-
-    `at` are the pictures' places among the `of` whose features the rows hold.
-    """
-
-    def __init__(
-        self, rows: Rows, copies: int, product: np.ndarray[Any, Any], at: np.ndarray[Any, Any],
-        of: int,
-    ) -> None:  # fmt: skip
-        self.rows, self.copies, self.product, self.at, self.of = rows, copies, product, at, of
-
-    def __len__(self) -> int:
-        return len(self.product)
-
-    def __getitem__(self, chosen: list[int]) -> Any:
-        epoch, at = chosen[0], np.array(chosen[1:], np.int64)
-        copies = (epoch + at * 7) % self.copies  # every picture another copy in every epoch
-        values = self.rows.read(self.at[at] + copies * self.of)
-        return torch.from_numpy(values), torch.from_numpy(self.product[at])
-
-
-def _known(
-    backbone: Backbone,
-    pictures: Pictures,
-    known_of: Pictures | None,
-    options: FitOptions,
-    *,
-    copies: int,
-) -> _Features:
-    whole = known_of or pictures
-    rows, count = features(backbone, whole, options.features, copies=copies)
-    place = {number: at for at, number in enumerate(whole.numbers.tolist())}
-    at = np.array([place[number] for number in pictures.numbers.tolist()], np.int64)
-    return _Features(rows, count, pictures.product, at, len(whole))
-
-
 class _Squares(Dataset[Any]):
     """Batches of pictures, uint8 (n, 3, size, size)."""
 
@@ -249,7 +178,7 @@ class _Squares(Dataset[Any]):
 
     def __getitem__(self, chosen: list[int]) -> Any:
         at = np.array(chosen[1:], np.int64)
-        return _planes(self.pictures.pixels(at)), torch.from_numpy(self.pictures.product[at])
+        return planes(self.pictures.pixels(at)), torch.from_numpy(self.pictures.product[at])
 
 
 class _Batches(Sampler[list[int]]):
@@ -406,7 +335,7 @@ def _run(learner: _Learner, data: tuple[Dataset[Any], Dataset[Any]], options: Fi
         trainer = lightning.Trainer(
             accelerator="auto",
             devices=1,
-            precision="bf16-mixed" if _half() else "32-true",
+            precision="bf16-mixed" if computes_half() else "32-true",
             max_epochs=options.epochs,
             callbacks=callbacks,
             plugins=[_Atomic()],
@@ -440,7 +369,7 @@ def _run(learner: _Learner, data: tuple[Dataset[Any], Dataset[Any]], options: Fi
 def _batches(data: tuple[Any, Any], options: FitOptions) -> tuple[_Batches, _Batches]:
     return (
         _Batches(len(data[0]), batch=options.batch, seed=options.seed),
-        _Batches(len(data[1]), batch=_JUDGED, seed=None),
+        _Batches(len(data[1]), batch=JUDGED, seed=None),
     )
 
 
@@ -507,17 +436,5 @@ def _scale(backbone: Backbone) -> Callable[[torch.Tensor], torch.Tensor]:
     return scaled
 
 
-def _planes(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
-
 def _group(module: nn.Module, rate: float) -> list[dict[str, Any]]:
     return [{"params": list(module.parameters()), "lr": rate}]
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _half() -> bool:
-    return torch.cuda.is_available() or computes_bfloat16()

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-<<<<<<< main
 import lzma
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-=======
 import os
 import stat
+import struct
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
->>>>>>> 61b6c827ed7f4e044fe1a5a7e803e1debf50d587
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
@@ -34,25 +28,6 @@ Part = Literal["train", "validation", "test"]
 PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MOST_PICTURES: Final = 100_000
-<<<<<<< main
-MOST_BYTES: Final = 4 * 1024**3
-"""Of all pictures of a zip together, unpacked: they are held in memory."""
-FEWEST_PER_PRODUCT: Final = 2
-_TEST_EVERY: Final = 5
-_ZIP_ERRORS: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OSError,
-    struct.error,
-)
-"""What zipfile and the decompressors below it raise on damaged, encrypted or unknown entries."""
-_SPLITS: Final = ("train", "test")
-=======
 MOST_UNPACKED_BYTES: Final = 64 * 2**30
 """Of a zip's pictures together: what its index announces is checked before anything is read."""
 UNKNOWN: Final = "unknown"
@@ -69,7 +44,18 @@ _LAYOUT: Final = (
     "Put the pictures into {product}/, into train/{product}/ and test/{product}/, or give a CSV "
     "with the columns file,id."
 )
->>>>>>> 61b6c827ed7f4e044fe1a5a7e803e1debf50d587
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    struct.error,
+)
+"""What zipfile and the decompressors below it raise on damaged, encrypted or unknown entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +77,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a source holds. `read` gives a picture's bytes and raises OSError or BadZipFile."""
+    """What a source holds. `read` gives a picture's bytes; it raises OSError or `ProductsError`."""
 
     source: Path
     pictures: tuple[Picture, ...]
@@ -181,68 +167,7 @@ def _empty_classes(folder: Path, paths: Iterable[str]) -> list[Skipped]:
 def _list_zip(source: Path) -> Listing:
     try:
         archive = zipfile.ZipFile(source)
-<<<<<<< main
-    except FileNotFoundError as error:
-        raise ProductsError(f"There is no folder or zip of products at {source}.") from error
     except _ZIP_ERRORS as error:
-        raise ProductsError(f"{source} is neither a folder nor a zip: {error}.") from error
-    with archive:
-        entries = [entry for entry in archive.infolist() if _wanted(entry.filename)]
-        total = sum(entry.file_size for entry in entries)
-        if total > MOST_BYTES:
-            raise ProductsError(
-                f"{source} unpacks to {total:,} bytes; at most {MOST_BYTES:,} are read.",
-                remedy="Scale the pictures down, or take fewer.",
-            )
-        for entry in sorted(entries, key=lambda entry: entry.filename):
-            try:
-                with archive.open(entry) as file:
-                    # With the size that was counted, more than which is then never unpacked.
-                    data = file.read(entry.file_size)
-            except _ZIP_ERRORS as error:
-                raise ProductsError(
-                    f"{source}: {entry.filename} cannot be unpacked: {error}.",
-                    remedy="Make the zip anew.",
-                ) from error
-            yield entry.filename, data
-
-
-def _wanted(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES or path.name == "products.csv"
-
-
-def _parts(files: dict[str, bytes]) -> dict[str, list[tuple[str, str]]]:
-    """(product, path) by part."""
-    pictures = [path for path in files if not path.endswith(".csv")]
-    split = any(PurePosixPath(path).parts[0] in _SPLITS for path in pictures)
-    parts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
-    counts: dict[str, int] = {}
-    for path in pictures:
-        folders = PurePosixPath(path).parts
-        if split and len(folders) >= 3 and folders[0] in _SPLITS:
-            parts[folders[0]].append((folders[1], path))
-        elif not split and len(folders) >= 2:
-            product = folders[-2]
-            counts[product] = counts.get(product, 0) + 1
-            kept = counts[product] % _TEST_EVERY == 0
-            parts["test" if kept else "train"].append((product, path))
-    return parts
-
-
-def _check(source: Path, parts: dict[str, list[tuple[str, str]]], ids: tuple[str, ...]) -> None:
-    remedy = "Put the pictures into train/{product}/ and test/{product}/, or only {product}/."
-    if len(ids) < 2:
-        raise ProductsError(f"{source} holds {len(ids)} products; two are needed.", remedy=remedy)
-    if not parts["test"]:
-        raise ProductsError(f"{source} holds no picture to test with.", remedy=remedy)
-    if sum(map(len, parts.values())) > MOST_PICTURES:
-        raise ProductsError(f"{source} holds more than {MOST_PICTURES:,} pictures.")
-    strange = sorted({product for product, _ in parts["test"]} - set(ids))
-    if strange:
-=======
-    except (zipfile.BadZipFile, OSError) as error:
->>>>>>> 61b6c827ed7f4e044fe1a5a7e803e1debf50d587
         raise ProductsError(
             f"{source} is neither a folder, nor a zip, nor a CSV: {error}.", remedy=_LAYOUT
         ) from error
@@ -253,8 +178,15 @@ def _check(source: Path, parts: dict[str, list[tuple[str, str]]], ids: tuple[str
     names = inside.get(_NAMES_FILE)
 
     def read(path: str) -> bytes:
-        with archive.open(inside[path]) as file:
-            return file.read(MAX_PICTURE_BYTES + 1)
+        try:
+            # zipfile itself unpacks no more than the size that `check_archive` counted.
+            with archive.open(inside[path]) as file:
+                return file.read(MAX_PICTURE_BYTES + 1)
+        except _ZIP_ERRORS as error:
+            raise ProductsError(
+                f"{source}: {inside[path].filename} cannot be unpacked: {error}.",
+                remedy="Make the zip anew.",
+            ) from error
 
     return Listing(
         source=source,
@@ -287,8 +219,8 @@ def check_archive(archive: zipfile.ZipFile, source: Path) -> list[zipfile.ZipInf
     total = sum(entry.file_size for entry in entries)
     if total > MOST_UNPACKED_BYTES:
         raise ProductsError(
-            f"{source} unfolds to {total / 2**30:,.0f} GiB, more than the "
-            f"{MOST_UNPACKED_BYTES // 2**30} that are allowed.",
+            f"{source} unfolds to {total:,} bytes, more than the {MOST_UNPACKED_BYTES:,} that are "
+            "allowed.",
             remedy="Give a folder instead, or fewer pictures.",
         )
     return entries

@@ -72,7 +72,7 @@ def test_intervals_of_a_comparison_hold_their_mean(seeds: int, count: int, share
 
 
 def test_an_interval_over_seeds_and_pictures_covers_the_truth() -> None:
-    """Of 100 experiments with known truth about 95 intervals must hold it; 85 by chance at least."""
+    """Of 100 experiments of known truth about 95 intervals hold it; by chance 85 at least."""
     random = np.random.default_rng(1)
     held = 0
     for _ in range(100):

@@ -19,7 +19,7 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from tests.unit.training.conftest import fill
 from visionstack.models.efficientnet import EfficientNetLite0
-from visionstack.paths import CHECKOUT, MODELS
+from visionstack.paths import IMPORT_ROOT, MODELS
 from visionstack.training import run as run_module
 from visionstack.training.dataset import Dataset, Pictures, read_dataset
 from visionstack.training.errors import TrainingError
@@ -169,7 +169,7 @@ print(train(dataset, plan, told=told).artifact.manifest.version, flush=True)
 
 def started(folder: Path, base: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _KILLED, str(folder), str(base)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=IMPORT_ROOT)
 
 
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
