@@ -2,8 +2,7 @@
 
 Ultralytics chooses the epoch on the data set's `val` part; its figures are that part's, and a
 `test` part in the YAML is looked at once, at the end. Importing this imports neither torch nor
-Ultralytics. Nothing here imports torchvision: beside a torch for CPUs its suppression fails, and
-Ultralytics uses its own as long as torchvision is not loaded.
+Ultralytics.
 """
 
 from __future__ import annotations
@@ -52,9 +51,11 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
     from runtime.measurement import machine
     from visionstack.models.building import CACHE, build
     from visionstack.models.catalog import find_recipe
+    from visionstack.models.classifiers import torchvision_models
     from visionstack.models.draft import BuildOptions
     from visionstack.models.ultralytics_models import import_tasks
 
+    torchvision_models()  # Ultralytics' suppression goes through it wherever it is loaded
     import_tasks(plan.models / CACHE)
     from ultralytics import YOLO
 

@@ -227,10 +227,13 @@ class _Learner(lightning.LightningModule):
         self.augmented = augmented
 
     def on_train_epoch_start(self) -> None:
-        # Dropout and augmentation are the epoch's, so that a resumed run repeats them.
         seed = 1000003 * self.options.seed + self.current_epoch
-        torch.manual_seed(seed)
         self.generator = torch.Generator().manual_seed(seed)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # Dropout and augmentation are the epoch's and the batch's, so that a resumed run repeats
+        # them; between the epoch's start and its first batch DataLoader draws numbers of its own.
+        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
 
     def _logits(self, values: torch.Tensor, *, augmented: bool = False) -> torch.Tensor:
         if self.scale is not None:

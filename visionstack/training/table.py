@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-_PAPER: Final = Path(__file__).parents[1] / "report" / "paper_reference.json"
+from visionstack.paper_reference import reference
 
 
 def table1() -> list[dict[str, Any]]:
@@ -21,7 +19,7 @@ def table1() -> list[dict[str, Any]]:
 
     models = torchvision_models()
     rows = []
-    for entry in json.loads(_PAPER.read_text("utf-8"))["serverless_2020"]["resnet_imagenet"]:
+    for entry in reference()["serverless_2020"]["resnet_imagenet"]:
         name = entry["model"]
         weights = models.get_model_weights(name)["IMAGENET1K_V1"]
         with torch.device("meta"):
