@@ -28,7 +28,7 @@ from visionstack.training.table import table1
 
 FILE: Final = "compare.json"
 WAYS: Final = (Candidate("scratch"), Candidate("head"), Candidate("head", augmented=True))
-_NAMES: Final = (
+NAMES: Final = (
     "own CNN from scratch",
     "pre-trained, last layer trained",
     "the same with augmentation",
@@ -81,7 +81,7 @@ def compare_ways(
         for way, candidate in enumerate(WAYS):
             found = []
             for seed in range(question.seeds):
-                say(f"{count} a product, {_NAMES[way]}, seed {seed + 1} of {question.seeds}")
+                say(f"{count} a product, {NAMES[way]}, seed {seed + 1} of {question.seeds}")
                 backbone: Backbone = pretrained
                 if candidate.way == "scratch":
                     with torch_seeded(seed):
@@ -183,7 +183,7 @@ def _row(count: int, way: int, right: Right) -> dict[str, Any]:
     return {
         "pictures": count,
         "way": WAYS[way].key,
-        "name": _NAMES[way],
+        "name": NAMES[way],
         "top1": {"mean": mean, "low": low, "high": high},
         "by_seed": right.mean(1).tolist(),
     }
@@ -205,7 +205,7 @@ def _order(count: int, right: dict[tuple[int, int], Right]) -> dict[str, Any]:
         )
     established = all(step["established"] for step in steps)
     names = " < ".join(
-        _NAMES[way]
+        NAMES[way]
         + ("" if at == len(steps) else "" if steps[at]["established"] else " (not established)")
         for at, way in enumerate(ways)
     )
@@ -227,7 +227,7 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
     rows = record["rows"]
     curves = [
         Line(name, [(r["pictures"], 100 * r["top1"]["mean"]) for r in rows if r["name"] == name])
-        for name in _NAMES
+        for name in NAMES
     ]
     sections: list[Section] = [
         Lines(
