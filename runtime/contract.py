@@ -156,7 +156,8 @@ FINGERPRINT_PENDING: Final = "pending"
 
 # --- S3 layout ----------------------------------------------------------------------------------
 MODELS_PREFIX: Final = "models/"
-"""Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one."""
+"""Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one in
+its first line, with the change that put it there below."""
 PACKAGES_PREFIX: Final = "packages/"
 """Artifacts bucket: libraries that a function loads at init (`s3-packages`)."""
 RESULTS_PREFIX: Final = "results/"
