@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from visionstack import console, paths
-from visionstack.cli.options import JsonOption
+from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
     unknown: Annotated[bool, typer.Option(help='Answer "unknown" when in doubt.')] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard's files.")] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Publish and serve it.")] = False,
-    cloud: Annotated[str, typer.Option(help="Where --deploy goes: local or aws.")] = "local",
+    cloud: CloudOption = "local",
     out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
     as_json: JsonOption = False,
 ) -> None:
@@ -82,8 +82,6 @@ def classifier(  # noqa: PLR0917 - Typer's options
 
     if way not in WAYS:
         raise UsageError(f"--way is {', '.join(WAYS)}, not {way!r}.")
-    if cloud not in ("local", "aws"):
-        raise UsageError(f"--cloud is local or aws, not {cloud!r}.")
     _check_size(size)
     _check_name(name)
     folder = out / name
@@ -127,13 +125,13 @@ def classifier(  # noqa: PLR0917 - Typer's options
     if not as_json:
         _print(record, page)
     if deploy:
+        from visionstack.cloud.deployment import resolve_cloud
         from visionstack.deploy.live import go_live
 
         path = dataset.test.paths[0]
         picture = folder / f"test-picture{Path(path).suffix.lower()}"
         picture.write_bytes(read(path))
-        where: Literal["local", "aws"] = "local" if cloud == "local" else "aws"
-        live = go_live(name, picture, cloud=where)
+        live = go_live(name, picture, cloud=resolve_cloud(cloud))
         record["live"] = {**live.to_json(), "shown": dataset.ids[int(dataset.test.product[0])]}
         if not as_json:
             console.out.print(
