@@ -50,8 +50,10 @@ class Output:
     PICTURES_BUCKET: Final = "PicturesBucketName"
     # streaming
     STREAM_HOST: Final = "StreamHost"
+    STREAM_LOAD_BALANCER: Final = "StreamLoadBalancerName"
     STREAM_PORT: Final = "StreamPort"
     STREAM_TOKEN_SECRET: Final = "StreamTokenSecretName"  # noqa: S105 - a name
+    # Without certificate_arn alone: with it clients check the name.
     STREAM_FINGERPRINT_PARAMETER: Final = "StreamFingerprintParameterName"
     STREAM_LAUNCH_TEMPLATE: Final = "StreamLaunchTemplateId"
     STREAM_AUTO_SCALING_GROUP: Final = "StreamAutoScalingGroupName"
@@ -85,6 +87,8 @@ class Env:
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
+    STREAM_STACK: Final = "VISIONSTACK_STREAM_STACK"  # CloudFormation stack that waits for servers
+    STREAM_RESOURCE: Final = "VISIONSTACK_STREAM_RESOURCE"  # the group's logical id in it
     STREAM_DRAIN_SECONDS: Final = "VISIONSTACK_STREAM_DRAIN_SECONDS"
     STREAM_LOG_GROUP: Final = "VISIONSTACK_STREAM_LOG_GROUP"
     MODELS_FOLDER: Final = "VISIONSTACK_MODELS_FOLDER"  # where models lie; default $ROOT/models

@@ -15,6 +15,7 @@ from stacks.classifier.stack import ClassifierStack
 from stacks.comparison.stack import ComparisonStack
 from stacks.errors import DeploymentError
 from stacks.packages import PackageFolders
+from stacks.parts.acknowledgment import acknowledge
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
 from stacks.streaming.stack import StreamingStack
@@ -24,7 +25,10 @@ _FEATURE_FLAGS: Final = {
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-lambda:recognizeLayerVersion": True,
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    # An export cannot be changed or removed while another stack imports it, so that switching off
+    # what one stack has of another would fail: outputs are read instead, by Fn::GetStackOutput
+    # (AWS CloudFormation template reference, both functions; CDK's README, "Reference strength").
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
 }
 
 
@@ -72,7 +76,11 @@ def build_app(
         folders=folders,
         storage=storage,
     )
-    if settings.cold_start == "warmer":
+    # A stack that the app no longer names would stay deployed, and destroy would miss it. One
+    # without resources, `cdk deploy` deletes if it is there.
+    if settings.cold_start != "warmer":
+        _empty(app, named(Stack.WARMER))
+    else:
         WarmerStack(
             app,
             named(Stack.WARMER),
@@ -80,7 +88,9 @@ def build_app(
             folders=folders,
             warmed=classifier.alias,
         )
-    if settings.instance_types:
+    if not settings.instance_types:
+        _empty(app, named(Stack.COMPARISON))
+    else:
         ComparisonStack(
             app,
             named(Stack.COMPARISON),
@@ -92,6 +102,13 @@ def build_app(
     if checks:
         cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
     return app
+
+
+def _empty(app: cdk.App, name: str) -> None:
+    # CDK's report of its own use would be a resource.
+    stack = cdk.Stack(app, name, analytics_reporting=False)
+    reason = "A stack without resources is not deployed, and deleted where it is."
+    acknowledge(stack, {"CloudFormation-Validate::F0001": reason})
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from visionstack import __version__, paths
+import visionstack
+from visionstack import paths
 from visionstack.errors import UsageError, VisionstackError
 
 _FILES: Final = ("app.py", "package.json", "package-lock.json")
@@ -44,7 +45,7 @@ def write_project(folder: Path) -> list[str]:
                 folder / name,
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
-        (folder / "requirements.txt").write_text(f"visionstack[all]=={__version__}\n")
+        (folder / "requirements.txt").write_text(f"visionstack[all]=={visionstack.__version__}\n")
         (folder / ".gitignore").write_text(
             "".join(f"{one}\n" for one in (*_IGNORED, "node_modules/", "__pycache__/"))
         )

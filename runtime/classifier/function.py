@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from runtime.classifier import events, packages
 from runtime.classifier.environment import ExecutionEnvironment, has_room_for_a_second_model
@@ -26,6 +27,12 @@ from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore
 from runtime.inference.store import ModelStore
+
+INIT_SECONDS: Final = 8.5
+"""How long an on-demand environment's INIT phase waits for its model. Lambda ends that phase after
+10 s and starts it anew, from nothing, within the first call's own time-out (AWS Lambda Developer
+Guide, Lambda execution environment lifecycle); what the runtime does before the handler is imported
+counts too."""
 
 
 class Function:
@@ -48,6 +55,7 @@ class Function:
         self._before_model = before_model
         self._reconnect = reconnect
         self._prepared = False
+        self._loading: threading.Thread | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, started: float) -> Function:
@@ -101,10 +109,13 @@ class Function:
             reconnect=client.forget_connections,
         )
 
-    def initialise(self, *, ahead: bool = False) -> None:
+    def initialise(self, *, ahead: bool = False, seconds: float = INIT_SECONDS) -> None:
         """Load the model in the INIT phase. A failure is left for the first call to meet again.
 
+        A load that takes longer than `seconds` goes on beside the first call, which waits for it.
+
         Args:
+            seconds: how long to wait for the model, unless `ahead`.
             ahead: nobody waits, since environments are made ahead of any call: load the model for
                 fast calls and not for a fast start, and run one inference too.
 
@@ -113,15 +124,24 @@ class Function:
                 that is restored from it would load one while a caller waits; raised, it ends the
                 deployment and says what is missing.
         """
+        if ahead:
+            self._load(ahead=True)
+        else:
+            self._loading = threading.Thread(target=self._load, name="init", daemon=True)
+            self._loading.start()
+            self._loading.join(seconds)
+        self._environment.initialised()
+
+    def _load(self, *, ahead: bool = False) -> None:
         try:
-            self._ensure_model(optimised=ahead)
+            self._prepare()
+            self._models.current(optimised=ahead)
             if ahead:
                 self._models.current().exercise()
         except ApiError as error:
             if self._environment.for_snapshot:
                 raise
             print(f'{{"level":"ERROR","message":"init: {error.error_code}"}}', file=sys.stderr)
-        self._environment.initialised()
 
     def restored(self) -> None:
         """A SnapStart snapshot came to life: new id, connections, credentials, random numbers."""
@@ -197,14 +217,20 @@ class Function:
             case _:
                 return self._service.recognise(call.picture or b"", call.content_type, cold=cold)
 
-    def _ensure_model(self, *, optimised: bool = False) -> None:
+    def _ensure_model(self) -> None:
+        if self._loading is not None:
+            self._loading.join()
+            self._loading = None
+        self._prepare()
+        self._models.current()
+
+    def _prepare(self) -> None:
         if not self._prepared:
             try:
                 self._before_model()
             except packages.PackagesError as error:
                 raise ModelUnavailableError(str(error)) from error
             self._prepared = True
-        self._models.current(optimised=optimised)
 
 
 def _source(settings: Settings, client: S3Client) -> ModelSource:

@@ -31,6 +31,16 @@ _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 PART_BYTES: Final = 8 * 1024 * 1024
 """Objects above this size are fetched in ranges of it, several at a time."""
 PARALLEL_PARTS: Final = 6
+_SUFFIXES: Final = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "us-isof-": "csp.hci.ic.gov",
+}
+"""Of the hosts of AWS's partitions, by the beginning of their regions' names: botocore's
+partitions.json. All others, GovCloud among them, are at amazonaws.com."""
 
 
 class S3Error(Exception):
@@ -291,7 +301,7 @@ class S3Client:
 
     def _locate(self, bucket: str) -> tuple[str, str, str]:
         if self._endpoint is None:
-            return "https", f"{bucket}.s3.{self._region}.amazonaws.com", ""
+            return "https", f"{bucket}.s3.{self._region}.{_suffix(self._region)}", ""
         parts = urlsplit(self._endpoint)
         return parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{bucket}"
 
@@ -308,6 +318,11 @@ class S3Client:
     def _drop_connection(self) -> None:
         for connection in self._local.__dict__.pop("pool", {}).values():
             connection.close()
+
+
+def _suffix(region: str) -> str:
+    found = (suffix for start, suffix in _SUFFIXES.items() if region.startswith(start))
+    return next(found, "amazonaws.com")
 
 
 def _error_code(body: bytes) -> str:

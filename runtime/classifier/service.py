@@ -229,7 +229,12 @@ def _recognise(
 
 
 def _refused(error: inference.PictureError) -> ApiError:
-    too_large = isinstance(error, inference.PictureTooLargeError | inference.TooManyPixelsError)
+    too_large = isinstance(
+        error,
+        inference.PictureTooLargeError
+        | inference.TooManyPixelsError
+        | inference.TooCostlyPictureError,
+    )
     return (TooLargeError if too_large else PictureError)(error.message, code=error.code)
 
 

@@ -74,7 +74,7 @@ class Classifier:
         # A JPEG decodes at a half, a quarter or an eighth for little; twice the size that is
         # wanted leaves the resampling something to average.
         image.draft("RGB", (2 * shortest, 2 * shortest))
-        return centre_crop(to_rgb(image), self.manifest)
+        return centre_crop(to_rgb(image, limits=limits), self.manifest)
 
     def infer(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Logits (batch, classes). Raises `EngineError`."""

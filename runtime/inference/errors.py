@@ -49,6 +49,21 @@ class TooManyPixelsError(PictureError):
     code = "too_many_pixels"
 
 
+class DecodedTooLargeError(TooManyPixelsError):
+    """Decoding it takes more memory than the limit, by its header; nothing was decoded."""
+
+    def __init__(self, message: str, *, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        """Bytes at the highest point of decoding, about."""
+
+
+class TooCostlyPictureError(PictureError):
+    """Decoding it is more work than the limit, by its header or by the clock."""
+
+    code = "too_costly"
+
+
 class ArtifactError(InferenceError):
     """A model artifact cannot be used."""
 

@@ -1,25 +1,34 @@
 """Bytes to pixels, with the limits checked on the header, before any pixel exists.
 
-Pillow reads every header and every unusual picture; OpenCV decodes the usual ones (8-bit JPEG and
-PNG in grey or RGB) and is imported only by `decode_bgr`. Both turn pictures as EXIF says, take the
+Pillow reads every header and every unusual picture; OpenCV decodes the usual ones (JPEG, PNG and
+WebP in grey or RGB) and is imported only by `decode_bgr`. Both turn pictures as EXIF says, take the
 first frame of an animation, put transparent pixels on white, and give 8 bits a channel.
+
+The time that decoding takes is bounded by the number of pixels, except for JPEGs of many scans:
+each scan may be a few bytes and visits all of the picture. Their scans are counted first, and those
+with more than a camera or an image program writes are decoded piece by piece, against a clock.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 from runtime.inference.errors import (
+    DecodedTooLargeError,
     NotAPictureError,
     PictureTooLargeError,
+    TooCostlyPictureError,
     TooManyPixelsError,
     TruncatedPictureError,
 )
@@ -39,32 +48,98 @@ _DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyErr
 """What Pillow's readers raise for damaged files."""
 _JPEG_END: Final = b"\xff\xd9"
 _PNG_END: Final = b"IEND\xaeB`\x82"
+_JPEG_SCAN: Final = b"\xff\xda"
+_MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+"""What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
+_PIECE_BYTES: Final = 1024
+"""A decoder against the clock is given this much at a time: some fifty of the shortest scans."""
+_STRIP_ROWS: Final = 256
+_MISSING: Final = 128
+"""What libjpeg gives for every sample whose coefficients are missing (jdhuff.c)."""
+_OTHER_DATA: Final = bytes(range(1, 255)) * 2
+"""Taken for coefficients where some are missing, and skipped where none is."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """Largest file in bytes and largest picture in pixels (width times height)."""
+    """Largest file in bytes, largest picture in pixels (width times height), and most work."""
 
     bytes: int = MAX_PICTURE_BYTES
     pixels: int = MAX_PICTURE_PIXELS
+    scans: int = 100
+    """Of a JPEG. Image programs write 1 to 12; what successive approximation can make use of ends
+    well below this."""
+    scanned_pixels: int = 12 * MAX_PICTURE_PIXELS
+    """Scans times pixels of a JPEG: the largest picture as the usual progressive JPEG."""
+    seconds: float = 5.0
+    """For decoding a JPEG of more than `PLAIN_SCANS` scans."""
+    decoded_bytes: int = 640 * 1024 * 1024
+    """Memory for decoding at its highest point, by `decoded_bytes`."""
 
 
 DEFAULT_LIMITS: Final = PictureLimits()
+PLAIN_SCANS: Final = 12
+"""A JPEG of up to so many scans is decoded in one go."""
+
+
+class _TimedFile(io.BytesIO):
+    """A file that can be read until a time, in pieces."""
+
+    def __init__(self, data: bytes, *, seconds: float, what: str) -> None:
+        super().__init__(data)
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+        self._what = what
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._until:
+            raise TooCostlyPictureError(
+                f"{self._what} was not decoded after {self._seconds:g} s; save it anew as a "
+                "baseline JPEG."
+            )
+        return super().read(size)
+
+
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG has, from its markers alone (ITU-T T.81, annex B)."""
+    scans, at = 0, 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            break
+        kind = data[at + 1]
+        if kind in {0xFF, 0x01} or 0xD0 <= kind <= 0xD8:
+            at += 1 if kind == 0xFF else 2
+            continue
+        if kind == 0xD9:
+            break
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        if kind == 0xDA:
+            scans += 1
+            found = _MARKER_IN_SCAN.search(data, at)
+            if found is None:
+                break
+            at = found.end() - 2
+    return scans
 
 
 def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Image.Image:
     """The picture with its header read and checked against `limits`, its pixels not yet decoded.
 
-    Raises `PictureTooLargeError`, `TooManyPixelsError`, `NotAPictureError` and
-    `TruncatedPictureError`.
+    Raises `PictureTooLargeError`, `TooManyPixelsError`, `TooCostlyPictureError`,
+    `NotAPictureError` and `TruncatedPictureError`. A JPEG of many scans raises
+    `TooCostlyPictureError` also while it is decoded.
     """
     if len(data) > limits.bytes:
         raise PictureTooLargeError(
             f"The picture has {len(data):,} bytes, more than the {limits.bytes:,} allowed; "
             "send it smaller or compress it more."
         )
+    scans = _scans(data, limits=limits)
+    file = io.BytesIO(data)
+    if scans > PLAIN_SCANS:
+        file = _TimedFile(data, seconds=limits.seconds, what=f"The JPEG of {scans:,} scans")
     try:
-        image = _open(io.BytesIO(data), formats=FORMATS)
+        image = _open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"The picture's header announces more than the {limits.pixels:,} pixels allowed."
@@ -80,26 +155,87 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
         raise TooManyPixelsError(
             f"The picture is {width} x {height} pixels, more than the {limits.pixels:,} allowed."
         )
+    if width * height * scans > limits.scanned_pixels:
+        raise TooCostlyPictureError(
+            f"The JPEG has {scans:,} scans of {width} x {height} pixels, more than the "
+            f"{limits.scanned_pixels:,} pixels in all its scans that are allowed; save it anew as "
+            "a baseline JPEG."
+        )
+    if scans > PLAIN_SCANS and isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = _PIECE_BYTES
     if width < 1 or height < 1:
         raise NotAPictureError(f"The picture is {width} x {height} pixels: it is empty.")
     return image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode an opened picture: 8-bit RGB, turned as EXIF says, on white where transparent."""
+def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
+    """Memory that decoding takes at its highest point, the result included, by what was measured
+    with pictures of 49 million pixels and rounded up."""
+    if opencv:
+        each = 7
+    elif image.format == "WEBP":
+        each = 24
+    elif image.mode in ("I", "F"):
+        each = 32
+    elif image.has_transparency_data:
+        each = 20
+    else:
+        each = 12
+    return image.width * image.height * each
+
+
+def _check_memory(image: Image.Image, *, limits: PictureLimits, opencv: bool) -> None:
+    needed = decoded_bytes(image, opencv=opencv)
+    if needed > limits.decoded_bytes:
+        raise DecodedTooLargeError(
+            f"Decoding the {image.format} picture of {image.width} x {image.height} pixels "
+            f"({image.mode}) takes about {needed:,} bytes of memory, more than the "
+            f"{limits.decoded_bytes:,} allowed; send it smaller.",
+            needed=needed,
+        )
+
+
+def _scans(data: bytes, *, limits: PictureLimits) -> int:
+    """Scans of a JPEG, 0 for other formats. Raises `TooCostlyPictureError`."""
+    if not data.startswith(b"\xff\xd8"):
+        return 0
+    # The marker can lie within other segments, but each scan has it: never too few.
+    scans = data.count(_JPEG_SCAN)
+    if scans > PLAIN_SCANS:
+        scans = count_scans(data)
+    if scans > limits.scans:
+        raise TooCostlyPictureError(
+            f"The JPEG has {scans:,} scans, more than the {limits.scans} allowed; save it anew as "
+            "a baseline JPEG."
+        )
+    return scans
+
+
+def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an opened picture: 8-bit RGB, turned as EXIF says, on white where transparent.
+
+    Raises `TruncatedPictureError`, `TooCostlyPictureError` and `DecodedTooLargeError`.
+    """
+    _check_memory(image, limits=limits, opencv=False)
+    file = getattr(image, "fp", None)
+    data = file.getvalue() if isinstance(file, io.BytesIO) else b""
+    whole_jpeg = image.format == "JPEG" and not isinstance(file, _TimedFile)
     try:
         image.load()
+        if whole_jpeg and image.mode in ("RGB", "L"):
+            _check_complete(data, image)
         if image.mode in _SIXTEEN_BIT:
             # Pillow's own conversion clips at 255 instead of scaling.
-            image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+            image = Image.fromarray(_upper_bytes(image))
         elif image.mode in ("I", "F"):
             image = Image.fromarray(_scaled_to_bytes(np.asarray(image, np.float64)))
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode != "RGB" and turned.has_transparency_data:
-            opaque = Image.new("RGBA", turned.size, "white")
-            opaque.alpha_composite(turned.convert("RGBA"))
-            turned = opaque
-        return turned.convert("RGB")
+        # In place, and no conversion of what is RGB: each would be a copy.
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode != "RGB" and image.has_transparency_data:
+            opaque = Image.new("RGBA", image.size, "white")
+            opaque.alpha_composite(image.convert("RGBA"))
+            image = opaque
+        return image if image.mode == "RGB" else image.convert("RGB")
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise TruncatedPictureError(
             f"The picture's pixels are missing or damaged: {error}."
@@ -108,32 +244,96 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def decode_rgb(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Pixels:
     """uint8 (height, width, 3), red first. Pillow only, for the Lambda function."""
-    return np.asarray(to_rgb(open_checked(data, limits=limits)))
+    return np.asarray(to_rgb(open_checked(data, limits=limits), limits=limits))
 
 
 def decode_bgr(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Pixels:
     """uint8 (height, width, 3), blue first, as OpenCV and the detectors have it.
 
-    A usual and complete JPEG or PNG goes through OpenCV, which is faster; all else, and anything
-    OpenCV declines, through Pillow, which notices missing pixels.
+    A usual and complete JPEG, PNG or WebP goes through OpenCV, which is faster; all else, and
+    anything OpenCV declines, through Pillow, which notices missing pixels.
     """
     image = open_checked(data, limits=limits)
     if _opencv_reads(image, data):
+        _check_memory(image, limits=limits, opencv=True)
         import cv2
 
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if pixels is not None:
+            if image.format == "JPEG":
+                _check_complete(data, Image.fromarray(_corners(pixels)))
             return np.asarray(pixels, np.uint8)
-    return np.ascontiguousarray(np.asarray(to_rgb(image))[:, :, ::-1])
+    rgb = to_rgb(image, limits=limits)
+    del image
+    # By strips: the whole as an array would be a copy the more.
+    bgr = np.empty((rgb.height, rgb.width, 3), np.uint8)
+    for top, strip in _strips(rgb):
+        bgr[top : top + len(strip)] = strip[:, :, ::-1]
+    return bgr
 
 
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:
     if image.format == "JPEG":
         # OpenCV fills the missing rest of a truncated JPEG with grey; a complete one ends so.
-        return image.mode in ("RGB", "L") and data.endswith(_JPEG_END)
+        timed = isinstance(image, ImageFile.ImageFile) and isinstance(image.fp, _TimedFile)
+        return image.mode in ("RGB", "L") and data.endswith(_JPEG_END) and not timed
     if image.format == "PNG":
-        return image.mode == "RGB" and not image.info and data.endswith(_PNG_END)
+        usual = image.mode in ("RGB", *_SIXTEEN_BIT) and not image.info
+        return usual and data.endswith(_PNG_END)
+    if image.format == "WEBP":
+        # In OpenCV it takes 3 bytes a pixel, in Pillow 20, and the pixels are the same.
+        plain = image.mode == "RGB" and getattr(image, "n_frames", 1) == 1
+        complete = len(data) == 8 + int.from_bytes(data[4:8], "little")
+        return plain and complete and "exif" not in image.info
     return False
+
+
+def _corners(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The four pixels at the corners (2, 2, …), since EXIF may have turned the last elsewhere."""
+    across = pixels[:: max(1, len(pixels) - 1), :: max(1, pixels.shape[1] - 1)]
+    return np.ascontiguousarray(across)
+
+
+def _check_complete(data: bytes, image: Image.Image) -> None:
+    """Raises `TruncatedPictureError` for a JPEG whose end marker follows too little data.
+
+    libjpeg fills the rest with grey and only warns. So where a corner has that grey, more data is
+    put before the marker: if that changes the picture, some was missing. A progressive JPEG that
+    lacks part of what only refines it is not noticed.
+    """
+    width, height = image.size
+    corners = [image.getpixel((x, y)) for x in {0, width - 1} for y in {0, height - 1}]
+    if not any(one in (_MISSING, (_MISSING,) * 3) for one in corners):
+        return
+    end = data.rfind(_JPEG_END)
+    try:
+        complete = end < 0 or _eighth(data) == _eighth(data[:end] + _OTHER_DATA + data[end:])
+    except _DAMAGE as error:
+        raise TruncatedPictureError(f"The JPEG's pixels are damaged: {error}.") from error
+    if not complete:
+        raise TruncatedPictureError("The JPEG ends before all of its pixels have come.")
+
+
+def _eighth(data: bytes) -> bytes:
+    """A JPEG's brightness at an eighth of its size, which is quick."""
+    image = _open(io.BytesIO(data), formats=("JPEG",))
+    image.draft("L", (1, 1))
+    return image.tobytes()
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The picture's rows as arrays, some at a time, each with the number of its first row."""
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        yield top, np.asarray(image.crop((0, top, image.width, bottom)))
+
+
+def _upper_bytes(image: Image.Image) -> Pixels:
+    """16 bits a pixel to 8."""
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for top, strip in _strips(image):
+        pixels[top : top + len(strip)] = strip.astype(np.uint16) >> 8
+    return pixels
 
 
 def _scaled_to_bytes(values: NDArray[np.float64]) -> Pixels:

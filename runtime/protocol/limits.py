@@ -9,6 +9,11 @@ from runtime import contract
 HANDSHAKE_BYTES = 8 * 1024
 """A hello is a few hundred bytes; before it is accepted nothing longer is read."""
 FRAME_HEADER_BYTES = 24
+LIGHT_BYTES = 64 * 1024 * 1024
+"""A frame that takes less to be decoded (9 million pixels of a usual picture) does not wait."""
+VIDEO_REFERENCE_BYTES = 184_320 * 384
+"""Reference pictures of one H.264 stream: MaxDpbMbs of level 5.2 in macroblocks of 8 bits 4:2:0
+(ITU-T H.264, table A-1): 5 pictures of 4096 x 2304, or one of 47 million pixels."""
 REASON_BYTES = 1024
 """Longest text in a close, goaway or frame error."""
 
@@ -49,12 +54,29 @@ class Limits:
     """Encoded frames of all streams waiting in the server; above it, the heavy are not read."""
     session_waiting_bytes: int = 32 * 1024 * 1024
     """The same of one stream; above it, that stream is not read."""
+    decoding_bytes: int = 640 * 1024 * 1024
+    """Memory for pictures being decoded, those above `LIGHT_BYTES` of all streams together; those
+    that find none left wait, and one that alone takes more is refused."""
+    video_bytes: int = 1024 * 1024 * 1024
+    """Memory for the reference pictures of all H.264 streams; a stream that finds none left is
+    refused."""
+    stuck_seconds: float = 30.0
+    """A thread at one job for longer makes the server not ready; none is meant to reach a third."""
+    stop_seconds: float = 5.0
+    """The process ends this long after draining, whatever a thread is at."""
     sessions: int = 512
     """Streams, those waiting to resume included; above it the one that waits longest ends."""
     resume_seconds: float = 30.0
     """A lossless session whose connection was lost is kept this long."""
     drain_seconds: float = 20.0
     """After goaway, frames on their way are still answered for this long."""
+
+    def memory_bytes(self, *, threads: int) -> int:
+        """Most memory for frames, beyond what an idle server takes: waiting, decoded, references
+        of video, and unsent answers."""
+        decoding = self.decoding_bytes + threads * LIGHT_BYTES
+        unsent = self.connections * self.unsent_bytes
+        return self.waiting_bytes + decoding + self.video_bytes + unsent
 
     @property
     def message_bytes(self) -> int:

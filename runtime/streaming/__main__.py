@@ -34,6 +34,7 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
     server = server or Server(settings)
     metadata = InstanceMetadata(settings.metadata_endpoint)
     starting = asyncio.create_task(server.start())
+    telling = asyncio.create_task(_tell_deployment(server, settings, metadata))
     ending = asyncio.create_task(
         _first(stopped, server.broken, metadata if settings.group else None)
     )
@@ -46,9 +47,10 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
         if server.registry is not None:
             await server.drain(notice.reason if notice else "the server is stopping")
     finally:
-        starting.cancel()
-        ending.cancel()
-        await asyncio.gather(starting, ending, return_exceptions=True)
+        tasks = (starting, ending, telling)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await server.stop()
     if notice is not None and notice.hook and settings.group is not None:
         await asyncio.to_thread(_complete_drain, settings.group, metadata)
@@ -57,6 +59,20 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
     if notice is not None:
         # To end now would have systemd start the server once more on an instance that is going.
         await stopped.wait()
+
+
+async def _tell_deployment(server: Server, settings: Settings, metadata: InstanceMetadata) -> None:
+    """Once the server listens: with or without its models, its boot has succeeded."""
+    if settings.stack is None or settings.stack_resource is None:
+        return
+    await server.listening.wait()
+    try:
+        instance = await asyncio.to_thread(metadata.get, "instance-id")
+    except NotAnInstanceError:
+        return
+    await asyncio.to_thread(
+        aws.signal_listening, settings.stack, settings.stack_resource, instance or ""
+    )
 
 
 def _complete_drain(group: str, metadata: InstanceMetadata) -> None:

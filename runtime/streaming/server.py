@@ -70,6 +70,9 @@ class Server:
         )
         self.broken = asyncio.Event()
         """Set when an engine fails on a picture of our own, as CUDA does for good once it has."""
+        self.listening = asyncio.Event()
+        """Set when it can be reached, which may be long before it has its models."""
+        self._waits_for_model = False
         self._find_gpus = gpus
         self.hosts: dict[str, ModelHost] = {}
         self.registry: Registry | None = None
@@ -99,6 +102,7 @@ class Server:
         )
         self.registry.loading = "its models are being loaded"
         await self._listen(self.registry, tls, token)
+        self.listening.set()
         log.info("listening", extra={"port": self.port, "http_port": self.http_port})
         self._supervise("time limits", self._check_times, self.registry)
         try:
@@ -113,6 +117,7 @@ class Server:
             await self.stop()
             raise
         self.registry.loading = None
+        self._waits_for_model = False
         self._supervise("engine check", self._check_engines)
         self._supervise(
             "model reload",
@@ -158,7 +163,9 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(listener.wait_closed(), timeout=2)
         if self._pipeline is not None:
-            await asyncio.to_thread(self._pipeline.stop)
+            seconds = self.settings.limits.stop_seconds
+            if not await asyncio.to_thread(self._pipeline.stop, seconds=seconds):
+                log.error("a thread did not stop", extra={"seconds": seconds})
         log.info("stopped")
 
     def figures(self) -> dict[str, float]:
@@ -219,6 +226,7 @@ class Server:
                 process_request=HttpPages(
                     healthz=self._healthz,
                     readyz=self._readyz,
+                    in_service=self._in_service,
                     metrics=self._metrics_page,
                     files=PageFiles(models=settings.models_folder, token=token),
                     loopback=is_loopback(settings.host),
@@ -257,6 +265,7 @@ class Server:
             frame_pixels=self.settings.limits.frame_pixels,
             threads=self.settings.threads,
             max_delay_us=int(self.settings.max_delay_ms * 1000),
+            limits=self.settings.limits,
         )
         self._pipeline.start()
         return self._pipeline
@@ -294,13 +303,15 @@ class Server:
 
     def _wait_for_model(self, reason: str) -> None:
         self._registry().loading = f"waiting for a model: {reason}"
+        self._waits_for_model = True
 
     def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
         models = {
             name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
             for name, host in self.hosts.items()
         }
-        document = {"status": "alive", "models": models}
+        memory = self.settings.limits.memory_bytes(threads=self.settings.threads)
+        document = {"status": "alive", "models": models, "frame_memory_bytes": memory}
         return HTTPStatus.OK, "application/json", json.dumps(document).encode() + b"\n"
 
     def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
@@ -313,7 +324,22 @@ class Server:
         if registry.loading is not None:
             reason = f"not serving yet: {registry.loading}\n"
             return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", reason.encode()
+        limits = self.settings.limits
+        stuck = self._pipeline and self._pipeline.stuck(seconds=limits.stuck_seconds)
+        if stuck:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"stuck: {stuck}\n".encode()
         return HTTPStatus.OK, "text/plain", b"ready\n"
+
+    def _in_service(self) -> tuple[HTTPStatus, str, bytes]:
+        """As `_readyz`, and all right while a model is waited for: another server would wait too.
+
+        For a load balancer whose group replaces what is not.
+        """
+        status, kind, body = self._readyz()
+        draining = self._registry().draining is not None
+        if self._waits_for_model and not draining and not self.broken.is_set():
+            status = HTTPStatus.OK
+        return status, kind, body
 
     def _metrics_page(self) -> tuple[HTTPStatus, str, bytes]:
         if self._pipeline is not None:

@@ -42,6 +42,10 @@ class Settings:
     prefix: str = "visionstack"
     group: str | None = None
     """Name of the Auto Scaling group this server belongs to, for metrics and the drain hook."""
+    stack: str | None = None
+    """CloudFormation stack that waits for this server while it is deployed."""
+    stack_resource: str | None = None
+    """Logical id of the group in that stack."""
     log_group: str | None = None
     """CloudWatch Logs group that the log lines go to, beside stderr."""
     metadata_endpoint: str = DEFAULT_ENDPOINT
@@ -83,6 +87,8 @@ class Settings:
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,
             prefix=environ.get(Env.PREFIX) or "visionstack",
             group=environ.get(Env.STREAM_GROUP) or None,
+            stack=environ.get(Env.STREAM_STACK) or None,
+            stack_resource=environ.get(Env.STREAM_RESOURCE) or None,
             log_group=environ.get(Env.STREAM_LOG_GROUP) or None,
             metadata_endpoint=environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT,
             limits=_limits(environ),

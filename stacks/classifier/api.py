@@ -127,6 +127,9 @@ class ClassifierApi(Construct):
             "Validator", validate_request_body=True, validate_request_parameters=True
         )
         schemas = request_schemas()
+        # CDK's id of a deployment follows what its own constructs make, and CfnModel is none.
+        if self.api.latest_deployment is not None:
+            self.api.latest_deployment.add_to_logical_id(schemas)
         for name, route in _ROUTES.items():
             models = None
             if route in schemas:

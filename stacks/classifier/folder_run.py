@@ -112,7 +112,7 @@ def _definition(*, function: str, artifacts: str, concurrency: int) -> dict[str,
                 "MaxConcurrency": concurrency,
                 "ToleratedFailurePercentage": 100,
                 "ItemReader": {
-                    "Resource": "arn:aws:states:::s3:getObject",
+                    "Resource": f"arn:{Aws.PARTITION}:states:::s3:getObject",
                     "ReaderConfig": {"InputType": "JSON"},
                     "Parameters": {
                         "Bucket": artifacts,
@@ -125,7 +125,7 @@ def _definition(*, function: str, artifacts: str, concurrency: int) -> dict[str,
                     "States": {"Classify": _classify(function)},
                 },
                 "ResultWriter": {
-                    "Resource": "arn:aws:states:::s3:putObject",
+                    "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
                     "Parameters": {
                         "Bucket": artifacts,
                         "Prefix.$": f"States.Format('{_WRITTEN}{{}}/map', $.run)",
@@ -142,7 +142,7 @@ def _definition(*, function: str, artifacts: str, concurrency: int) -> dict[str,
 def _classify(function: str) -> dict[str, Any]:
     return {
         "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
+        "Resource": f"arn:{Aws.PARTITION}:states:::lambda:invoke",
         "Parameters": {"FunctionName": function, "Payload.$": "$"},
         "OutputPath": "$.Payload",
         "Retry": [

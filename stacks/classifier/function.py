@@ -46,7 +46,7 @@ class ClassifierFunction(Construct):
             package=package,
             handler="runtime.classifier.handler.handle",
             memory_mib=settings.lambda_memory_mib,
-            timeout=Duration.seconds(settings.lambda_timeout_seconds),
+            timeout=Duration.seconds(settings.timeout_seconds),
             storage_mib=settings.storage_mib,
             reserved_concurrency=settings.reserved_concurrency,
             snap_start=settings.cold_start == "snapstart",

@@ -17,6 +17,7 @@ from stacks.parts.acknowledgment import acknowledge, objects_finding
 from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import HardenedLaunchTemplate, instance_script
 from stacks.parts.instance_role import InstanceRole
+from stacks.parts.vpc import PublicVpc
 from stacks.settings.model import DeploymentSettings
 
 # Only what lies in /opt/visionstack is an instance; the embedded cloud runs this script elsewhere,
@@ -49,7 +50,7 @@ class MeasuringGroup(Construct):
         instance_type: InstanceType,
         asset: s3_assets.Asset,
         artifacts: s3.IBucket,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         security_group: ec2.ISecurityGroup,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -105,11 +106,12 @@ class MeasuringGroup(Construct):
             "Group",
             auto_scaling_group_name=self.group_name,
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+            vpc_subnets=vpc.placement,
             launch_template=launch_template,
             min_capacity=0,
             max_capacity=1,
         )
+        group.node.add_dependency(*vpc.internet_routes)
         acknowledge(
             group,
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import jsii
 from aws_cdk import Aws
@@ -122,8 +123,56 @@ setting() {{ printf '%s=%s\\n' "$1" "${{!1:-$2}}"; }}
 {settings}
 }} > "$ROOT/stream.env"
 bash "$ROOT/bin/install.sh"
-exec bash "$ROOT/bin/{start}"
+# Elsewhere than on an instance the server is this process, and gets its signals.
+[ "$ROOT" = /opt/visionstack ] || exec bash "$ROOT/bin/{start}"
+bash "$ROOT/bin/{start}"
 """
+BOOT_ENDED: Final = "visionstack: the boot ended with exit code"
+"""How the last line of a boot's log begins; its exit code follows."""
+_REPORT = """\
+if [ "$ROOT" = /opt/visionstack ]; then
+  boot_log=/var/log/visionstack-boot.log
+  exec >>"$boot_log" 2>&1
+  boot_ended() {{
+    code=$?
+    set +eu
+    trap - EXIT
+    echo "{ended} $code"
+    metadata() {{ curl -sf -m 5 "http://169.254.169.254/latest/$1" "${{@:2}}"; }}
+    token="$(metadata api/token -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60")"
+    instance="$(metadata meta-data/instance-id -H "X-aws-ec2-metadata-token: $token")"
+    python3 -c '{events}' "$boot_log" >"$boot_log.json"
+    timeout 60 aws logs create-log-stream --log-group-name "{group}" --log-stream-name "$instance"
+    timeout 60 aws logs put-log-events --log-group-name "{group}" --log-stream-name "$instance" \
+      --log-events "file://$boot_log.json"
+    if [ "$code" != 0 ]; then
+      aws cloudformation signal-resource --stack-name "{stack}" --logical-resource-id "{resource}" \
+        --unique-id "$instance" --status FAILURE
+    fi
+    exit "$code"
+  }}
+  trap boot_ended EXIT
+fi
+"""
+_EVENTS = """\
+import json, sys, time
+lines = open(sys.argv[1], errors="replace").read().splitlines()
+now = int(time.time() * 1000)
+events = [{"timestamp": now, "message": line[:1000]} for line in lines if line.strip()]
+print(json.dumps(events[-1000:]))"""
+"""One call of PutLogEvents may carry 1 MiB."""
+
+
+def boot_report(*, stack: str, resource: str, log_group: str) -> str:
+    """The `first` of a script that tells how its boot went.
+
+    Its output goes to a log stream named after the instance, in `log_group`. A failure ends the
+    deployment that waits for it: the group with the logical id `resource` in `stack` is signalled.
+    Success is the server's to tell, which by then listens.
+    """
+    return _REPORT.format(
+        stack=stack, resource=resource, group=log_group, events=_EVENTS, ended=BOOT_ENDED
+    )
 
 
 def instance_script(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Aws
+from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -74,6 +74,31 @@ class InstanceRole(iam.Role):
                 actions=["logs:CreateLogStream", "logs:PutLogEvents"],
                 resources=[log_group.log_group_arn],
             )
+        )
+
+    def allow_boot_report(self, *, log_group_name: str) -> None:
+        """Let the instance say how its boot went, to its stack and in that log group."""
+        stack = Stack.of(self)
+        self.add_to_policy(
+            iam.PolicyStatement(actions=["cloudformation:SignalResource"], resources=[Aws.STACK_ID])
+        )
+        group = stack.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=f"{log_group_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.add_to_policy(
+            iam.PolicyStatement(
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[group]
+            )
+        )
+        acknowledge(
+            self,
+            {
+                "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:logs:<AWS::Region>:"
+                f"<AWS::AccountId>:log-group:{log_group_name}:*]": "One stream an instance."
+            },
         )
 
     def allow_metrics(self, namespace: str) -> None:

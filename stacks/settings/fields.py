@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -105,9 +106,16 @@ class SettingFields(BaseModel):
     instance_python: WheelsPython = _setting("3.12", "Python version on the instance")
     ami_id: OptionalText = _setting(
         None,
-        "machine image; nothing takes the newest one that AWS publishes for the instance type",
+        "machine image; nothing takes the newest one that AWS publishes for the instance type,"
+        " once: later deployments keep it",
         allowed="ami- and 8 or 17 hexadecimal digits, or nothing",
         pattern=r"^ami-[0-9a-f]{8}([0-9a-f]{9})?$",
+    )
+    ami_update: OptionalText = _setting(
+        None,
+        "a text, such as today's date, that takes the newest image again when it is a new one",
+        allowed="up to 40 letters, digits, hyphens and dots, or nothing",
+        pattern=r"^[A-Za-z0-9.-]{1,40}$",
     )
     root_volume_gib: OptionalInt = _setting(
         None,
@@ -131,6 +139,13 @@ class SettingFields(BaseModel):
         "certificate of the load balancer; without it each instance makes its own",
         allowed="the ARN of an ACM certificate, or nothing",
         pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-zA-Z-]+$",
+    )
+    stream_host: OptionalText = _setting(
+        None,
+        "name that the certificate is for, which you make an alias (CNAME) of the load balancer's;"
+        " clients connect to it",
+        allowed="a host name such as stream.example.com, or nothing",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
     )
     stream_port: int = _setting(contract.STREAM_PORT, "port of the stream", ge=1024, le=65535)
     stream_http_port: int = _setting(
@@ -167,7 +182,13 @@ class SettingFields(BaseModel):
         )
     )
     lambda_memory_mib: int = _setting(3008, "memory of the classifier", ge=128, le=10240)
-    lambda_timeout_seconds: int = _setting(30, "longest run of the classifier", ge=3, le=900)
+    lambda_timeout_seconds: OptionalInt = _setting(
+        None,
+        "longest run of the classifier; nothing gives 30, and 120 to packaging=s3-packages, whose"
+        " first call waits for its libraries",
+        ge=3,
+        le=900,
+    )
     lambda_storage_mib: OptionalInt = _setting(
         None,
         "size of the classifier's /tmp; nothing gives 512 MiB, and 3072 to packaging=s3-packages",
@@ -283,6 +304,14 @@ class SettingFields(BaseModel):
     def _zones_are_two(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if len(values) == 1:
             raise ValueError("one zone is not enough")
+        if len(set(values)) != len(values):
+            raise ValueError("a zone is named twice")
+        for value in values:
+            # A Network Load Balancer takes no subnet in a Local Zone (us-west-2-lax-1a).
+            if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", value):
+                raise ValueError(f"{value!r} is no availability zone")
+        if len({value[:-1] for value in values}) > 1:
+            raise ValueError("they are not of one region")
         return values
 
     @field_validator("stream_model", "classifier_model")
@@ -312,6 +341,11 @@ class SettingFields(BaseModel):
     def storage_mib(self) -> int:
         """Size of the classifier's /tmp, where `s3-packages` unpacks torch and what it needs."""
         return self.lambda_storage_mib or (3072 if self.packaging == "s3-packages" else 512)
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The classifier's time-out: `s3-packages` may need most of it before its first answer."""
+        return self.lambda_timeout_seconds or (120 if self.packaging == "s3-packages" else 30)
 
     def warm_targets(self) -> dict[str, Any]:
         """The value of `contract.Env.WARM_TARGETS`, before it becomes JSON."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from stacks.catalog import Catalog
 from stacks.settings.fields import SettingFields
+
+_LIBRARIES_SECONDS: Final = 60
+"""About 41 s were measured from nothing to the first answer (docs/performance.md)."""
 
 
 def contradictions(settings: SettingFields) -> list[str]:
@@ -53,12 +57,23 @@ def contradictions(settings: SettingFields) -> list[str]:
             f"scale_target={settings.scale_target} is no share: scale_on=EngineBusyShare wants more"
             " than 0 and at most 1."
         )
+    if settings.certificate_arn and not settings.stream_host:
+        wrong.append(
+            "certificate_arn needs stream_host too: a certificate is for a name of yours, never for"
+            " the load balancer's own, and clients check it."
+        )
     if settings.stream_port == settings.stream_http_port:
         wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
     if settings.cold_start == "snapstart" and settings.storage_mib > 512:
         wrong.append(
             f"cold_start=snapstart allows a /tmp of 512 MiB; packaging={settings.packaging} with"
             f" lambda_storage_mib={settings.lambda_storage_mib} makes it {settings.storage_mib}."
+        )
+    if settings.packaging == "s3-packages" and settings.timeout_seconds < _LIBRARIES_SECONDS:
+        wrong.append(
+            f"lambda_timeout_seconds={settings.timeout_seconds} ends the first call before"
+            " packaging=s3-packages has fetched its libraries, again and again; name"
+            f" {_LIBRARIES_SECONDS} or more."
         )
     return wrong + _of_warm_environments(settings)
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from aws_cdk import Aws, CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from runtime.contract import PICTURES_PREFIX, Output
+from runtime.contract import PICTURES_PREFIX, Output, StreamMetric
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.function import ExpiringLogGroup
+from stacks.parts.instance import BOOT_ENDED
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.bucket_emptier import BucketEmptier
 from stacks.storage.private_bucket import PrivateBucket
+
+
+def boot_log_group(prefix: str) -> str:
+    """Name of the log group that instances write the log of their first boot to."""
+    return f"/{prefix}/boot"
+
+
+def failed_boots(prefix: str) -> str:
+    """Name of the metric that has a 1 for each boot that failed."""
+    return f"FailedBoots-{prefix}"
 
 
 class StorageStack(Stack):
@@ -31,6 +44,21 @@ class StorageStack(Stack):
             {"AwsSolutions-S1": "The bucket that access logs go to cannot log its own access."},
         )
         self._let_networks_log()
+        # Here, since a stack whose instances do not boot takes its own log groups along.
+        boots = ExpiringLogGroup(
+            self,
+            "Boots",
+            days=settings.log_retention_days,
+            name=boot_log_group(settings.prefix),
+        )
+        logs.MetricFilter(
+            self,
+            "FailedBoots",
+            log_group=boots,
+            filter_pattern=logs.FilterPattern.literal(f'"{BOOT_ENDED}" -"{BOOT_ENDED} 0"'),
+            metric_namespace=StreamMetric.NAMESPACE,
+            metric_name=failed_boots(settings.prefix),
+        )
         self.artifacts = PrivateBucket(
             self, "Artifacts", retain=settings.retain_data, access_logs=self.logs
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -10,11 +12,17 @@ from constructs import Construct
 
 from runtime.contract import STREAM_DRAIN_HOOK
 from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.vpc import PublicVpc
 from stacks.settings.model import DeploymentSettings
+
+_BOOT: Final = Duration.minutes(15)
 
 
 class StreamGroup(autoscaling.AutoScalingGroup):
     """Scales on the metric that the servers publish; an ending server drains under a hook.
+
+    A deployment waits for each server to say that it listens, and fails when one says that it
+    cannot or stays silent. A server that waits for its model listens.
 
     Several instance types or spot make a mixed group, which falls back over types and zones when
     capacity is short.
@@ -27,17 +35,20 @@ class StreamGroup(autoscaling.AutoScalingGroup):
         *,
         settings: DeploymentSettings,
         group_name: str,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         launch_template: ec2.LaunchTemplate,
         load: cloudwatch.IMetric,
     ) -> None:
+        first = settings.instances_min
+        if settings.instances_desired is not None:
+            first = settings.instances_desired
         mixed = settings.spot or settings.extra_instance_types
         super().__init__(
             scope,
             construct_id,
             auto_scaling_group_name=group_name,
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+            vpc_subnets=vpc.placement,
             launch_template=None if mixed else launch_template,
             mixed_instances_policy=_mixed(settings, launch_template) if mixed else None,
             capacity_rebalance=True if settings.spot else None,
@@ -48,17 +59,20 @@ class StreamGroup(autoscaling.AutoScalingGroup):
             health_checks=autoscaling.HealthChecks.with_additional_checks(
                 additional_types=[autoscaling.AdditionalHealthCheckType.ELB],
                 # Boot, install and the first load of a model.
-                grace_period=Duration.minutes(15),
+                grace_period=_BOOT,
             ),
             group_metrics=[autoscaling.GroupMetrics.all()],
             update_policy=autoscaling.UpdatePolicy.rolling_update(
                 min_instances_in_service=min(
                     settings.instances_min, max(settings.instances_max - 1, 0)
                 ),
-                # A new server gets this long to boot and load before an old one drains.
-                pause_time=Duration.minutes(5),
+                # An old server drains when the new one has said that it listens.
+                wait_on_resource_signals=True,
+                pause_time=_BOOT,
             ),
+            signals=autoscaling.Signals.wait_for_count(first, timeout=_BOOT) if first else None,
         )
+        self.node.add_dependency(*vpc.internet_routes)
         self.add_lifecycle_hook(
             "DrainHook",
             lifecycle_hook_name=STREAM_DRAIN_HOOK,

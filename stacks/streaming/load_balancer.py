@@ -8,14 +8,18 @@ from aws_cdk import aws_elasticloadbalancingv2 as elb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from stacks.parts.acknowledgment import acknowledge
+from stacks.parts.vpc import PublicVpc
 from stacks.streaming.group import StreamGroup
 
 
 class StreamLoadBalancer(elb.NetworkLoadBalancer):
     """A Network Load Balancer with one listener a port.
 
-    With `certificate_arn` it ends TLS itself and speaks plain TCP to the servers; without, TLS goes
-    through to the certificate that a server made.
+    With `certificate_arn` it ends TLS itself, speaks plain TCP to the servers and logs connections;
+    without, TLS goes through to the certificate that a server made, and there is nothing to log:
+    "Access logs are created only if the load balancer has a TLS listener" (Elastic Load Balancing,
+    Access logs for your Network Load Balancer).
     """
 
     def __init__(
@@ -23,21 +27,35 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
         scope: Construct,
         construct_id: str,
         *,
-        vpc: ec2.IVpc,
+        vpc: PublicVpc,
         security_group: ec2.ISecurityGroup,
         logs: s3.IBucket,
+        certificate_arn: str | None,
     ) -> None:
         super().__init__(
             scope,
             construct_id,
             vpc=vpc,
+            vpc_subnets=vpc.placement,
             internet_facing=True,
             cross_zone_enabled=True,
             security_groups=[security_group],
         )
-        self.set_attribute("access_logs.s3.enabled", "true")
+        self._certificate_arn = certificate_arn
+        logged = certificate_arn is not None
+        # The bucket stays named without logs: an import that comes and goes with a setting would
+        # have CloudFormation take an export away that is still in use.
+        self.set_attribute("access_logs.s3.enabled", "true" if logged else "false")
         self.set_attribute("access_logs.s3.bucket", logs.bucket_name)
         self.set_attribute("access_logs.s3.prefix", "nlb")
+        if not logged:
+            acknowledge(
+                self,
+                {
+                    "AwsSolutions-ELB2": "Without a TLS listener (certificate_arn) there are no"
+                    " access logs; flow_logs=true logs connections."
+                },
+            )
 
     def forward(
         self,
@@ -46,10 +64,10 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
         port: int,
         group: StreamGroup,
         health_port: int,
-        certificate_arn: str | None,
         drain: Duration,
     ) -> None:
         """Send `port` to the same port of the group's healthy instances."""
+        certificate_arn = self._certificate_arn
         encrypted = certificate_arn is not None
         listener = self.add_listener(
             f"{name}Listener",
@@ -73,7 +91,8 @@ class StreamLoadBalancer(elb.NetworkLoadBalancer):
             health_check=elb.HealthCheck(
                 protocol=elb.Protocol.HTTP if encrypted else elb.Protocol.HTTPS,
                 port=str(health_port),
-                path="/readyz",
+                # Not /readyz: a server that waits for its model must not be replaced by another.
+                path="/in-service",
                 interval=Duration.seconds(10),
                 timeout=Duration.seconds(5),
                 healthy_threshold_count=2,

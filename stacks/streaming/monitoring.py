@@ -34,7 +34,7 @@ class StreamMonitoring(Construct):
     """A dashboard of throughput, latency, drops, batches and load; alarms where users suffer.
 
     `gpu`: whether the servers have one, whose use is shown then. A live stream drops frames by
-    design, so that drops raise no alarm.
+    design, so that drops raise no alarm. `failed_boots` names a metric of the same namespace.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class StreamMonitoring(Construct):
         construct_id: str,
         *,
         metrics: StreamMetrics,
+        failed_boots: str,
         dashboard_name: str,
         gpu: bool,
     ) -> None:
@@ -58,6 +59,18 @@ class StreamMonitoring(Construct):
             self._alarm("LatencyAlarm", latency, 1000, "p99 above a second for five minutes"),
             self._alarm("WaitingAlarm", waiting, 500, "frames pile up for five minutes"),
             self._alarm("BusyAlarm", busy, 0.95, "engines are saturated for five minutes"),
+            self._alarm(
+                "BootAlarm",
+                cloudwatch.Metric(
+                    namespace=StreamMetric.NAMESPACE,
+                    metric_name=failed_boots,
+                    statistic="Sum",
+                    period=Duration.minutes(5),
+                ),
+                0,
+                "an instance did not boot, and its group starts others in vain",
+                periods=1,
+            ),
         ]
         cloudwatch.Dashboard(
             self,
@@ -79,13 +92,19 @@ class StreamMonitoring(Construct):
         )
 
     def _alarm(
-        self, construct_id: str, metric: cloudwatch.Metric, threshold: float, meaning: str
+        self,
+        construct_id: str,
+        metric: cloudwatch.Metric,
+        threshold: float,
+        meaning: str,
+        *,
+        periods: int = 5,
     ) -> cloudwatch.Alarm:
         return metric.create_alarm(
             self,
             construct_id,
             threshold=threshold,
-            evaluation_periods=5,
+            evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=f"visionstack streaming: {meaning}",

@@ -21,6 +21,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "spot": "true",
         "allowed_cidrs": "203.0.113.7/32,198.51.100.0/24",
         "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d",
+        "stream_host": "stream.example.com",
         "zones": "3",
         "instances_max": "4",
         "instances_desired": "2",
@@ -59,11 +60,15 @@ class Templates:
     """The synthesized templates of one combination."""
 
     def __init__(self, outdir: Path) -> None:
-        self.files = sorted(outdir.glob("*.template.json"))
+        found = {path: json.loads(path.read_text()) for path in outdir.glob("*.template.json")}
+        self.files = sorted(path for path, template in found.items() if template.get("Resources"))
         self._templates = {
-            path.name.removesuffix(".template.json"): json.loads(path.read_text())
-            for path in self.files
+            path.name.removesuffix(".template.json"): found[path] for path in self.files
         }
+        self.empty = {path.name.removesuffix(".template.json") for path in found} - set(
+            self._templates
+        )
+        """Stacks without resources: `cdk deploy` deletes them where they are deployed."""
 
     @property
     def stacks(self) -> set[str]:
@@ -71,6 +76,15 @@ class Templates:
 
     def outputs(self, stack: str) -> dict[str, Any]:
         return {key: output["Value"] for key, output in self._templates[stack]["Outputs"].items()}
+
+    def parameters(self, stack: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._templates[stack].get("Parameters", {})
+        return found
+
+    def logical_ids(self, stack: str, kind: str) -> list[str]:
+        """Of every resource of one kind in a stack."""
+        found = self._templates[stack]["Resources"].items()
+        return [name for name, resource in found if resource["Type"] == kind]
 
     def resources(self, stack: str, kind: str) -> list[dict[str, Any]]:
         """Properties of every resource of one kind in a stack."""
@@ -83,6 +97,11 @@ class Templates:
     def only(self, stack: str, kind: str) -> dict[str, Any]:
         """Properties of the one resource of this kind."""
         (found,) = self.resources(stack, kind)
+        return found
+
+    def whole_by_id(self, stack: str) -> dict[str, Any]:
+        """Every resource of a stack by its logical id."""
+        found: dict[str, Any] = self._templates[stack]["Resources"]
         return found
 
     def whole(self, stack: str, kind: str) -> list[dict[str, Any]]:

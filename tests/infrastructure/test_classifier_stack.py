@@ -115,6 +115,11 @@ def test_libraries_from_s3_get_room_in_tmp(defaults: Any, synthesized: Any) -> N
     assert classifier(synthesized("comparison"))["EphemeralStorage"] == {"Size": 3072}
 
 
+def test_libraries_from_s3_get_time_within_the_first_call(defaults: Any, synthesized: Any) -> None:
+    assert classifier(defaults)["Timeout"] == 30
+    assert classifier(synthesized("comparison"))["Timeout"] == 120
+
+
 def test_provisioned_environments_follow_the_hours(arm: Any, defaults: Any) -> None:
     alias = arm.only("second-classifier", "AWS::Lambda::Alias")
     assert alias["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}

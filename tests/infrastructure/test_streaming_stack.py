@@ -84,11 +84,7 @@ def test_the_instance_type_changes_image_package_and_disk(
     defaults: Any, gpu: Any, folders: Any
 ) -> None:
     def image(templates: Any) -> str:
-        reference = launch_data(templates)["ImageId"]["Ref"]
-        (path,) = [path for path in templates.files if path.name.startswith(STACK)]
-        parameter = json.loads(path.read_text())["Parameters"][reference]
-        assert parameter["Type"] == "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>"
-        return str(parameter["Default"])
+        return str(templates.only(STACK, "Custom::PinnedImage")["Parameter"])
 
     assert launch_data(defaults)["InstanceType"] == "c7i.xlarge"
     assert launch_data(gpu)["InstanceType"] == "g6.xlarge"
@@ -109,7 +105,7 @@ def test_a_named_image_is_taken_as_it_is(arm: Any) -> None:
 def test_user_data_fetches_settings_installs_and_starts_in_that_order(defaults: Any) -> None:
     text = script(defaults)
     assert text.startswith("#!/bin/bash\nset -euo pipefail\n")
-    steps = ["aws s3 cp", "zipfile -e", "stream.env", "bin/install.sh", "exec bash"]
+    steps = ["aws s3 cp", "zipfile -e", '> "$ROOT/stream.env', "bin/install.sh", "exec bash"]
     positions = [text.index(step) for step in steps]
     assert positions == sorted(positions)
     assert text.rstrip().endswith('"$ROOT/bin/start.sh"')
@@ -136,9 +132,32 @@ def test_a_certificate_ends_tls_at_the_load_balancer(defaults: Any, gpu: Any) ->
     assert {one[health] for one in gpu.resources(STACK, TARGETS)} == {"HTTP"}
 
 
-def test_health_is_readiness_on_the_http_port(defaults: Any) -> None:
+def test_the_load_balancer_logs_where_it_ends_tls_since_aws_logs_nothing_else(
+    defaults: Any, gpu: Any
+) -> None:
+    def logged(templates: Any) -> str:
+        (balancer,) = templates.resources(STACK, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+        attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+        assert "Logs" in json.dumps(attributes["access_logs.s3.bucket"])
+        return str(attributes["access_logs.s3.enabled"])
+
+    assert (logged(defaults), logged(gpu)) == ("false", "true")
+
+
+def test_with_a_certificate_clients_check_the_name_and_pin_nothing(gpu: Any, defaults: Any) -> None:
+    outputs = gpu.outputs(STACK)
+    assert outputs[Output.STREAM_HOST] == "stream.example.com"
+    assert outputs[Output.STREAM_LOAD_BALANCER] == defaults.outputs(STACK)[Output.STREAM_HOST]
+    assert Output.STREAM_FINGERPRINT_PARAMETER not in outputs
+    assert gpu.resources(STACK, "AWS::SSM::Parameter") == []
+    assert Env.STREAM_FINGERPRINT_PARAMETER not in script(gpu)
+    assert len(defaults.resources(STACK, "AWS::SSM::Parameter")) == 1
+
+
+def test_health_is_being_in_service_on_the_http_port(defaults: Any) -> None:
+    """Not being ready: a server without a published model would be replaced for ever."""
     for targets in defaults.resources(STACK, TARGETS):
-        assert targets["HealthCheckPath"] == "/readyz"
+        assert targets["HealthCheckPath"] == "/in-service"
         assert targets["HealthCheckPort"] == "8443"
 
 
@@ -156,6 +175,18 @@ def test_the_group_has_the_size_and_the_zones_that_were_asked_for(gpu: Any, arm:
     assert len(group["VPCZoneIdentifier"]) == 3
     subnets = arm.resources("second-streaming", "AWS::EC2::Subnet")
     assert {subnet["AvailabilityZone"] for subnet in subnets} == {"eu-west-1a", "eu-west-1b"}
+
+
+def test_a_group_with_public_addresses_is_made_after_its_way_out_and_ended_before(
+    defaults: Any,
+) -> None:
+    resources = defaults.whole_by_id(STACK)
+    (group,) = [one for one in resources.values() if one["Type"] == GROUP]
+    routes = [one for one in group["DependsOn"] if resources[one]["Type"] == "AWS::EC2::Route"]
+    assert len(routes) == len(group["Properties"]["VPCZoneIdentifier"])
+    for route in routes:
+        (attached,) = resources[route]["DependsOn"]
+        assert resources[attached]["Type"] == "AWS::EC2::VPCGatewayAttachment"
 
 
 def test_the_group_scales_on_what_the_servers_publish(defaults: Any) -> None:

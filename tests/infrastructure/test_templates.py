@@ -60,6 +60,20 @@ def test_the_settings_choose_the_stacks(synthesized: Any) -> None:
     assert synthesized("arm").stacks == {f"second-{suffix}" for suffix in common}
 
 
+def test_a_stack_that_is_not_wanted_is_deleted_by_a_deploy(synthesized: Any) -> None:
+    assert synthesized("defaults").empty == {"visionstack-comparison"}
+    assert synthesized("gpu").empty == {"visionstack-comparison", "visionstack-warmer"}
+    assert synthesized("comparison").empty == {"visionstack-warmer"}
+
+
+def test_no_stack_holds_another_back_by_importing_from_it(synthesized: Any) -> None:
+    for name in ("defaults", "gpu", "arm", "comparison"):
+        for path in synthesized(name).files:
+            text = path.read_text()
+            assert "Fn::ImportValue" not in text
+            assert '"Export"' not in text
+
+
 def test_synthesis_is_the_same_every_time(defaults: Any, folders: Any, tmp_path: Path) -> None:
     from stacks.app import build_app
 

@@ -25,6 +25,14 @@ def test_the_settings_page_says_what_the_settings_are() -> None:
     assert written == script["page"](), "run scripts/write_settings_page.py"
 
 
+def test_the_costs_page_and_readmes_figures_are_what_the_price_book_gives() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "write_costs_page.py"))
+    written = (CHECKOUT / "docs" / "costs.md").read_text(encoding="utf-8")
+    assert written == script["page"](), "run scripts/write_costs_page.py"
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert readme == script["readme"](), "run scripts/write_costs_page.py"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_local_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):

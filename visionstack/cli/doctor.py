@@ -29,14 +29,19 @@ def doctor(
 ) -> None:
     """Say what would go wrong with a deploy, before anything is deployed. Changes nothing."""
     from visionstack.cloud.deployment import connect
-    from visionstack.doctor.aws import check_account, check_instance_type
+    from visionstack.doctor.aws import (
+        check_account,
+        check_concurrency,
+        check_instance_type,
+        deployed_image,
+    )
     from visionstack.doctor.checks import State, check_this_machine, worst
+    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
-    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
     names = instance_type or [settings.instance_type, *settings.extra_instance_types]
-    deployment = connect(cloud=cloud)
+    deployment = connect(cloud=cloud, prefix=settings.prefix)
     checks = check_this_machine()
     # Types of the group stand in for one another; types that were named are wanted side by side.
     group = f"{settings.prefix}-stream"
@@ -46,12 +51,17 @@ def doctor(
     with console.err.status("asking the cloud …"):
         account = check_account(deployment)
         checks += account
+        known = account[0].state is not State.BAD
+        kept = deployed_image(deployment) if known and not instance_type else None
+        if known and not instance_type:
+            checks += check_concurrency(deployment, settings)
         for name in dict.fromkeys(names):
-            if account[0].state is not State.BAD:
+            if known:
                 checks += check_instance_type(
                     deployment,
                     name,
                     ami_id=ami_id or settings.ami_id,
+                    deployed_image=kept if name == settings.instance_type else None,
                     count=count,
                     spot=settings.spot and not instance_type,
                     extra=extra,

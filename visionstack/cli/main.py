@@ -13,7 +13,8 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from visionstack import __version__, console, extras
+import visionstack
+from visionstack import console, extras
 from visionstack.cli import accuracy, compare, cost, demo, models, start
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
@@ -47,7 +48,7 @@ for _part in (
 
 def _version(value: bool) -> None:
     if value:
-        console.out.print(f"visionstack {__version__}")
+        console.out.print(f"visionstack {visionstack.__version__}")
         raise typer.Exit
 
 

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import UnknownRegionError
+from botocore.session import Session
 
 from visionstack.cloud.aws_errors import translated
 
@@ -68,9 +70,13 @@ class SignedRequests(httpx.Auth):
                 "The gateway did not take the signature: see that this machine's clock is right"
                 " and the credentials are valid (`aws sts get-caller-identity`)."
             )
+        try:
+            partition = Session().get_partition_for_region(self._region)
+        except UnknownRegionError:
+            partition = "aws"
         api, dot, _ = (urlsplit(url).hostname or "").partition(f".{SERVICE}.")
         return (
             f"The stack has auth=iam: allow these credentials `{SERVICE}:Invoke` on"
-            f" `arn:aws:{SERVICE}:{self._region}:*:{api if dot else '*'}/*`, or set AWS_PROFILE"
-            " to some that have it."
+            f" `arn:{partition}:{SERVICE}:{self._region}:*:{api if dot else '*'}/*`, or set"
+            " AWS_PROFILE to some that have it."
         )

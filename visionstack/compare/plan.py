@@ -27,7 +27,6 @@ LOCAL_ROW: Final = "this machine"
 DARKNET_ROW: Final = "darknet on this machine"
 _MEMORY_FACTOR: Final = 3.0
 """As `runtime.measurement.workload` asks for before it loads a model."""
-_LONGEST_CALL_S: Final = 30.0
 WARM_UP_CALLS: Final = 2
 """To each function before its warm calls are counted."""
 
@@ -154,10 +153,12 @@ def most_instance_usd(row: Row, *, minutes: int, book: PriceBook) -> float:
 
 
 def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) -> float:
-    """Every call taking as long as the API allows, and an hour of what is held warm."""
+    """Every call taking as long as the function may, and an hour of what is held warm."""
+    from stacks.settings.model import DeploymentSettings
+
     longest = Function(
         memory_mb=setting.memory_mib,
-        seconds=_LONGEST_CALL_S,
+        seconds=DeploymentSettings.from_context(setting.context()).timeout_seconds,
         arch="arm64" if setting.arch == "arm64" else "x86_64",
         gateway="rest",
         puts_per_request=1,

@@ -166,8 +166,8 @@ def _plan(request: Request, artifact: Artifact, deployment: Deployment | None) -
     from visionstack.cloud.local_defaults import architecture
     from visionstack.doctor.aws import check_instance_type
     from visionstack.doctor.checks import Check
+    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
-    from visionstack.vcpu_quotas import VcpuQuotas
 
     settings = settings_from({})
     quotas = VcpuQuotas(deployment) if deployment else None

@@ -5,19 +5,23 @@ Every call only reads. On the embedded cloud what it does not answer is unknown,
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from runtime.contract import Output, Stack
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, State, worst
+from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import VisionstackError
-from visionstack.vcpu_quotas import VcpuQuotas
 
 if TYPE_CHECKING:
     from stacks.catalog import InstanceType
+    from stacks.settings.model import DeploymentSettings
 
 _BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_OLDEST: Final = 6
+_UNRESERVED: Final = 100
 _REJECTED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "AuthFailure"}
 )
@@ -36,6 +40,14 @@ class Cloud(Protocol):
         ...
 
 
+class StackOutputs(Cloud, Protocol):
+    """The same, and what its stacks say."""
+
+    def output(self, stack: str, key: str) -> str:
+        """One output. Raises VisionstackError when it is not deployed."""
+        ...
+
+
 def check_account(cloud: Cloud) -> list[Check]:
     """Credentials, region, and whether CDK was bootstrapped there."""
     credentials = _asked("credentials", lambda: _credentials(cloud))
@@ -49,6 +61,7 @@ def check_instance_type(
     name: str,
     *,
     ami_id: str | None = None,
+    deployed_image: str | None = None,
     count: int = 1,
     spot: bool = False,
     extra: int = 0,
@@ -60,6 +73,7 @@ def check_instance_type(
         cloud: Where to ask.
         name: The type.
         ami_id: The image, if not the newest of AWS's own.
+        deployed_image: The one that a deployment has kept, see `deployed_image`.
         count: Instances of the plan.
         spot: Whether they are to come from the spot market.
         extra: Instances that an update starts beside them.
@@ -94,7 +108,9 @@ def check_instance_type(
     claims = quotas or VcpuQuotas(cloud)
     checks = [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
-        _asked(f"{name}: machine image", lambda: _image(cloud, found, ami_id), name),
+        _asked(
+            f"{name}: machine image", lambda: _image(cloud, found, ami_id, deployed_image), name
+        ),
     ]
     if worst(checks) is State.BAD:
         claims = VcpuQuotas(cloud)
@@ -104,6 +120,43 @@ def check_instance_type(
         name,
     )
     return [checks[0], quota, checks[1]]
+
+
+def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]:
+    """Whether Lambda would grant the classifier's reserved or provisioned concurrency.
+
+    Empty where the settings ask for none. What is reserved already, by this deployment too, is
+    not available any more. The 100 that stay unreserved: AWS Lambda developer guide, "Configuring
+    reserved concurrency".
+    """
+    wanted = settings.reserved_concurrency or 0
+    if not wanted and settings.cold_start == "provisioned":
+        wanted = max([settings.warm_target, *settings.warm_targets()["hours"].values()])
+    if not wanted:
+        return []
+    name = "Lambda concurrency"
+
+    def look() -> Check:
+        if cloud.cloud == "local":
+            return Check(name, State.UNKNOWN, "the embedded cloud has no such limit")
+        limit = cloud.client("lambda").get_account_settings()["AccountLimit"]
+        free = limit["UnreservedConcurrentExecutions"]
+        detail = (
+            f"{wanted} wanted of {free} unreserved executions (the account's limit is "
+            f"{limit['ConcurrentExecutions']}), and Lambda keeps {_UNRESERVED} of them unreserved"
+        )
+        if free - wanted >= _UNRESERVED:
+            return Check(name, State.GOOD, detail)
+        return Check(
+            name,
+            State.BAD,
+            detail,
+            "Leave reserved_concurrency empty and cold_start other than provisioned, or ask for "
+            "more: aws service-quotas request-service-quota-increase --service-code lambda "
+            "--quota-code L-B99A9384 --desired-value 1000",
+        )
+
+    return [_asked(name, look)]
 
 
 def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:
@@ -223,7 +276,23 @@ def _quota(
     return Check(name, State.GOOD, detail, instance_type=found.name)
 
 
-def _image(cloud: Cloud, found: InstanceType, ami_id: str | None) -> Check:
+def deployed_image(cloud: StackOutputs) -> str | None:
+    """The image that the deployed stream servers start from; None where none are deployed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        template = cloud.output(Stack.STREAMING, Output.STREAM_LAUNCH_TEMPLATE)
+        answer = cloud.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=template, Versions=["$Latest"]
+        )
+        (version,) = answer["LaunchTemplateVersions"]
+    except (VisionstackError, BotoCoreError, ClientError):
+        return None
+    image: str | None = version["LaunchTemplateData"].get("ImageId")
+    return image
+
+
+def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str | None) -> Check:
     name = f"{found.name}: machine image"
     image = ami_id
     if image is None:
@@ -244,11 +313,24 @@ def _image(cloud: Cloud, found: InstanceType, ami_id: str | None) -> Check:
             )
         answer = cloud.client("ssm").get_parameter(Name=found.image_parameter)
         image = str(answer["Parameter"]["Value"])
+        if deployed is not None and deployed != image:
+            kept = _fits(cloud, found, deployed, name)
+            if kept.state is not State.GOOD:
+                return kept
+            today = datetime.datetime.now(datetime.UTC).date()
+            return Check(
+                name,
+                State.WARNING,
+                f"{deployed} is deployed and kept; AWS has published {image} since",
+                f"Deploy with -c ami_update={today} when the servers may be replaced.",
+                found.name,
+            )
     return _fits(cloud, found, image, name)
 
 
 def _fits(cloud: Cloud, found: InstanceType, image: str, name: str) -> Check:
-    answer = cloud.client("ec2").describe_images(ImageIds=[image])
+    # AWS deprecates an image long before it is withdrawn; it starts instances until then.
+    answer = cloud.client("ec2").describe_images(ImageIds=[image], IncludeDeprecated=True)
     images: Sequence[dict[str, Any]] = answer["Images"]
     if not images:
         return Check(

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.inference.errors import PictureError, TooManyPixelsError
+from runtime.inference.errors import DecodedTooLargeError, PictureError, TooManyPixelsError
 from runtime.inference.pictures import PictureLimits, decode_bgr
 from runtime.protocol.errors import FrameError, FrameErrorCode
+from runtime.protocol.limits import LIGHT_BYTES
 from runtime.protocol.messages import Encoding, Frame
+from runtime.streaming.errors import MemoryNeededError
 from runtime.streaming.frames.video import VideoDecoder
+from runtime.streaming.memory import MemoryBudget
 
 if TYPE_CHECKING:
     from runtime.streaming.sessions.answers import Session
@@ -21,17 +24,28 @@ _LONGEST_SIDE = 65_535
 """Width and height are 16-bit numbers in a result."""
 
 
-def decode_frame(frame: Frame, *, session: Session, pixels: int) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3), blue first. Raises FrameError."""
+def decode_frame(
+    frame: Frame,
+    *,
+    session: Session,
+    pixels: int,
+    memory: int = LIGHT_BYTES,
+    videos: MemoryBudget | None = None,
+) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3), blue first.
+
+    `memory` is what decoding may take, in bytes; `videos` is where an H.264 stream has its
+    reference pictures from. Raises FrameError, and MemoryNeededError where `memory` is too little.
+    """
     match frame.encoding:
         case Encoding.BGR:
             return _raw(frame, pixels=pixels)
         case Encoding.H264:
             if session.video is None:
-                session.video = VideoDecoder(pixels=pixels)
-            return session.video.decode(frame.payload)
+                session.video = VideoDecoder(pixels=pixels, memory=videos)
+            return session.video.decode(frame.payload, memory=memory)
         case _:
-            return _picture(frame, pixels=pixels)
+            return _picture(frame, pixels=pixels, memory=memory)
 
 
 def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
@@ -48,13 +62,16 @@ def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
     return np.frombuffer(frame.payload, np.uint8).reshape(height, width, 3)
 
 
-def _picture(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+def _picture(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
     if not frame.payload.startswith(_MAGIC[frame.encoding]):
         raise FrameError(
             FrameErrorCode.UNDECODABLE, f"The frame is not {frame.encoding.name}, as it says."
         )
     try:
-        image = decode_bgr(frame.payload, limits=PictureLimits(pixels=pixels))
+        limits = PictureLimits(pixels=pixels, decoded_bytes=memory)
+        image = decode_bgr(frame.payload, limits=limits)
+    except DecodedTooLargeError as error:
+        raise MemoryNeededError(error.needed) from None
     except TooManyPixelsError as error:
         raise FrameError(FrameErrorCode.TOO_MANY_PIXELS, error.message) from error
     except PictureError as error:

@@ -51,4 +51,8 @@ class FrameJob:
     post: int = 0
     batch: int = 0
     ready_at: int = 0
+    key: bool | None = None
+    """Whether it is to be inferred; None until its decoding begins."""
+    memory: int = 0
+    """Bytes that decoding takes, where that is so much that it has to wait for its turn."""
     outcome: Outcome | None = None

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.inference.errors import InferenceError
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import FrameError, FrameErrorCode
+from runtime.protocol.limits import LIGHT_BYTES, Limits
 from runtime.protocol.messages import Detection
+from runtime.streaming.errors import MemoryNeededError
 from runtime.streaming.frames.decoding import decode_frame
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.scheduler import Decode, Finish, Infer, Scheduler, Step
+from runtime.streaming.memory import MemoryBudget, return_freed_memory
 from runtime.streaming.sessions.answers import Session
 
 log = logging.getLogger(__name__)
@@ -44,11 +51,21 @@ class Pipeline:
         frame_pixels: int,
         threads: int,
         max_delay_us: int = 0,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
         self._done = done
         self._observer = observer
         self._frame_pixels = frame_pixels
-        self._scheduler = Scheduler(max_delay=max_delay_us)
+        self._scheduler = Scheduler(max_delay=max_delay_us, memory=limits.decoding_bytes)
+        self._memory = limits.decoding_bytes
+        self._videos = MemoryBudget(limits.video_bytes)
+        self._ended: set[Session] = set()
+        """Streams that ended while a frame of theirs was being decoded."""
+        self._freed = False
+        """Whether much memory was freed since it was last given back."""
+        self._began: dict[str, float] = {}
+        """When each thread that is at a job began it, by the thread's name."""
         self._wake = threading.Condition()
         self._idle = 0
         self._stopping = False
@@ -61,17 +78,31 @@ class Pipeline:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """End the threads after what they are doing now; frames that wait are forgotten."""
+    def stop(self, *, seconds: float | None = None) -> bool:
+        """End the threads after what they are doing now; frames that wait are forgotten.
+
+        Returns whether all have ended, after `seconds` at the latest: one that has not is left
+        behind and ends with the process.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     @property
     def frames_waiting(self) -> int:
         return self._scheduler.frames_waiting
+
+    def stuck(self, *, seconds: float) -> str | None:
+        """Which thread has been at one job for longer than that, and for how long."""
+        now = time.monotonic()
+        for name, began in list(self._began.items()):
+            if now - began > seconds:
+                return f"{name} has been at one job for {now - began:.0f} s"
+        return None
 
     def submit(self, job: FrameJob) -> Sequence[FrameJob]:
         """Take a frame. Returns frames that it made obsolete, with their outcome."""
@@ -84,31 +115,68 @@ class Pipeline:
     def cancel(self, session: Session) -> Sequence[FrameJob]:
         """Forget the waiting frames of a stream that has ended, and return them."""
         with self._wake:
-            return self._scheduler.cancel(session)
+            cancelled = self._scheduler.cancel(session)
+            if self._scheduler.decoding(session):
+                self._ended.add(session)
+            else:
+                self._release(session)
+        return cancelled
+
+    def _release(self, session: Session) -> None:
+        """The stream has ended: free what it holds now, not when cycles are collected."""
+        if session.gate is not None:
+            session.gate.forget()
+        if session.video is not None:
+            session.video.close()
+            session.video = None
+            self._freed = True
+            if self._idle:
+                self._wake.notify()
 
     def _run(self) -> None:
         done: Sequence[FrameJob] = ()
+        name = threading.current_thread().name
         while True:
             if done:
                 # Answers leave before the next job begins.
                 self._done(done)
+            # A thread that waits holds no frame.
+            done = ()
             with self._wake:
                 step = self._next()
             if step is None:
                 return
-            self._do(step)
+            self._began[name] = time.monotonic()
+            wanted = self._do(step)
             with self._wake:
-                done = self._note(step)
+                done = self._note(step, wanted)
+            del self._began[name], step
 
-    def _note(self, step: Step) -> Sequence[FrameJob]:
-        """The job is done. Returns the frames that have their outcome now."""
+    def _note(self, step: Step, wanted: int) -> Sequence[FrameJob]:
+        """The job is done, or wants memory. Returns the frames that have their outcome now."""
         match step:
             case Decode(job):
-                return self._scheduler.decoded(job)
+                return self._note_decoded(job, wanted)
             case Infer():
                 return self._scheduler.inferred(step)
             case Finish(job):
                 return (job,)
+
+    def _note_decoded(self, job: FrameJob, wanted: int) -> Sequence[FrameJob]:
+        session = job.session
+        ended = session in self._ended
+        if wanted and not ended:
+            self._scheduler.postpone(job, memory=wanted)
+            return ()
+        if wanted:
+            job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "The stream has ended.")
+        if job.memory:
+            self._freed = True
+        done = self._scheduler.decoded(job)
+        if ended:
+            self._ended.discard(session)
+            self._release(session)
+        return done
 
     def _next(self) -> Step | None:
         """Wait for a job; None when the pipeline stops. Called with the lock held."""
@@ -118,27 +186,42 @@ class Pipeline:
                 if self._idle and self._scheduler.runnable:
                     self._wake.notify()
                 return step
+            if self._freed:
+                self._freed = False
+                self._wake.release()
+                try:
+                    return_freed_memory()
+                finally:
+                    self._wake.acquire()
+                continue
             self._idle += 1
             timeout = None if deadline is None else max(0, deadline - now_us()) / 1e6
             self._wake.wait(timeout)
             self._idle -= 1
         return None
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step) -> int:
+        """Returns the bytes that a frame wants before it can be decoded, 0 if the job is done."""
         match step:
             case Decode(job):
-                _guarded(self._decode, job)
+                try:
+                    _guarded(self._decode, job)
+                except MemoryNeededError as error:
+                    return error.needed
             case Infer():
                 self._infer(step)
             case Finish(job):
                 _guarded(_finish, job)
+        return 0
 
     def _decode(self, job: FrameJob) -> None:
         began = now_us()
         session = job.session
-        key = session.next_is_key(job)
+        if job.key is None:
+            job.key = session.next_is_key(job)
+        key = job.key
         if key or session.video is not None:
-            image = decode_frame(job.frame, session=session, pixels=self._frame_pixels)
+            image = self._image(job)
             job.height, job.width = image.shape[:2]
             session.size = (job.width, job.height)
             if not key:
@@ -152,6 +235,25 @@ class Pipeline:
             job.outcome = Predicted()
         job.ready_at = now_us()
         job.decode = job.ready_at - began
+
+    def _image(self, job: FrameJob) -> NDArray[np.uint8]:
+        """Raises FrameError, and MemoryNeededError for a frame that has to wait for memory."""
+        try:
+            return decode_frame(
+                job.frame,
+                session=job.session,
+                pixels=self._frame_pixels,
+                memory=job.memory or LIGHT_BYTES,
+                videos=self._videos,
+            )
+        except MemoryNeededError as error:
+            if error.needed <= self._memory:
+                raise
+            raise FrameError(
+                FrameErrorCode.TOO_MANY_PIXELS,
+                f"Decoding the picture takes about {error.needed:,} bytes of memory where "
+                f"{self._memory:,} are allowed; send it smaller.",
+            ) from None
 
     def _infer(self, step: Infer) -> None:
         began = now_us()
@@ -197,8 +299,11 @@ def _guarded(step: Callable[[FrameJob], None], job: FrameJob) -> None:
     """One bad frame must not end a thread that others depend on."""
     try:
         step(job)
+    except MemoryNeededError:
+        raise
     except FrameError as error:
-        job.outcome = error
+        # Without its traceback, whose frames hold this one and with it the picture.
+        job.outcome = FrameError(error.code, error.reason)
     except Exception as error:
         _fail(job, error)
 

@@ -47,6 +47,11 @@ class _Turns:
         self._queues: OrderedDict[Session, deque[FrameJob]] = OrderedDict()
         self.count = 0
 
+    def push_first(self, job: FrameJob) -> None:
+        """Before the stream's other frames."""
+        self._queues.setdefault(job.session, deque()).appendleft(job)
+        self.count += 1
+
     def push(self, job: FrameJob) -> None:
         self._queues.setdefault(job.session, deque()).append(job)
         self.count += 1
@@ -98,10 +103,12 @@ class Scheduler:
     """Not thread-safe: `pipeline` holds a lock around it.
 
     `max_delay` (microseconds): a batch that is not full waits this long for frames that are being
-    decoded already.
+    decoded already. `memory` (bytes): frames that take much to be decoded share it.
     """
 
-    def __init__(self, *, max_delay: int = 0) -> None:
+    def __init__(self, *, max_delay: int = 0, memory: int = 2**63) -> None:
+        self._memory = memory
+        self._memory_free = memory
         self._max_delay = max_delay
         self._waiting = _Turns()
         self._decoding: set[Session] = set()
@@ -135,10 +142,21 @@ class Scheduler:
         lane = self._lane(job.session.host)
         lane.coming -= 1
         self._decoding.discard(job.session)
+        self._memory_free += min(job.memory, self._memory)
         if job.outcome is not None:
             return [job]
         lane.ready.push(job)
         return []
+
+    def postpone(self, job: FrameJob, *, memory: int) -> None:
+        """Decoding the frame would take so many bytes: it waits until they are free."""
+        self._lane(job.session.host).coming -= 1
+        self._decoding.discard(job.session)
+        job.memory = memory
+        self._waiting.push_first(job)
+
+    def decoding(self, session: Session) -> bool:
+        return session in self._decoding
 
     def inferred(self, step: Infer) -> list[FrameJob]:
         """The engine is done with the batch. Returns the frames that failed."""
@@ -165,7 +183,8 @@ class Scheduler:
             batch, due = self._batch(lane, now)
             if batch is not None:
                 return batch, None
-            deadline = due if deadline is None or due is None else min(deadline, due)
+            if due is not None:
+                deadline = due if deadline is None else min(deadline, due)
         if self._finishing:
             return Finish(self._finishing.popleft()), None
         return self._decode(), deadline
@@ -200,7 +219,13 @@ class Scheduler:
         return lane.parallel > 0 or about >= streams
 
     def _decode(self) -> Decode | None:
+        memory = self._memory_free
         for session in self._waiting.sessions():
+            wanted = min(self._waiting.first(session).memory, self._memory)
+            if wanted > memory:
+                # Nor any that needs less: a large one would wait for ever.
+                memory = 0
+                continue
             if session.serial and session in self._decoding:
                 continue
             host = session.host
@@ -213,6 +238,7 @@ class Scheduler:
             if session.newest_wins and (session in self._decoding or session in lane.ready):
                 continue
             job = self._waiting.pop(session)
+            self._memory_free -= wanted
             lane.coming += 1
             self._decoding.add(session)
             return Decode(job)

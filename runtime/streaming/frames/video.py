@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.protocol.errors import FrameError, FrameErrorCode
+from runtime.protocol.limits import LIGHT_BYTES, VIDEO_REFERENCE_BYTES
+from runtime.streaming.errors import MemoryNeededError
+from runtime.streaming.h264 import BadParameterSetError, PictureBuffer, picture_buffers
+from runtime.streaming.memory import MemoryBudget
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -19,9 +23,10 @@ class VideoDecoder:
     """One stream's decoder: what it makes of a unit depends on those before.
 
     Units come in display order without reordering (no B-frames), one picture each, Annex B form.
+    `memory` is what the reference pictures of all streams come from; `close` gives them back.
     """
 
-    def __init__(self, *, pixels: int) -> None:
+    def __init__(self, *, pixels: int, memory: MemoryBudget | None = None) -> None:
         import av
 
         codec: VideoCodecContext = av.CodecContext.create("h264", "r")
@@ -32,9 +37,18 @@ class VideoDecoder:
         self._errors = av.error.FFmpegError
         self._packet = av.Packet
         self._begun = False
+        self._memory = memory
+        self._taken = 0
+        self._picture_bytes = 0
+        """Of a decoded picture on its way to an array, which is 3 bytes a pixel."""
+        self._refused: FrameError | None = None
 
-    def decode(self, unit: bytes) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3), blue first. Raises FrameError."""
+    def decode(self, unit: bytes, *, memory: int = LIGHT_BYTES) -> NDArray[np.uint8]:
+        """uint8 (height, width, 3), blue first. Raises FrameError, and MemoryNeededError before
+        it has looked at the unit where the picture takes more than `memory` (bytes)."""
+        self._check(unit)
+        if self._picture_bytes > memory:
+            raise MemoryNeededError(self._picture_bytes)
         try:
             pictures = self._codec.decode(self._packet(unit))
         except self._errors as error:
@@ -43,6 +57,48 @@ class VideoDecoder:
             raise self._failed("The unit gave no picture.")
         self._begun = True
         return _bgr(pictures[-1])
+
+    def close(self) -> None:
+        """Give back the memory of the reference pictures. No unit may come after."""
+        del self._codec
+        if self._memory is not None:
+            self._memory.give(self._taken)
+        self._taken = 0
+
+    def _check(self, unit: bytes) -> None:
+        """Raises FrameError when the unit, or the stream since then, asks for too much."""
+        try:
+            for asked in picture_buffers(unit):
+                self._refused = self._reserve(asked)
+        except BadParameterSetError as error:
+            self._refused = FrameError(
+                FrameErrorCode.UNDECODABLE, f"The stream's parameter set cannot be read: {error}."
+            )
+        if self._refused is not None:
+            raise FrameError(self._refused.code, self._refused.reason)
+
+    def _reserve(self, asked: PictureBuffer) -> FrameError | None:
+        size = f"{asked.references} reference pictures of {asked.width} x {asked.height} pixels"
+        if asked.reference_bytes > VIDEO_REFERENCE_BYTES:
+            return FrameError(
+                FrameErrorCode.TOO_MANY_PIXELS,
+                f"The stream wants {size}, {asked.reference_bytes:,} bytes where "
+                f"{VIDEO_REFERENCE_BYTES:,} are allowed; encode it with fewer references.",
+            )
+        self._picture_bytes = 2 * asked.picture_bytes + 3 * asked.width * asked.height
+        if self._memory is None:
+            return None
+        # The decoder has one more in the making, and one that is shown.
+        needed = asked.reference_bytes + 2 * asked.picture_bytes
+        if needed > self._taken:
+            if not self._memory.take(needed - self._taken):
+                return FrameError(
+                    FrameErrorCode.TOO_MANY_PIXELS,
+                    f"The stream wants {size}, and other streams have the memory for them now; "
+                    "send single pictures, or try another server.",
+                )
+            self._taken = needed
+        return None
 
     def _failed(self, reason: str) -> FrameError:
         if not self._begun:

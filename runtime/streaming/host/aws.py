@@ -57,6 +57,17 @@ def shipper(group: str) -> LogShipper:
     return LogShipper(boto3.client("logs", config=config), group=group, stream=stream)
 
 
+def signal_listening(stack: str, resource: str, instance: str) -> None:
+    """Tell a deployment that waits for this instance that its server listens."""
+    try:
+        boto3.client("cloudformation").signal_resource(
+            StackName=stack, LogicalResourceId=resource, UniqueId=instance, Status="SUCCESS"
+        )
+    except (BotoCoreError, ClientError) as error:
+        # So it is for every server that was not started by a deployment.
+        log.info("no deployment waits for this server", extra={"reason": str(error)})
+
+
 def complete_drain(group: str, instance: str) -> None:
     """Tell the Auto Scaling group that the instance may go; without it the hook's time runs out."""
     try:

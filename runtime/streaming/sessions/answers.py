@@ -59,7 +59,8 @@ class Tracking(Protocol):
 class VideoStream(Protocol):
     """Access units to pictures, uint8 (height, width, 3), blue first."""
 
-    def decode(self, unit: bytes) -> NDArray[np.uint8]: ...
+    def decode(self, unit: bytes, *, memory: int) -> NDArray[np.uint8]: ...
+    def close(self) -> None: ...
 
 
 _LONGEST = 2**32 - 1
@@ -189,6 +190,11 @@ class Session:
 
     def detach(self) -> None:
         self._outlet = None
+
+    def forget(self) -> None:
+        """The stream has ended: its frames, which refer to it, need not wait for a collector."""
+        self._pending.clear()
+        self._sent.clear()
 
     def unanswered_from(self, next_answer: int) -> int:
         """Frames the client still waits for, those included whose answers will be replayed."""

@@ -241,6 +241,7 @@ class Registry:
         self._sessions.pop(session.id, None)
         for job in self._pipeline.cancel(session):
             self._weigh(session, -len(job.frame.payload))
+        session.forget()
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:

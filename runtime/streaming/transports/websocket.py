@@ -156,6 +156,7 @@ class HttpPages:
         *,
         healthz: Page,
         readyz: Page,
+        in_service: Page,
         metrics: Page,
         files: PageFiles,
         loopback: bool,
@@ -167,6 +168,7 @@ class HttpPages:
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
             "/readyz": readyz,
+            "/in-service": in_service,
             "/metrics": metrics,
         }
 

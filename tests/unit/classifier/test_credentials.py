@@ -70,6 +70,9 @@ def test_a_restored_environment_asks_its_endpoint_once_until_they_are_about_to_e
     source = EnvironmentCredentials(variables, clock=lambda: now[0])
     assert source.current() == source.current() == Credentials("A", "S", "T")
     assert endpoint.asked == ["secret"]
+    now[0] = 3300.0  # five minutes before 01:00
+    source.current()
+    assert len(endpoint.asked) == 1
     now[0] = 3301.0
     source.current()
     assert len(endpoint.asked) == 2

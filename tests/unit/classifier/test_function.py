@@ -373,6 +373,36 @@ def test_a_failing_init_is_left_for_the_first_call(
         function.handle({"method": "wakeup", "sleep_time": "0"}, CONTEXT)
 
 
+def test_a_load_that_init_has_no_time_for_goes_on_and_the_first_call_waits_for_it(
+    service: Any, host: Any, environment: Any
+) -> None:
+    began, may_end = threading.Event(), threading.Event()
+    loads: list[str] = []
+
+    def fetch_libraries() -> None:
+        loads.append(threading.current_thread().name)
+        began.set()
+        assert may_end.wait(60)
+
+    function = Function(
+        service=service, models=host, environment=environment, before_model=fetch_libraries,
+        log=SimpleNamespace(write=lambda record: None),  # type: ignore[arg-type]
+    )  # fmt: skip
+    function.initialise(seconds=0.01)
+    assert began.wait(60)
+    assert not host._served, "INIT is over, the model is not there yet"
+    answers: list[Any] = []
+    wakeup = {"method": "wakeup", "sleep_time": "0"}
+    call = threading.Thread(target=lambda: answers.append(function.handle(wakeup, CONTEXT)))
+    call.start()
+    call.join(0.1)
+    assert answers == []
+    may_end.set()
+    call.join(60)
+    assert answers[0]["method"] == "wakeup"
+    assert len(loads) == 1, "nothing was fetched twice"
+
+
 def test_no_snapshot_is_taken_of_an_environment_without_its_model(
     service: Any, host: Any, models: Any
 ) -> None:

@@ -15,7 +15,9 @@ import botocore.credentials
 import pytest
 
 from runtime.classifier.s3 import (
+    PARALLEL_PARTS,
     Credentials,
+    CredentialsError,
     RetryPolicy,
     S3Client,
     S3Error,
@@ -87,7 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
             if "range" in headers:
                 first, last = headers["range"].removeprefix("bytes=").split("-")
                 content, status = content[int(first) : int(last) + 1], 206
-            if fault == "short":
+            if fault in ("chunked", "chunked and cut"):
+                self._answer_in_chunks(status, content, whole=fault == "chunked")
+            elif fault == "short":
                 self._answer(status, content, cut=len(content) // 2)
             else:
                 self._answer(status, content)
@@ -104,6 +108,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content if cut is None else content[:cut])
         if cut is not None:
+            self.close_connection = True
+
+    def _answer_in_chunks(self, status: int, content: bytes, *, whole: bool) -> None:
+        self.send_response(status)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(content), 3):
+            chunk = content[start : start + 3]
+            self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+        if whole:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
             self.close_connection = True
 
     def log_message(self, *args: object) -> None:
@@ -275,3 +291,106 @@ def test_an_upload_form_is_signed_as_botocore_signs_it(monkeypatch: pytest.Monke
 def _dated(request: Any) -> Any:
     request.context["timestamp"] = NOW.strftime("%Y%m%dT%H%M%SZ")
     return request
+
+
+def test_pauses_between_attempts_double_up_to_a_cap_and_are_spread_from_nothing(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full jitter: random between 0 and min(cap, base x 2^attempt); before the first, none.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    spans: list[tuple[float, float]] = []
+    pauses: list[float] = []
+
+    def drawn(low: float, high: float) -> float:
+        spans.append((low, high))
+        return high / 4
+
+    monkeypatch.setattr("runtime.classifier.s3.random.uniform", drawn)
+    s3.faults = lambda: 503
+    made = S3Client(
+        region="r",
+        credentials=FixedCredentials(None),
+        endpoint=s3.url,
+        retry=RetryPolicy(attempts=6, base_seconds=0.1, cap_seconds=1.0, deadline_seconds=60),
+        sleep=pauses.append,
+    )
+    with pytest.raises(S3Error):
+        made.get("b", "k")
+    assert spans == [(0, pytest.approx(high)) for high in (0.2, 0.4, 0.8, 1.0, 1.0)]
+    assert pauses == [high / 4 for _, high in spans]
+    assert len(s3.requests) == 6
+
+
+def test_an_answer_in_chunks_is_read_whole_and_one_cut_short_is_asked_for_again(
+    s3: FakeS3,
+) -> None:
+    s3.objects["/b/k"] = b"an answer of unknown length"
+    faults = iter(["chunked", "chunked and cut", "chunked"])
+    s3.faults = lambda: next(faults)
+    made = client(s3.url)
+    assert made.get("b", "k", max_bytes=100) == b"an answer of unknown length"
+    assert made.get("b", "k") == b"an answer of unknown length"
+    assert len(s3.requests) == 3
+
+
+def test_get_object_answers_as_boto3_does(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"0123456789"
+    made = client(s3.url)
+    assert made.get_object(Bucket="b", Key="k")["Body"].read() == b"0123456789"
+    assert "range" not in s3.requests[-1][2]
+    part = made.get_object(Bucket="b", Key="k", Range="bytes=2-4")
+    assert (part["Body"].read(2), part["Body"].read()) == (b"23", b"4")
+    with pytest.raises(S3NotFoundError) as missing:
+        made.get_object(Bucket="b", Key="nope")
+    assert missing.value.response["Error"]["Code"] == "NoSuchKey"
+
+
+def test_parts_are_fetched_side_by_side_but_no_further_ahead_than_that(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.classifier.s3.PART_BYTES", 10)
+    content = bytes(range(200))
+    s3.objects["/b/k"] = content
+    together = threading.Barrier(PARALLEL_PARTS, timeout=100)
+    numbers = itertools.count()
+    further = threading.Event()
+
+    def wait_for_each_other() -> None:
+        if next(numbers) < PARALLEL_PARTS:
+            together.wait()
+        else:
+            further.set()
+
+    s3.faults = wait_for_each_other
+    parts = client(s3.url, retry=RetryPolicy(attempts=1, timeout_seconds=120)).stream(
+        "b", "k", size=len(content)
+    )
+    assert next(parts) == content[:10]
+    assert not further.wait(0.5)
+    assert next(parts) == content[10:20]
+    assert len(s3.requests) <= PARALLEL_PARTS + 1
+    assert b"".join(parts) == content[20:]
+    assert len(s3.requests) == 20
+
+
+def test_without_credentials_nothing_is_sent_and_the_reason_is_told(s3: FakeS3) -> None:
+    class Expired(FixedCredentials):
+        def current(self) -> Credentials:
+            raise CredentialsError("the credentials endpoint failed: expired")
+
+    made = S3Client(region="r", credentials=Expired(None), endpoint=s3.url, retry=QUICK)
+    with pytest.raises(S3Error, match="expired"):
+        made.get("b", "k")
+    with pytest.raises(S3Error, match="expired"):
+        made.presign_post("b", "k", content_type="image/png", max_bytes=1, expires_seconds=1)
+    assert s3.requests == []
+
+
+def test_a_session_token_is_sent_and_signed(s3: FakeS3) -> None:
+    s3.objects["/b/k"] = b"content"
+    client(s3.url, token="tok/en=").get("b", "k")
+    headers = s3.requests[-1][2]
+    assert headers["x-amz-security-token"] == "tok/en="
+    assert "x-amz-security-token" in headers["authorization"]

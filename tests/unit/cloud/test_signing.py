@@ -164,6 +164,14 @@ def test_a_refused_caller_is_told_which_right_is_missing_on_which_api() -> None:
     assert "arn:aws:execute-api:eu-central-1:*:abc123/*" in error.remedy
 
 
+def test_the_right_is_named_in_the_regions_own_partition() -> None:
+    signing = SignedRequests(CREDENTIALS, region="cn-north-1")
+    remedy = signing.remedy(
+        "https://abc.execute-api.cn-north-1.amazonaws.com.cn/v1", code="forbidden"
+    )
+    assert "arn:aws-cn:execute-api:cn-north-1:*:abc/*" in remedy
+
+
 def test_a_refused_picture_keeps_what_to_do_about_it(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"jpeg")
     api = Api(403, code="forbidden", message="User is not authorized")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.compare.conftest import BOOK, Plan
 from visionstack.compare.errors import BudgetError, RowUsageError
-from visionstack.compare.plan import check_budget, most_usd
+from visionstack.compare.plan import check_budget, most_function_usd, most_usd
 from visionstack.compare.record import Status
 from visionstack.compare.targets import FunctionSetting, check_instance_type, parse_function
 from visionstack.doctor.checks import Check, State
@@ -167,3 +167,22 @@ def test_the_embedded_cloud_says_what_it_cannot_show(plan: Plan) -> None:
 def test_the_same_row_asked_for_twice_is_one_row(plan: Plan) -> None:
     record = plan(instance_types=["c7i.xlarge", "c7i.xlarge"], functions=[FunctionSetting(512)] * 2)
     assert len(record.rows) == 2
+
+
+def test_a_function_that_may_run_longer_may_cost_more() -> None:
+    def most(text: str) -> float:
+        setting = parse_function(text)
+        return most_function_usd(setting, calls=10, book=BOOK)
+
+    # 120 s and 30 s are the time-outs that are deployed; the fees a call are the same.
+    assert most("3008::s3-packages") > 3.9 * most("3008::package")
+
+
+@pytest.mark.parametrize(("arch", "gb_second"), [("x86_64", 0.0000041667), ("arm64", 0.0000033334)])
+def test_the_most_of_provisioned_concurrency_is_an_hour_of_it_beside_the_calls(
+    plan: Plan, arch: str, gb_second: float
+) -> None:
+    """AWS's price by GB-second held (https://aws.amazon.com/lambda/pricing/): 2 GB for 3,600 s."""
+    held = plan(functions=[FunctionSetting(2048, arch, cold_start="provisioned")])
+    plain = plan(functions=[FunctionSetting(2048, arch)])
+    assert held.most_usd - plain.most_usd == pytest.approx(2 * 3600 * gb_second)

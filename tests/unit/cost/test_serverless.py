@@ -225,3 +225,22 @@ def test_a_historical_book_of_any_name_has_only_its_own_prices() -> None:
     with pytest.raises(NoPriceError, match="1999"):
         book.instance("c7i.xlarge")
     assert replace(book, historical=False).instance("c7i.xlarge").usd > 0
+
+
+def test_provisioned_for_part_of_the_day_serves_that_part_of_the_requests() -> None:
+    """By hand, 2 x 1 GB for 6 of 24 hours of 30 days, 4 million requests of 0.5 s, evenly spread.
+
+    Held: 2 x 6 x 30 x 3600 = 1,296,000 GB-s x 0.0000041667 = 5.40. A quarter of the requests at
+    0.0000097222: 500,000 GB-s = 4.8611; the others at 0.0000166667: 1,500,000 GB-s = 25.00.
+    """
+    function = Function(
+        memory_mb=1024,
+        seconds=0.5,
+        cold_start="provisioned",
+        environments=2,
+        provisioned_hours_a_day=6,
+    )
+    bill = function_bill(function, requests_per_month=4e6, book=BOOK, days=30)
+    assert bill.item("provisioned concurrency") == pytest.approx(5.40, abs=0.001)
+    assert bill.item("provisioned duration") == pytest.approx(4.8611, abs=0.0001)
+    assert bill.item("duration") == pytest.approx(25.00, abs=0.001)

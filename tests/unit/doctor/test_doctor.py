@@ -13,11 +13,18 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from stacks.catalog import Catalog
+from stacks.settings.model import DeploymentSettings
 from visionstack.compare.plan import Request
 from visionstack.compare.session import _plan
-from visionstack.doctor.aws import check_account, check_instance_type
+from visionstack.doctor.aws import (
+    check_account,
+    check_concurrency,
+    check_instance_type,
+    deployed_image,
+)
 from visionstack.doctor.checks import Check, State, check_this_machine, worst
-from visionstack.vcpu_quotas import VcpuQuotas, quota_of
+from visionstack.doctor.vcpu_quotas import VcpuQuotas, quota_of
+from visionstack.errors import VisionstackError
 
 
 def refusal(code: str) -> ClientError:
@@ -197,6 +204,42 @@ def test_an_image_that_is_gone_is_bad(images: dict[str, Any]) -> None:
     assert by_name(checks)["machine image"].state is State.BAD
 
 
+def test_a_kept_image_is_told_of_when_aws_has_a_newer_one() -> None:
+    newest = {"Parameter": {"Value": "ami-2"}}
+    check = by_name(
+        check_instance_type(aws(get_parameter=newest), "g6.xlarge", deployed_image="ami-1")
+    )["machine image"]
+    assert check.state is State.WARNING
+    assert "ami-1 is deployed and kept; AWS has published ami-2" in check.detail
+    assert "ami_update=" in str(check.remedy)
+    same = check_instance_type(aws(get_parameter=newest), "g6.xlarge", deployed_image="ami-2")
+    assert by_name(same)["machine image"].state is State.GOOD
+
+
+def test_a_kept_image_that_is_gone_is_bad() -> None:
+    cloud = aws(get_parameter={"Parameter": {"Value": "ami-2"}}, describe_images={"Images": []})
+    check = by_name(check_instance_type(cloud, "g6.xlarge", deployed_image="ami-1"))
+    assert check["machine image"].state is State.BAD
+
+
+def test_the_kept_image_is_the_launch_templates() -> None:
+    version = {"LaunchTemplateData": {"ImageId": "ami-1"}}
+    cloud = aws(describe_launch_template_versions={"LaunchTemplateVersions": [version]})
+
+    class Deployed:
+        client = cloud.client
+
+        def output(self, stack: str, key: str) -> str:
+            return f"{stack}/{key}"
+
+    class Nothing(Deployed):
+        def output(self, stack: str, key: str) -> str:
+            raise VisionstackError("not deployed")
+
+    assert deployed_image(Deployed()) == "ami-1"
+    assert deployed_image(Nothing()) is None
+
+
 def test_a_retired_and_an_unknown_type_are_bad_without_asking_aws() -> None:
     for name, word in (("p3.2xlarge", "retired"), ("nope.large", "'nope.large'")):
         cloud = aws()
@@ -333,6 +376,40 @@ def test_a_checkout_without_the_pinned_command_line_is_bad(tmp_path: Path) -> No
 
 def test_checks_are_plain_json() -> None:
     assert json.loads(json.dumps(Check("a", State.GOOD, "b").to_json()))["state"] == "good"
+
+
+def concurrency(unreserved: int, limit: int | None = None) -> FakeCloud:
+    found = {
+        "ConcurrentExecutions": limit or unreserved,
+        "UnreservedConcurrentExecutions": unreserved,
+    }
+    return aws(get_account_settings={"AccountLimit": found})
+
+
+@pytest.mark.parametrize(
+    ("unreserved", "settings", "state"),
+    [
+        (10, {"reserved_concurrency": 10}, State.BAD),
+        (10, {"cold_start": "provisioned"}, State.BAD),
+        (1000, {"reserved_concurrency": 900}, State.GOOD),
+        (1000, {"reserved_concurrency": 901}, State.BAD),
+        (1000, {"cold_start": "provisioned"}, State.GOOD),
+        (110, {"cold_start": "provisioned", "warm_hours": ("9-18=11",)}, State.BAD),
+    ],
+)
+def test_lambda_keeps_a_hundred_executions_for_functions_without_a_reservation(
+    unreserved: int, settings: dict[str, Any], state: State
+) -> None:
+    (check,) = check_concurrency(concurrency(unreserved), DeploymentSettings(**settings))
+    assert check.state is state
+    if state is State.BAD:
+        assert "L-B99A9384" in str(check.remedy)
+
+
+def test_a_plan_without_reservations_asks_nothing_of_lambdas_limit() -> None:
+    cloud = concurrency(10)
+    assert check_concurrency(cloud, DeploymentSettings()) == []
+    assert cloud.asked == []
 
 
 def test_a_comparison_runs_the_types_that_fit_the_quota_together_and_names_the_others(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from typing import Any
@@ -17,13 +19,16 @@ from PIL import Image
 
 from runtime.inference import pictures
 from runtime.inference.errors import (
+    DecodedTooLargeError,
     NotAPictureError,
     PictureError,
     PictureTooLargeError,
+    TooCostlyPictureError,
     TooManyPixelsError,
     TruncatedPictureError,
 )
-from runtime.inference.pictures import PictureLimits, decode_bgr, decode_rgb
+from runtime.inference.pictures import PictureLimits, count_scans, decode_bgr, decode_rgb
+from tests.hostile import deep_png, flat_webp, many_scans
 
 RED, GREEN, BLUE, WHITE = (250, 10, 20), (10, 240, 20), (15, 25, 245), (255, 255, 255)
 
@@ -180,5 +185,105 @@ def test_damage_gives_pixels_or_a_picture_error_and_nothing_else(
 
 def test_every_picture_error_has_its_own_code() -> None:
     kinds = PictureError.__subclasses__()
-    assert len({kind.code for kind in kinds}) == len(kinds) == 4
+    assert len({kind.code for kind in kinds}) == len(kinds) == 5
     assert pictures.DEFAULT_LIMITS.pixels < 2_500_000_000
+
+
+def test_scans_are_counted_by_their_markers() -> None:
+    image = halves(RED, BLUE)
+    assert count_scans(encoded(image, "JPEG")) == 1
+    assert count_scans(encoded(image, "JPEG", progressive=True)) == 10
+    assert count_scans(encoded(image, "JPEG", restart_marker_rows=1)) == 1
+    assert count_scans(encoded(image, "JPEG", comment=b"\xff\xda\0\0" * 50)) == 1
+    assert count_scans(many_scans(40, size=(64, 64))) == 49
+    assert count_scans(b"\xff\xd8\xff\xda\xff\xff\xff") == 1
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_by_its_markers() -> None:
+    data = many_scans(3000, size=(512, 512))
+    assert len(data) < 50_000
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(TooCostlyPictureError, match="scans"):
+            decode(data)
+    with pytest.raises(TooCostlyPictureError, match="in all its scans"):
+        decode_bgr(many_scans(5, size=(64, 64)), limits=PictureLimits(scanned_pixels=64 * 64 * 13))
+
+
+def test_decoding_many_scans_stops_at_its_deadline() -> None:
+    data = many_scans(80, size=(1024, 1024))
+    assert decode_bgr(data).shape == (1024, 1024, 3)
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(TooCostlyPictureError, match="was not decoded"):
+            decode(data, limits=PictureLimits(seconds=0.001))
+
+
+def test_a_comment_full_of_scan_markers_costs_nothing() -> None:
+    data = encoded(halves(RED, BLUE), "JPEG", comment=b"\xff\xda" * 500)
+    assert (decode_bgr(data) == decode_bgr(encoded(halves(RED, BLUE), "JPEG"))).all()
+
+
+def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
+    for data, each in (
+        (deep_png(64), 7),
+        (flat_webp(64), 7),
+        (encoded(Image.new("RGBA", (64, 64)), "PNG"), 20),
+        (encoded(Image.new("F", (64, 64)), "TIFF"), 32),
+    ):
+        limits = PictureLimits(decoded_bytes=64 * 64 * each)
+        assert decode_bgr(data, limits=limits).shape == (64, 64, 3)
+        with pytest.raises(DecodedTooLargeError) as refused:
+            decode_bgr(data, limits=PictureLimits(decoded_bytes=64 * 64 * each - 1))
+        assert refused.value.needed == 64 * 64 * each
+
+
+@pytest.mark.parametrize("kind", ["webp", "png"])
+def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str) -> None:
+    side = 3000
+    data = flat_webp(side) if kind == "webp" else deep_png(side)
+    program = (
+        "import resource, sys\n"
+        "from runtime.inference.pictures import decode_bgr\n"
+        "import cv2\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak()\n"
+        "decode_bgr(sys.stdin.buffer.read())\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, input=data, capture_output=True
+    )
+    assert int(done.stdout) < side * side * 7 * 1.15
+
+
+@pytest.mark.parametrize("options", [{"quality": 60}, {"lossless": True}])
+def test_a_webp_has_the_same_pixels_by_both_decoders(options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    data = encoded(Image.fromarray(noise).resize((301, 203)), "WEBP", **options)
+    assert (decode_bgr(data)[:, :, ::-1] == decode_rgb(data)).all()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"subsampling": 0}])
+def test_a_jpeg_cut_before_its_end_marker_is_truncated(
+    share: float, options: dict[str, Any]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+    data = encoded(Image.fromarray(noise).resize((320, 240)), "JPEG", **options)
+    begin = data.index(b"\xff\xda")
+    end = begin + int((len(data) - begin) * share)
+    for decode in (decode_bgr, decode_rgb):
+        assert decode(data).shape == (240, 320, 3)
+        with pytest.raises(TruncatedPictureError):
+            decode(data[:end] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("size", [(64, 48), (61, 43), (1, 1)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_jpeg_that_is_the_grey_of_missing_pixels_is_complete(
+    size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    for mode in ("RGB", "L"):
+        grey = Image.new(mode, size, (128, 128, 128) if mode == "RGB" else 128)
+        data = encoded(grey, "JPEG", **options)
+        assert (decode_bgr(data) == 128).all()
+        assert (decode_rgb(data) == 128).all()

@@ -254,3 +254,32 @@ def test_the_clip_is_tracked_as_ultralytics_own_byte_tracker_tracks_it():
     assert same_frames >= 0.95 * len(frames)
     assert only_one <= 0.01 * sum(pairs.values())
     assert same_id >= 0.98 * sum(pairs.values())
+
+
+def met_by_a_lost_walker(*, since: int) -> Tracker:
+    """Frames 1 to 10 show a walker, who is then hidden and by the filter's speed (5.6 pixels a
+    frame) at 103 in frame 17. Someone stands there from frame `since` on."""
+    tracker = Tracker()
+    for frame in range(1, 18):
+        walking = [walker(4 + 6 * frame)] if frame <= 10 else []
+        tracks = tracker.update(walking + [walker(103)] * (frame >= since))
+        if 12 <= frame < 17:
+            assert ids(tracks) == [2]
+    return tracker
+
+
+def test_where_a_lost_object_lies_on_one_seen_for_longer_the_lost_one_is_forgotten():
+    tracker = met_by_a_lost_walker(since=1)
+    for _ in range(18, 24):
+        assert ids(tracker.update([walker(103)])) == [2]
+    where_the_lost_one_would_be = walker(142)
+    assert ids(tracker.update([walker(103), where_the_lost_one_would_be])) == [2, 3]
+
+
+@pytest.mark.parametrize("since", [11, 8], ids=["known for less", "known for as long"])
+def test_where_a_lost_object_known_longer_lies_on_a_seen_one_it_goes_on(since: int):
+    """ByteTrack's remove_duplicate_stracks keeps the lost one in a tie as well."""
+    tracker = met_by_a_lost_walker(since=since)
+    (predicted,) = tracker.predict()
+    assert (predicted.id, predicted.box) == (1, pytest.approx(walker(103).box, abs=1))
+    assert tracker.update([walker(103)]) == [Track(1, 0, 0.9, walker(103).box)]

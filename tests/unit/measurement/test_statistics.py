@@ -80,3 +80,65 @@ def test_a_ratio_to_nothing_or_to_zero_is_refused() -> None:
         ratio([], [1.0])
     with pytest.raises(ZeroDivisionError):
         ratio([1.0], [0.0])
+
+
+def test_a_summary_of_the_numbers_up_to_101_is_what_anyone_can_count() -> None:
+    """Type 7 (Hyndman and Fan, 1996) on 1 to 101: the q-th percentile is q + 1."""
+    summary = summarize([float(n) for n in reversed(range(1, 102))])
+    assert (summary.samples, summary.mean, summary.minimum, summary.maximum) == (101, 51, 1, 101)
+    assert (summary.p10, summary.p50, summary.p90, summary.p99) == (11, 51, 91, 100)
+    assert summary.spread == pytest.approx((76 - 26) / 51)
+
+
+def test_the_spread_of_negative_samples_is_positive_and_of_a_zero_median_none() -> None:
+    assert summarize([-7.0, -8.0, -9.0, -7.0, -9.0]).spread == pytest.approx(2 / 8)
+    assert summarize([-1.0, 0.0, 1.0]).spread == 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "marks"),
+    [
+        (19, {Mark.FEW_SAMPLES}),
+        (20, {Mark.TAIL_UNRESOLVED}),
+        (99, {Mark.TAIL_UNRESOLVED}),
+        (100, set()),
+    ],
+)
+def test_marks_of_the_number_of_samples_begin_where_their_meaning_says(
+    samples: int, marks: set[Mark]
+) -> None:
+    found = summarize([1.0] * samples).marks
+    assert set(found) == marks
+    assert all(str(samples + 1) in mark.meaning for mark in found if samples in (19, 99))
+
+
+def test_more_than_a_quarter_of_the_median_is_a_wide_spread_and_a_quarter_is_none() -> None:
+    assert Mark.WIDE_SPREAD not in summarize([7.0, 8.0, 9.0, 7.0, 9.0] * 40).marks
+    assert Mark.WIDE_SPREAD in summarize([7.0, 8.0, 9.01, 7.0, 9.01] * 40).marks
+
+
+def test_the_bounds_of_a_percentile_are_its_least_and_largest_sample() -> None:
+    assert (percentile([3.0, 1.0, 2.0], 0), percentile([3.0, 1.0, 2.0], 100)) == (1, 3)
+    with pytest.raises(ValueError, match="-1"):
+        percentile([1.0], -1)
+
+
+@pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.960), (0.5, 0.674)])
+def test_the_interval_is_as_wide_as_the_normal_distribution_says(
+    confidence: float, z: float
+) -> None:
+    """Of a mean over a constant: mean +- z standard errors, over the constant."""
+    samples = np.random.default_rng(5).normal(20, 2, 900)
+    found = ratio(samples.tolist(), [10.0] * 4, of="mean", confidence=confidence)
+    half = z * samples.std() / np.sqrt(len(samples)) / 10
+    assert found.high - found.value == pytest.approx(half, rel=0.12)
+    assert found.value - found.low == pytest.approx(half, rel=0.12)
+    assert found.confidence == confidence
+
+
+def test_the_denominator_is_resampled_as_well() -> None:
+    """Of a constant over a mean: the interval of the inverse, by the delta method."""
+    samples = np.random.default_rng(6).normal(20, 2, 900)
+    found = ratio([10.0] * 4, samples.tolist(), of="mean")
+    half = 1.96 * samples.std() / np.sqrt(len(samples)) * 10 / samples.mean() ** 2
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)

@@ -115,6 +115,7 @@ def test_the_unit_runs_as_nobody_in_particular_and_drains_before_it_is_killed() 
         "CapabilityBoundingSet=",
         "KillSignal=SIGTERM",
         "Restart=always",
+        "MemoryMax=90%",
     } <= set(lines)
 
 

@@ -193,3 +193,16 @@ def test_a_hello_that_is_not_a_json_object_is_refused(data: bytes) -> None:
 
 def test_unknown_options_are_ignored() -> None:
     assert HelloOptions.from_json(b'{"token": "t", "new": 1}') == HelloOptions(token="t")
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (struct.pack(">BH", messages.Kind.CLOSE, 999), "999 is no CloseCode"),
+        (struct.pack(">BBQ", messages.Kind.FRAME_FAILED, 99, 1), "99 is no FrameErrorCode"),
+    ],
+)
+def test_a_code_that_the_protocol_does_not_have_is_named(message: bytes, sentence: str) -> None:
+    with pytest.raises(ProtocolError, match=sentence) as refused:
+        messages.decode(message)
+    assert refused.value.code is CloseCode.PROTOCOL_ERROR

@@ -213,3 +213,61 @@ def test_uplink_is_corrected_by_the_offset_of_the_two_clocks() -> None:
     assert abs(result.latency.uplink - 10) <= error + 0.01
     assert result.latency.queue == 5
     assert result.latency.total >= 20
+
+
+def answered_at(
+    session: ClientSession, monkeypatch: pytest.MonkeyPatch, arrived: int, timing: Timing
+) -> StreamResult:
+    monkeypatch.setattr("visionstack.stream.session.now_us", lambda: arrived)
+    (result,) = session.received(Result(0, 10, 10, timing).encode())
+    assert isinstance(result, StreamResult)
+    return result
+
+
+STAGES = {"decode": 1000, "queue": 2000, "inference": 3000, "post": 4000}
+JPEG = EncodedPicture(Encoding.JPEG, b"jpeg")
+
+
+def test_without_a_ping_the_way_is_shared_equally_and_may_be_all_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = opened("live")
+    session.submit(JPEG, captured=2_000, context=None)
+    sent(session)
+    timing = Timing(received=900_000, sent=920_000, **STAGES)
+    latency = answered_at(session, monkeypatch, 32_000, timing).latency
+    assert (latency.total, latency.uplink, latency.downlink) == (30, 5, 5)
+    assert latency.clock_error == 5
+    assert (latency.decode, latency.queue, latency.inference, latency.post) == (1, 2, 3, 4)
+
+
+def test_with_a_ping_the_ways_there_and_back_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's clock is 499,950 us ahead by a ping of 100 us: 7 ms there, 20 in it, 3 back."""
+    session = opened("live")
+    monkeypatch.setattr("visionstack.stream.session.now_us", lambda: 1_110)
+    session.received(Pong(1_000, 501_000, 501_010).encode())
+    session.submit(JPEG, captured=2_000, context=None)
+    sent(session)
+    timing = Timing(received=508_950, sent=528_950, **STAGES)
+    latency = answered_at(session, monkeypatch, 32_000, timing).latency
+    assert (latency.total, latency.uplink, latency.downlink) == (30, 7, 3)
+    assert latency.clock_error == pytest.approx(0.05)
+
+
+def test_every_frame_is_counted_once_whatever_became_of_it() -> None:
+    session = opened("live")
+    assert send(session, 4) == [0, 1, 2]
+    submit(session)
+    assert session.refuse("too much")[0] == 5
+    answer(session, 0)
+    session.received(FrameFailed(1, FrameErrorCode.UNDECODABLE, "no").encode())
+    session.received(Dropped((2,)).encode())
+    assert sent(session) == [4]
+    assert send(session) == [6]
+    assert len(session.disconnected()) == 2
+    counts = session.counts
+    assert (counts.submitted, counts.results, counts.failed, counts.connections) == (7, 1, 1, 1)
+    assert (counts.dropped_client, counts.dropped_server, counts.dropped_connection) == (2, 1, 2)
+    assert session.unanswered == 0

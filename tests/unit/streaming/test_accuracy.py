@@ -68,7 +68,7 @@ async def streamed(
     try:
         address = StreamAddress("127.0.0.1", server.port, TOKEN)
         async with AsyncStreamClient(address, policy="lossless", confidence=0.01) as client:
-            labels.check_classes(client.hello.labels)
+            labels.check_classes(client.server.labels)
             answers = [answer async for answer in client.stream(iter(pictures))]
     finally:
         await server.stop()

@@ -13,6 +13,8 @@ import pytest
 from runtime.streaming import loading
 from runtime.streaming.__main__ import run
 from runtime.streaming.errors import ModelUnavailableError
+from runtime.streaming.host import aws
+from runtime.streaming.host.instance import InstanceMetadata
 from runtime.streaming.models import LoadedModel
 from runtime.streaming.server import Server
 from tests.unit.streaming.conftest import TOKEN, FakeSource, make_server, picture
@@ -73,6 +75,8 @@ async def test_it_waits_says_so_and_serves_when_the_model_is_published(
         assert status == 503
         assert "fake does not exist; publish the model first" in body
         assert (await get(server, "/healthz"))[0] == 200
+        # A group that replaced it would get another one that waits.
+        assert await get(server, "/in-service") == (200, body)
         with pytest.raises(StreamUnreachableError, match="model"):
             async with AsyncStreamClient(
                 address, patience=Patience(give_up=0.2, first_delay=0.05, longest_delay=0.1)
@@ -88,6 +92,45 @@ async def test_it_waits_says_so_and_serves_when_the_model_is_published(
         assert (await get(server, "/readyz"))[0] == 200
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, timeout=10)
+
+
+async def test_a_server_that_still_loads_or_drains_is_not_in_service(tmp_path: Path) -> None:
+    server = make_server(tmp_path, source=Unpublished(), bucket="artifacts")
+    starting = asyncio.create_task(server.start())
+    await listening(server)
+    server._waits_for_model = False
+    assert (await get(server, "/in-service"))[0] == 503
+    server._waits_for_model = True
+    assert (await get(server, "/in-service"))[0] == 200
+    await server.drain("a test")
+    assert (await get(server, "/in-service"))[0] == 503
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await server.stop()
+
+
+async def test_the_deployment_hears_of_a_server_that_listens_without_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr(aws, "signal_listening", lambda *words: told.append(words))
+    monkeypatch.setattr(InstanceMetadata, "get", lambda self, path: f"the {path}")
+    server = make_server(
+        tmp_path,
+        source=Unpublished(),
+        bucket="artifacts",
+        stack="a-stack",
+        stack_resource="its-group",
+    )
+    serving = asyncio.create_task(run(server.settings, server=server))
+    async with asyncio.timeout(10):
+        while not told:
+            await asyncio.sleep(0.01)
+    assert told == [("a-stack", "its-group", "the instance-id")]
+    assert (await get(server, "/readyz"))[0] == 503
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, timeout=10)
+    assert len(told) == 1
 
 
 async def test_a_version_that_cannot_be_loaded_is_waited_out_too(tmp_path: Path) -> None:

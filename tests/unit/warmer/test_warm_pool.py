@@ -199,3 +199,17 @@ def test_a_target_of_nothing_wakes_nothing() -> None:
     waker = FakeLambda()
     report = pool(waker).cycle(0, spare=1)
     assert (report.reached, waker.sleeps) == (0, [])
+
+
+def test_spares_are_touched_when_the_holds_are_half_over() -> None:
+    waker = FakeLambda(overlap_ms=150)
+    pauses: list[tuple[float, int]] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append((seconds, waker.sleeps.count(0)))
+        time.sleep(seconds)
+
+    report = WarmPool(waker, sleep_ms=100, max_rounds=4, sleep=pause).cycle(3, spare=1)
+    assert report.rounds == 2
+    assert pauses == [(0.05, 0), (0.1, 1)]
+    assert waker.sleeps.count(0) == 2

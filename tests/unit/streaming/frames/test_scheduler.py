@@ -261,3 +261,41 @@ def test_a_cancelled_stream_leaves_nothing_waiting() -> None:
     assert set(scheduler.cancel(session)) == set(jobs)
     assert scheduler.frames_waiting == 0
     assert scheduler.next(0) == (None, None)
+
+
+def test_a_model_that_is_busy_does_not_hide_when_another_ones_batch_is_due() -> None:
+    scheduler = Scheduler(max_delay=2000)
+    waiting, busy = (
+        host(batch=4),
+        ModelHost(LoadedModel(offer(), FakeDetector(), 1, parallel=FakeDetector(), streams=2)),
+    )
+    first, second = make_session(host=waiting), make_session(host=waiting)
+    arrive(scheduler, first, 0)
+    arrive(scheduler, second, 0)
+    for step in [scheduler.next(100)[0] for _ in range(2)][:1]:
+        step.job.ready_at = 100
+        scheduler.decoded(step.job)
+    assert scheduler.next(100) == (None, 2100)
+    for _ in range(3):
+        arrive(scheduler, make_session(host=busy), 0)
+    for step in [scheduler.next(100)[0] for _ in range(3)]:
+        step.job.ready_at = 100
+        scheduler.decoded(step.job)
+    assert [type(scheduler.next(100)[0]) for _ in range(2)] == [Infer, Infer]
+    assert scheduler.next(100) == (None, 2100)
+
+
+def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
+    scheduler = Scheduler(max_delay=2000)
+    for ready_at in (300, 100, 200):
+        shared = host(batch=4)
+        for session in (make_session(host=shared), make_session(host=shared)):
+            arrive(scheduler, session, 0)
+        first, _ = scheduler.next(0)
+        assert isinstance(first, Decode)
+        assert isinstance(scheduler.next(0)[0], Decode)
+        first.job.ready_at = ready_at
+        scheduler.decoded(first.job)
+    assert scheduler.next(350) == (None, 2100)
+    assert isinstance(scheduler.next(2100)[0], Infer)
+    assert scheduler.next(2150) == (None, 2200)

@@ -195,3 +195,11 @@ def test_metadata_that_falls_silent_leaves_the_hook_to_its_time_and_the_server_u
     _complete_drain("the-group", InstanceMetadata("http://127.0.0.1:1"))
     (record,) = caplog.records
     assert record.message == "the drain hook was not completed"
+
+
+def test_the_published_p99_is_the_latency_that_one_in_a_hundred_exceeds() -> None:
+    metrics = Metrics()
+    for milliseconds in range(1000, 0, -1):
+        metrics.answered(model="m", outcome="found", microseconds=milliseconds * 1000)
+    figures = metrics.window.take(frames_waiting=0)
+    assert 990 <= figures["LatencyP99Milliseconds"] <= 991

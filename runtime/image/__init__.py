@@ -1,0 +1,1 @@
+"""A custom resource: which machine image a stack's instances start from."""

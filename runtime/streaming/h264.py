@@ -1,0 +1,118 @@
+"""What an H.264 stream asks of its decoder, read from its parameter sets beforehand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_SPS: Final = re.compile(rb"\x00\x00\x01[\x07\x27\x47\x67\x87\xa7\xc7\xe7]")
+_HIGH: Final = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
+"""Profiles whose parameter sets tell the chroma format and the bit depth."""
+_LONGEST_SPS: Final = 4096
+
+
+class BadParameterSetError(ValueError):
+    """A sequence parameter set that ends too early or makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBuffer:
+    """Coded width and height in pixels, bytes of one picture, and how many are kept."""
+
+    width: int
+    height: int
+    picture_bytes: int
+    references: int
+
+    @property
+    def reference_bytes(self) -> int:
+        return self.picture_bytes * max(1, self.references)
+
+
+def picture_buffers(unit: bytes) -> Iterator[PictureBuffer]:
+    """Those of the parameter sets in an access unit (Annex B). Raises BadParameterSetError."""
+    for found in _SPS.finditer(unit):
+        yield _parse(unit[found.end() : found.end() + _LONGEST_SPS])
+
+
+class _Bits:
+    """Bits of a NAL unit's payload, most significant first (ITU-T H.264, 7.2 and 9.1)."""
+
+    def __init__(self, data: bytes) -> None:
+        # The bytes that keep start codes out of the payload are no part of it (7.4.1).
+        payload = data.replace(b"\0\0\3", b"\0\0")
+        self._left = len(payload) * 8
+        self._value = int.from_bytes(payload)
+
+    def take(self, count: int) -> int:
+        if count > self._left:
+            raise BadParameterSetError("it ends too early")
+        self._left -= count
+        return (self._value >> self._left) & ((1 << count) - 1)
+
+    def unsigned(self) -> int:
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+            if zeros > 32:
+                raise BadParameterSetError("a number has more than 32 bits")
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def signed(self) -> int:
+        value = self.unsigned()
+        return (value + 1) // 2 if value & 1 else -(value // 2)
+
+
+def _parse(data: bytes) -> PictureBuffer:
+    """A sequence parameter set without its first byte (7.3.2.1.1)."""
+    end = data.find(b"\0\0\1")
+    bits = _Bits(data if end < 0 else data[:end])
+    profile = bits.take(8)
+    bits.take(16)
+    bits.unsigned()
+    chroma, depth, separate = 1, 8, False
+    if profile in _HIGH:
+        chroma = bits.unsigned()
+        if chroma > 3:
+            raise BadParameterSetError(f"there is no chroma format {chroma}")
+        separate = chroma == 3 and bool(bits.take(1))
+        depth = 8 + max(bits.unsigned(), bits.unsigned())
+        bits.take(1)
+        if bits.take(1):
+            for number in range(12 if chroma == 3 else 8):
+                if bits.take(1):
+                    _skip_scaling_list(bits, 16 if number < 6 else 64)
+    bits.unsigned()
+    match bits.unsigned():
+        case 0:
+            bits.unsigned()
+        case 1:
+            bits.take(1)
+            bits.signed()
+            bits.signed()
+            for _ in range(_at_most(bits.unsigned(), 255)):
+                bits.signed()
+    references = bits.unsigned()
+    bits.take(1)
+    width = (bits.unsigned() + 1) * 16
+    rows = (bits.unsigned() + 1) * 16
+    height = rows if bits.take(1) else rows * 2
+    samples = 3.0 if separate else (1.0, 1.5, 2.0, 3.0)[chroma]
+    each = samples * (2 if depth > 8 else 1)
+    return PictureBuffer(width, height, int(width * height * each), references)
+
+
+def _at_most(value: int, most: int) -> int:
+    if value > most:
+        raise BadParameterSetError(f"{value} where at most {most} can be")
+    return value
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.signed()) % 256
+        last = following or last
