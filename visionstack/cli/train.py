@@ -125,7 +125,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
     if not as_json:
         _print(record, page)
     if deploy:
-        from visionstack.cloud.deployment import resolve_cloud
+        from visionstack.cloud.clouds import resolve_cloud
         from visionstack.deploy.live import go_live
 
         path = dataset.test.paths[0]
