@@ -2,7 +2,7 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench setup check clean
+.PHONY: demo test lint bench bench-guard setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
@@ -16,6 +16,9 @@ lint: setup
 
 bench: setup
 	.venv/bin/python -m benchmarks
+
+bench-guard: setup
+	.venv/bin/python -m benchmarks guard
 
 setup: check .venv/installed node_modules/.package-lock.json
 

@@ -22,7 +22,7 @@ def cold_start_answers(parts: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError: the part `cold_start` was not measured.
     """
-    lives = parts["cold_start"]["lives"]["package"]
+    lives = parts["cold_start"]["lives"]["auto"]
     warm = summarize([second for life in lives for second in life["handler_s"]]).p50
     first = summarize([life["marks_s"]["first_answer"] for life in lives]).p50
     init = summarize([life["marks_s"]["ready"] for life in lives]).p50

@@ -14,7 +14,7 @@ from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, connect, default_prefix
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
-from visionstack.deploy.local import publish_models
+from visionstack.deploy.local import build_model, publish_models
 from visionstack.localcloud import lifecycle
 
 
@@ -51,6 +51,7 @@ def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deploymen
     if settings.get("cold_start", "warmer") == "warmer":
         stacks.append(Stack.WARMER)
     deployment = connect(cloud="local")
+    build_model(model)
     for names in ([Stack.STORAGE], stacks):
         wanted = [f"{prefix}-{name}" for name in names]
         cdk(

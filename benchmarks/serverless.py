@@ -25,6 +25,7 @@ from visionstack.classify.folder import FolderJobs, new_run
 from visionstack.classify.load import run_steps
 from visionstack.classify.trials import DeployedEnvironments, calls_at_once
 from visionstack.cloud.deployment import Deployment
+from visionstack.deploy.local import build_model
 
 MODEL = "resnet50"
 ENVIRONMENTS = 5
@@ -66,19 +67,27 @@ def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) ->
 def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
     """Interpreter start to first answer by packaging, interleaved; warm overhead and memory."""
     rounds, calls = (3, 10) if quick else (20, 30)
-    ways = {"package": rounds, "model-in-package": rounds, "s3-packages": 1 if quick else 3}
-    lives: dict[str, list[dict[str, Any]]] = {packaging: [] for packaging in ways}
+    narrow = build_model(MODEL, precision="fp16").manifest.name
+    ways = {
+        "auto": ("auto", MODEL, rounds),
+        "auto, fp16": ("auto", narrow, rounds),
+        "package": ("package", MODEL, rounds),
+        "s3-packages": ("s3-packages", MODEL, 1 if quick else 3),
+    }
+    lives: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     # Links need the packages' own file system.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.BUILD) as workplace:
-        cold = ColdStarts(deployment, model=MODEL, workplace=Path(workplace))
-        packages = {packaging: cold.build(packaging) for packaging in ways}
+        cold = ColdStarts(deployment, workplace=Path(workplace))
+        packages = {
+            way: cold.build(packaging, model) for way, (packaging, model, _) in ways.items()
+        }
         for number in range(rounds):
-            for packaging, times in ways.items():
+            for way, (_, model, times) in ways.items():
                 if number < times:
-                    life = cold.start(packages[packaging], packaging, warm_calls=calls)
-                    lives[packaging].append(life)
+                    life = cold.start(packages[way], model=model, warm_calls=calls)
+                    lives[way].append(life)
     firsts = {way: [life["marks_s"]["first_answer"] for life in lives[way]] for way in ways}
-    default = lives["package"]
+    default = lives["auto"]
     calls_s = [second for life in default for second in life["handler_s"]]
     settled_s = [second for life in default for second in life["settled_handler_s"]]
     overhead = [
@@ -91,11 +100,14 @@ def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
     return {
         "picture": PICTURE.name,
         "first_answer_s": {way: summarize(samples).to_json() for way, samples in firsts.items()},
-        "s3_packages_over_package": ratio(firsts["s3-packages"], firsts["package"]).to_json(),
+        "s3_packages_over_auto": ratio(firsts["s3-packages"], firsts["auto"]).to_json(),
+        "auto_over_package": ratio(firsts["auto"], firsts["package"]).to_json(),
         "handler_overhead_ms": summarize(overhead).to_json(),
         "settled_over_unsettled": ratio(settled_s, calls_s).to_json(),
-        "peak_mib": max(life["peak_mib"] for life in default),
-        "settled_peak_mib": max(life["settled_peak_mib"] for life in default),
+        "peak_mib": {way: max(life["peak_mib"] for life in of) for way, of in lives.items()},
+        "settled_peak_mib": {
+            way: max(life["settled_peak_mib"] for life in of) for way, of in lives.items()
+        },
         "model": default[0]["first"]["model"],
         "engine": default[0]["first"]["engine"],
         "lives": lives,
@@ -105,13 +117,13 @@ def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
                 for way, samples in firsts.items()
             ),
             {"what": "handler over decode + session (ms)", **_p(overhead)},
-            {"what": "peak memory (MiB)", **_p([life["peak_mib"] for life in default])},
             {"what": "warm call (s)", **_p(calls_s)},
             {"what": "warm call after a wake-up (s)", **_p(settled_s)},
-            {
-                "what": "peak memory after a wake-up (MiB)",
-                **_p([life["settled_peak_mib"] for life in default]),
-            },
+            *(
+                {"what": f"peak memory{when}, {way} (MiB)", **_p([life[key] for life in of])}
+                for when, key in (("", "peak_mib"), (" after a wake-up", "settled_peak_mib"))
+                for way, of in lives.items()
+            ),
         ],
     }
 

@@ -31,7 +31,7 @@ from visionstack.stream.client import AsyncStreamClient
 from visionstack.stream.types import StreamAddress, StreamResult
 
 _TOKEN = "a token for a benchmark on loopback"  # noqa: S105 - guards nothing
-_MODEL = "yolov3-tiny"
+MODEL = "yolov3-tiny"
 _IN_FLIGHT = 4
 _ACTIVE, _IDLE = 16, 64
 
@@ -39,7 +39,7 @@ _ACTIVE, _IDLE = 16, 64
 def main(out: Path, quick: bool) -> None:
     """Write `streaming.json` into `out`."""
     results = Results(out / "streaming.json", title="The streaming lane", quick=quick)
-    folder = model_folder(_MODEL)
+    folder = model_folder(MODEL)
     pictures = [path.read_bytes() for path in camera_pictures(out / "pictures")]
     with serving() as (address, process):
         asyncio.run(_measure(address, process, folder, pictures, results, quick=quick))
@@ -48,7 +48,7 @@ def main(out: Path, quick: bool) -> None:
 @contextlib.contextmanager
 def serving() -> Iterator[tuple[StreamAddress, psutil.Process]]:
     """`visionstack serve` on free ports of loopback, ended afterwards."""
-    command = [sys.executable, "-m", "visionstack.cli", "serve", "--model", _MODEL]
+    command = [sys.executable, "-m", "visionstack.cli", "serve", "--model", MODEL]
     process = subprocess.Popen(
         [*command, "--port", "0", "--http-port", "0", "--token", _TOKEN],
         cwd=IMPORT_ROOT,
@@ -96,8 +96,8 @@ async def _measure(
     results.values["against_loop"] = comparison
     for number in range(rounds + 1):
         one_round = {
-            "loop": _loop(detector, pictures, frames),
-            "stream_one_in_flight": await _one_in_flight(address, pictures, frames),
+            "loop": looped(detector, pictures, frames),
+            "stream_one_in_flight": await one_in_flight(address, pictures, frames),
             "stream_several_in_flight": await _several(address, pictures, frames),
         }
         # The first round warms both up.
@@ -111,7 +111,8 @@ async def _measure(
     await _many_streams(address, process, pictures, results, seconds=8 if quick else 600)
 
 
-def _loop(detector: Detector, pictures: Sequence[bytes], frames: int) -> dict[str, Any]:
+def looped(detector: Detector, pictures: Sequence[bytes], frames: int) -> dict[str, Any]:
+    """`frames` pictures one after another: `latency_ms` of each, `seconds` of all."""
     latencies = []
     began = time.perf_counter()
     for number in range(frames):
@@ -123,9 +124,10 @@ def _loop(detector: Detector, pictures: Sequence[bytes], frames: int) -> dict[st
     return {"latency_ms": latencies, "seconds": time.perf_counter() - began}
 
 
-async def _one_in_flight(
+async def one_in_flight(
     address: StreamAddress, pictures: Sequence[bytes], frames: int
 ) -> dict[str, Any]:
+    """As `looped`, each sent when the one before is answered; `parts_ms` from the server."""
     latencies, parts = [], []
     async with AsyncStreamClient(address, policy="lossless", in_flight=1) as client:
         await client.detect(pictures[0])

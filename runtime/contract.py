@@ -16,7 +16,7 @@ PROJECT: Final = "visionstack"
 Arch = Literal["x86_64", "arm64"]
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 EngineChoice = Literal["auto", EngineName]
-Packaging = Literal["package", "s3-packages", "model-in-package"]
+Packaging = Literal["auto", "package", "s3-packages", "model-in-package"]
 """Where a function's libraries and model come from: docs/reference.md."""
 ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
 
@@ -101,7 +101,7 @@ class Env:
     INSTANCE_TYPE: Final = "VISIONSTACK_INSTANCE_TYPE"
     IMAGE_ID: Final = "VISIONSTACK_IMAGE_ID"
     # classifier function
-    PACKAGING: Final = "VISIONSTACK_PACKAGING"  # a Packaging
+    WAIT_FOR_CURRENT_MODEL: Final = "VISIONSTACK_WAIT_FOR_CURRENT_MODEL"  # true or false
     COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
     # warmer function
@@ -162,6 +162,8 @@ FINGERPRINT_PENDING: Final = "pending"
 MODELS_PREFIX: Final = "models/"
 """Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one in
 its first line, with the change that put it there below."""
+LIBRARIES_MANIFEST: Final = "packages.json"
+"""In a function's package without libraries: which object below `PACKAGES_PREFIX` has them."""
 PACKAGES_PREFIX: Final = "packages/"
 """Artifacts bucket: libraries that a function loads at init (`s3-packages`)."""
 RESULTS_PREFIX: Final = "results/"

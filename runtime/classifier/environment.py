@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ class ExecutionEnvironment:
         *,
         started: float,
         clock: Callable[[], float] = time.monotonic,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         self._clock = clock

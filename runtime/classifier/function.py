@@ -6,15 +6,14 @@ import random
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from runtime.classifier import events, packages
+from runtime.classifier import events
 from runtime.classifier.environment import ExecutionEnvironment, has_room_for_a_second_model
 from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
 from runtime.classifier.metrics import CallLog, CallRecord
-from runtime.classifier.model import ModelHost, ModelSource, PackagedModelSource, S3ModelSource
+from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.classifier.requests import (
     ClassificationRequest,
     FolderRequest,
@@ -26,6 +25,7 @@ from runtime.classifier.s3 import EnvironmentCredentials, S3Client
 from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore
+from runtime.contract import LIBRARIES_MANIFEST
 from runtime.inference.store import ModelStore
 
 INIT_SECONDS: Final = 8.5
@@ -71,7 +71,15 @@ class Function:
         settings = Settings.from_env(environ)
         client = S3Client.from_env(environ, credentials=EnvironmentCredentials(environ))
         models = ModelHost(
-            _source(settings, client),
+            PublishedModelSource(
+                ModelStore(client, settings.artifacts_bucket),
+                packaged=settings.task_root / "models",
+                name=settings.model,
+                scratch=settings.scratch,
+                engine=settings.engine,
+                threads=settings.threads,
+            ),
+            wait_for_current=settings.wait_for_current_model,
             may_optimise=lambda: has_room_for_a_second_model(settings.memory_mb),
         )
         environment = ExecutionEnvironment(environ, started=started)
@@ -87,15 +95,6 @@ class Function:
             upload_expires_seconds=settings.upload_expires_seconds,
         )
 
-        def install_packages() -> None:
-            if settings.packaging == "s3-packages":
-                packages.install(
-                    client,
-                    bucket=settings.artifacts_bucket,
-                    manifest=packages.PackagesManifest.read(settings.task_root),
-                    scratch=settings.scratch,
-                )
-
         return cls(
             service=service,
             models=models,
@@ -105,7 +104,7 @@ class Function:
                 clock=time.time,
                 write=lambda line: print(line, flush=True),
             ),
-            before_model=install_packages,
+            before_model=lambda: _install_libraries(settings, client),
             reconnect=client.forget_connections,
         )
 
@@ -198,6 +197,8 @@ class Function:
             raise
         except Exception as error:
             # The trace goes to the log; the caller learns what to quote.
+            import traceback
+
             print(traceback.format_exc(), file=sys.stderr)
             raise InternalError(f"internal error in request {record.request_id}") from error
         record.timings = answer.get("timings", {})
@@ -226,25 +227,22 @@ class Function:
 
     def _prepare(self) -> None:
         if not self._prepared:
-            try:
-                self._before_model()
-            except packages.PackagesError as error:
-                raise ModelUnavailableError(str(error)) from error
+            self._before_model()
             self._prepared = True
 
 
-def _source(settings: Settings, client: S3Client) -> ModelSource:
-    if settings.packaging == "model-in-package":
-        return PackagedModelSource(
-            settings.task_root / "models",
-            name=settings.model,
-            engine=settings.engine,
-            threads=settings.threads,
+def _install_libraries(settings: Settings, client: S3Client) -> None:
+    """Fetch the libraries, where the package has only the name of their zip (`s3-packages`)."""
+    if not (settings.task_root / LIBRARIES_MANIFEST).exists():
+        return
+    from runtime.classifier import packages
+
+    try:
+        packages.install(
+            client,
+            bucket=settings.artifacts_bucket,
+            manifest=packages.PackagesManifest.read(settings.task_root),
+            scratch=settings.scratch,
         )
-    return S3ModelSource(
-        ModelStore(client, settings.artifacts_bucket),
-        name=settings.model,
-        scratch=settings.scratch,
-        engine=settings.engine,
-        threads=settings.threads,
-    )
+    except packages.PackagesError as error:
+        raise ModelUnavailableError(str(error)) from error

@@ -19,6 +19,9 @@ from runtime.classifier.environment import return_freed_blocks  # noqa: E402
 from runtime.classifier.function import Function  # noqa: E402
 from runtime.contract import Env  # noqa: E402
 
+# Before NumPy is imported: its OpenBLAS would start a thread for each further processor, which
+# spins for 0.1 s of processor time, waiting for matrix products that nobody here asks for.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 return_freed_blocks()
 _FUNCTION = Function.from_env(os.environ, started=_STARTED)
 _FUNCTION.initialise(ahead=os.environ.get(Env.COLD_START) in {"snapstart", "provisioned"})

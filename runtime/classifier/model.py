@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib
 import io
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.inference.artifact import Artifact
-from runtime.inference.errors import InferenceError
+from runtime.inference.errors import ArtifactMissingError, InferenceError
 from runtime.inference.store import ModelStore
 
 if TYPE_CHECKING:
@@ -72,8 +70,12 @@ class ServedModel:
 class ModelSource(Protocol):
     """Where models come from. Methods raise `runtime.inference.errors.InferenceError` kinds."""
 
+    def packaged_version(self) -> str | None:
+        """The version inside the function's own package, or None."""
+        ...
+
     def current_version(self) -> str:
-        """The version to serve now."""
+        """The version to serve: the published one."""
         ...
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
@@ -81,28 +83,65 @@ class ModelSource(Protocol):
         ...
 
 
-class S3ModelSource:
-    """Published models, pulled to a scratch folder; libraries are imported during the download."""
+class PublishedModelSource:
+    """Published models, a version of which the function's package may have brought along.
+
+    What is published decides which version is current; the package saves its download. A model that
+    was never published is current as it is packaged.
+    """
 
     def __init__(
-        self, store: ModelStore, *, name: str, scratch: Path, engine: str, threads: int
+        self,
+        store: ModelStore,
+        *,
+        packaged: Path,
+        name: str,
+        scratch: Path,
+        engine: str,
+        threads: int,
     ) -> None:
+        """`packaged`: holds `{name}/current` and `{name}/{version}/`, or nothing."""
         self._store = store
+        self._packaged = packaged / name
         self._name = name
         self._scratch = scratch
         self._engine = engine
         self._threads = threads
 
+    def packaged_version(self) -> str | None:
+        """What the file `current` in the package says."""
+        try:
+            return (self._packaged / "current").read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+
     def current_version(self) -> str:
         """One small GET."""
-        return self._store.current_version(self._name)
+        try:
+            return self._store.current_version(self._name)
+        except ArtifactMissingError:
+            packaged = self.packaged_version()
+            if packaged is None:
+                raise
+            return packaged
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
-        """Pull and load; the hashes are checked on the way in.
+        """From the package if it is there, else from S3."""
+        if version == self.packaged_version():
+            # Hashed when the package was built; Lambda checks the package and lets nobody write.
+            artifact = Artifact.load(self._packaged / version, hashed=False)
+            return self._served(artifact, optimised=optimised, download_ms=0.0)
+        return self._pulled(version, optimised=optimised)
+
+    def _pulled(self, version: str, *, optimised: bool) -> ServedModel:
+        """Pull and load; the hashes are checked on the way in, and libraries imported meanwhile.
 
         The files go to a folder of their own that is removed when the engine has them: what it
         mapped stays readable, /tmp stays empty, and no two environments share a download.
         """
+        import tempfile
+        from concurrent.futures import ThreadPoolExecutor
+
         started = time.perf_counter()
         with (
             tempfile.TemporaryDirectory(prefix="model-", dir=self._scratch) as folder,
@@ -111,41 +150,16 @@ class S3ModelSource:
             pulling = pool.submit(self._store.pull, self._name, Path(folder), version=version)
             _import_engine(self._engine)
             artifact = pulling.result()
-            return _served(
-                artifact,
-                engine=self._engine,
-                threads=self._threads,
-                optimised=optimised,
-                download_ms=(time.perf_counter() - started) * 1000,
-            )
+            download_ms = (time.perf_counter() - started) * 1000
+            return self._served(artifact, optimised=optimised, download_ms=download_ms)
 
-
-class PackagedModelSource:
-    """The model inside the function's own package (`model-in-package`)."""
-
-    def __init__(self, folder: Path, *, name: str, engine: str, threads: int) -> None:
-        self._folder = folder / name
-        self._engine = engine
-        self._threads = threads
-
-    def current_version(self) -> str:
-        """What the file `current` says."""
-        try:
-            return (self._folder / "current").read_text("utf-8").strip()
-        except OSError as error:
-            raise InferenceError(
-                f"the package has no model at {self._folder}: {error.strerror}"
-            ) from error
-
-    def load(self, version: str, *, optimised: bool) -> ServedModel:
-        """Check and load."""
-        artifact = Artifact.load(self._folder / version)
+    def _served(self, artifact: Artifact, *, optimised: bool, download_ms: float) -> ServedModel:
         return _served(
             artifact,
             engine=self._engine,
             threads=self._threads,
             optimised=optimised,
-            download_ms=0.0,
+            download_ms=download_ms,
         )
 
 
@@ -158,59 +172,96 @@ class ModelHost:
         *,
         clock: Callable[[], float] = time.monotonic,
         refresh_seconds: float = REFRESH_SECONDS,
+        wait_for_current: bool = False,
         may_optimise: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_optimise` says whether there is memory for the served model to be loaded again."""
-        self._may_optimise = may_optimise
+        """Nothing is loaded yet.
+
+        Args:
+            source: where models come from.
+            clock: seconds.
+            refresh_seconds: how old the knowledge of the current version may get.
+            wait_for_current: a call waits for the current version, instead of being answered by the
+                packaged or an older one meanwhile.
+            may_optimise: whether there is memory for the served model to be loaded again.
+        """
         self._source = source
         self._clock = clock
         self._refresh_seconds = refresh_seconds
+        self._wait_for_current = wait_for_current
+        self._may_optimise = may_optimise
         self._lock = threading.Lock()
         self._served: ServedModel | None = None
         self._checked_at = float("-inf")
+        self._loaded_at = float("-inf")
         self.last_failure: str | None = None
 
     def current(self, *, optimised: bool = False) -> ServedModel:
         """The model, loaded now if no earlier attempt succeeded.
 
         Args:
-            optimised: nobody waits for this load, so it may take its time for faster calls.
+            optimised: nobody waits for this load, so it may take its time for the current version
+                and for faster calls.
 
         Raises:
             ModelUnavailableError: saying why.
         """
-        served = self._served
-        if served is not None:
-            return served
+        if self._served is not None:
+            if self._wait_for_current:
+                self.refresh(awaited=True)
+            return self._served
         with self._lock:
             if self._served is None:
-                try:
-                    self._served = self._source.load(
-                        self._source.current_version(), optimised=optimised
-                    )
-                except InferenceError as error:
-                    self.last_failure = error.message
-                    raise ModelUnavailableError(error.message) from error
-                self._checked_at = self._clock()
-                self.last_failure = None
+                self._served = self._first(optimised=optimised)
+                self._loaded_at = self._clock()
             return self._served
 
-    def refresh(self, *, at_once: bool = False) -> None:
+    def _first(self, *, optimised: bool) -> ServedModel:
+        """The packaged version, or the current one first where that may be waited for."""
+        finding = [self._source.packaged_version, self._ask]
+        if optimised or self._wait_for_current:
+            finding.reverse()
+        failure: InferenceError | None = None
+        for find in finding:
+            try:
+                version = find()
+                if version is not None:
+                    served = self._source.load(version, optimised=optimised)
+                    self.last_failure = failure.message if failure is not None else None
+                    return served
+            except InferenceError as error:
+                failure = error
+        message = failure.message if failure is not None else "there is no model"
+        self.last_failure = message
+        raise ModelUnavailableError(message) from failure
+
+    def _ask(self) -> str:
+        """The current version; the question is noted, so that it is not asked at every call."""
+        self._checked_at = self._clock()
+        return self._source.current_version()
+
+    def refresh(self, *, at_once: bool = False, awaited: bool = False) -> None:
         """Look for a newer model, every `refresh_seconds` or now; a bad one changes nothing.
 
-        A model that was loaded for a fast start is replaced by the same one loaded for fast calls:
-        an environment that lives on gets it at its first look.
+        A model that was loaded for a fast start is replaced by the same one loaded for fast calls
+        too: an environment that lives on gets it after `refresh_seconds`. Not when a call waits
+        (`awaited`), which waits for a refresh that is under way instead of passing it by.
         """
-        served = self._served
-        due = at_once or self._clock() - self._checked_at > self._refresh_seconds
-        if served is None or not due or not self._lock.acquire(blocking=False):
+        if not (at_once or self._due(awaited=awaited)):
+            return
+        if not self._lock.acquire(blocking=awaited):
             return
         try:
-            self._checked_at = self._clock()
-            version = self._source.current_version()
-            optimises = not served.optimised and self._may_optimise()
-            if version != served.version or optimises:
-                self._served = self._source.load(version, optimised=True)
+            served = self._served
+            if served is None:
+                return
+            version = self._ask() if at_once or self._old(self._checked_at) else served.version
+            again = not awaited and not served.optimised and (at_once or self._old(self._loaded_at))
+            if again:
+                self._loaded_at = self._clock()
+            if version != served.version or (again and self._may_optimise()):
+                self._served = self._source.load(version, optimised=not awaited)
+                self._loaded_at = self._clock()
             self.last_failure = None
         except InferenceError as error:
             self.last_failure = error.message
@@ -223,8 +274,19 @@ class ModelHost:
 
     def refresh_in_background(self) -> None:
         """As `refresh`, beside the call that is going on."""
-        if self._clock() - self._checked_at > self._refresh_seconds:
+        if self._due():
             threading.Thread(target=self.refresh, name="model-refresh", daemon=True).start()
+
+    def _due(self, *, awaited: bool = False) -> bool:
+        served = self._served
+        if served is None:
+            return False
+        return self._old(self._checked_at) or (
+            not awaited and not served.optimised and self._old(self._loaded_at)
+        )
+
+    def _old(self, moment: float) -> bool:
+        return self._clock() - moment > self._refresh_seconds
 
 
 def _served(

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from runtime.classifier.s3 import S3Client, S3Error
+from runtime.contract import LIBRARIES_MANIFEST
 
-MANIFEST: Final = "packages.json"
 _LOCAL_HEADER: Final = struct.Struct("<4s5H3L2H")
 """4.3.7 of https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT"""
 _LOCAL_SIGNATURE: Final = b"PK\x03\x04"
@@ -44,10 +44,10 @@ class PackagesManifest:
     def read(cls, folder: Path) -> PackagesManifest:
         """Raises `PackagesError`."""
         try:
-            document = json.loads((folder / MANIFEST).read_text("utf-8"))
+            document = json.loads((folder / LIBRARIES_MANIFEST).read_text("utf-8"))
             return cls(str(document["key"]), str(document["sha256"]), int(document["bytes"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PackagesError(f"{folder / MANIFEST} cannot be used: {error}") from error
+            raise PackagesError(f"{folder / LIBRARIES_MANIFEST} cannot be used: {error}") from error
 
 
 def install(client: S3Client, *, bucket: str, manifest: PackagesManifest, scratch: Path) -> Path:

@@ -1,7 +1,8 @@
 """S3 in the few requests that the function makes, signed with Signature Version 4.
 
 boto3 takes about half a second of a cold start to import and to build its first client; these
-requests need `http.client`, `hmac` and `hashlib`. Formulas:
+requests need `http.client`, `hmac` and `hashlib`, and what only some of them need is imported
+there. Formulas:
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html and
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html.
 """
@@ -17,14 +18,15 @@ import json
 import random
 import threading
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"
@@ -145,6 +147,8 @@ class S3Client:
         Raises:
             S3NotFoundError, S3Error (also when the object has another size).
         """
+
+        from concurrent.futures import ThreadPoolExecutor
 
         def fetch(start: int) -> bytes:
             stop = min(start + PART_BYTES, size)
@@ -404,6 +408,8 @@ class EnvironmentCredentials:
             raise CredentialsError(f"no AWS credentials: {error.args[0]} is not set") from None
 
     def _from_endpoint(self, endpoint: str) -> tuple[Credentials, float]:
+        import urllib.request
+
         parts = urlsplit(endpoint)
         if parts.scheme != "http" or parts.hostname not in _LOCAL_HOSTS:
             raise CredentialsError(f"credentials are not fetched from {endpoint}: not link-local")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from runtime.classifier.environment import ExecutionEnvironment
@@ -79,6 +78,8 @@ class ClassifierService:
 
     def recognise(self, data: bytes, content_type: str, *, cold: bool) -> Answer:
         """Keep the picture and classify it, side by side; the answer names its `file_path`."""
+        from concurrent.futures import ThreadPoolExecutor
+
         started = time.perf_counter()
         if len(data) > MAX_PICTURE_BYTES:
             raise TooLargeError(
@@ -144,6 +145,8 @@ class ClassifierService:
         picture that cannot be classified becomes a line with its `code`. A failing storage raises,
         so that the batch is tried again as a whole.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         paths = [key.removeprefix(PICTURES_PREFIX) for key in request.keys]
         rows = []
         with ThreadPoolExecutor(1, thread_name_prefix="fetch-ahead") as pool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast, get_args
 
-from runtime.contract import ColdStart, Env, Packaging
+from runtime.contract import ColdStart, Env
 
 MAX_UPLOAD_EXPIRES_SECONDS: Final = 3600
 MEMORY_MB_PER_VCPU: Final = 1769
@@ -23,11 +23,12 @@ class Settings:
     """What one deployment of the function is told.
 
     Attributes:
-        artifacts_bucket: holds models and, for `s3-packages`, the libraries.
+        artifacts_bucket: holds models and, where the package has none, the libraries.
         pictures_bucket: holds the pictures that `file_path` names.
         model: name of the model artifact to serve.
         engine: `auto`, `onnxruntime`, `openvino` or `torch`.
-        packaging: where libraries and model come from at init.
+        wait_for_current_model: a call waits for the published version of the model, instead of
+            being answered by the packaged or an older one meanwhile.
         cold_start: the deployment's answer to the cold start; only reported.
         upload_expires_seconds: how long a presigned upload may be used.
         function_name: the dimension of the metrics.
@@ -40,7 +41,7 @@ class Settings:
     pictures_bucket: str
     model: str
     engine: str = "auto"
-    packaging: Packaging = "package"
+    wait_for_current_model: bool = False
     cold_start: ColdStart = "none"
     upload_expires_seconds: int = 300
     function_name: str = "classifier"
@@ -66,9 +67,10 @@ class Settings:
             pictures_bucket=_required(environ, Env.PICTURES_BUCKET),
             model=models[0],
             engine=environ.get(Env.ENGINE) or "auto",
-            packaging=cast(
-                Packaging, _one_of(environ, Env.PACKAGING, get_args(Packaging), "package")
-            ),
+            wait_for_current_model=_one_of(
+                environ, Env.WAIT_FOR_CURRENT_MODEL, ("true", "false"), "false"
+            )
+            == "true",
             cold_start=cast(
                 ColdStart, _one_of(environ, Env.COLD_START, get_args(ColdStart), "none")
             ),

@@ -3,6 +3,8 @@
 `ModelStore.pull` brings one to a local folder: parts of a file are fetched in parallel and hashed
 in order while later parts are under way; the finished folder appears by one rename, so that a
 reader never sees half a model, and a damaged one never appears at all.
+
+What only a pull needs is imported there: a function whose model is in its package starts without.
 """
 
 from __future__ import annotations
@@ -10,12 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Artifact, FileEntry, Manifest, check_name
@@ -25,6 +24,9 @@ from runtime.inference.errors import (
     InferenceError,
     StoreError,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 PART_BYTES: Final = 8 * 1024 * 1024
 CONNECTIONS: Final = 8
@@ -63,6 +65,9 @@ class ModelStore:
         Raises `ArtifactMissingError`, `ArtifactDamagedError` (nothing is left behind) and
         `StoreError`.
         """
+        import shutil
+        import tempfile
+
         version = version or self.current_version(name)
         folder = into / check_name(name) / check_name(version, what="model version")
         with contextlib.suppress(ArtifactMissingError, ArtifactDamagedError):
@@ -89,11 +94,15 @@ class ModelStore:
 
         They can be pulled again; a process that has one open is not disturbed.
         """
+        import shutil
+
         for folder in (into / check_name(of)).iterdir():
             if folder.is_dir() and folder.name != version:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch_all(self, manifest: Manifest, *, prefix: str, into: Path) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="model-pull")
         try:
             for name, entry in manifest.files.items():
@@ -153,6 +162,8 @@ class ModelStore:
 
 def _put_in_place(partial: Path, folder: Path) -> None:
     """Rename, replacing a damaged folder; another process's intact one is left to stand."""
+    import shutil
+
     partial.chmod(0o755)
     try:
         partial.rename(folder)

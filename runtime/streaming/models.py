@@ -193,7 +193,7 @@ def _model(detector: Any, *, version: str, max_batch: int | None) -> LoadedModel
     )
     if max_batch is None:
         # A GPU gains from batches; on a CPU one picture already takes every core.
-        max_batch = 8 if engine.name == "torch" else 1
+        max_batch = 8 if engine.on_gpu else 1
     return LoadedModel(offer, detector, max_batch)
 
 

@@ -57,7 +57,7 @@ class ClassifierFunction(Construct):
                 Env.MODEL: settings.classifier_model,
                 Env.ENGINE: settings.classifier_engine,
                 Env.LOG_LEVEL: settings.log_level,
-                Env.PACKAGING: settings.packaging,
+                Env.WAIT_FOR_CURRENT_MODEL: str(settings.wait_for_current_model).lower(),
                 Env.COLD_START: settings.cold_start,
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
             },

@@ -165,7 +165,14 @@ class SettingFields(BaseModel):
     )
     classifier_engine: EngineChoice = _setting("auto", "engine of the classifier")
     packaging: Packaging = _setting(
-        "package", "where the classifier's libraries and model come from"
+        "auto",
+        "where the classifier's libraries and model come from; auto puts the model into the package"
+        " when it is built and both fit Lambda's 250 MB",
+    )
+    wait_for_current_model: bool = _setting(
+        False,
+        "a call waits for the published version of the model, instead of being answered by the"
+        " packaged or an older one while that is fetched",
     )
     cold_start: ColdStart = _setting("warmer", "what is done about cold starts")
     lambda_arch: Arch = _setting("x86_64", "architecture of the functions")

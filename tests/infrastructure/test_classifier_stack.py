@@ -101,7 +101,7 @@ def test_python_architecture_and_packaging_follow_the_settings(defaults: Any, ar
     assert function["Handler"] == "runtime.classifier.handler.handle"
     assert classifier(arm, "second-classifier")["Architectures"] == ["arm64"]
     variables = function["Environment"]["Variables"]
-    assert variables[Env.PACKAGING] == "package"
+    assert variables[Env.WAIT_FOR_CURRENT_MODEL] == "false"
     assert variables[Env.MODEL] == "efficientnet-lite0"
 
 

@@ -32,7 +32,7 @@ class FunctionSetting:
 
     memory_mib: int
     arch: str = "x86_64"
-    packaging: str = "package"
+    packaging: str = "auto"
     cold_start: str = "none"
     engine: str = "auto"
     """What runs the network; `auto` is the fastest that the package holds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.contract import Output, Stack
-from runtime.inference.artifact import Artifact
+from runtime.inference.artifact import Artifact, Precision
 from runtime.inference.errors import ArtifactError
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
@@ -24,6 +24,7 @@ from visionstack.errors import UsageError, VisionstackError
 from visionstack.localcloud import lifecycle
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries
+from visionstack.packaging.recipes import BRINGS_MODEL
 
 SERVED_WITHIN_S: Final = 180
 INITIALISED_WHILE_DEPLOYED: Final = frozenset({"provisioned", "snapstart"})
@@ -52,6 +53,8 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     lifecycle.up()
     bootstrap_embedded_cloud()
     deployment = connect(cloud="local", prefix=settings.prefix)
+    if settings.packaging in BRINGS_MODEL:
+        build_model(settings.classifier_model)
     if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
         _cdk_deploy(deployment.stack_name(Stack.STORAGE), context=context)
         published = _publish(deployment, settings)
@@ -110,6 +113,12 @@ def destroy(*, context: Mapping[str, object] | None = None) -> None:
     cdk(["destroy", "--all", "--force"], cloud="local", context=context)
 
 
+def build_model(name: str, *, precision: Precision = "fp32") -> Artifact:
+    """A model, built unless it is; what is not in fp32 has its precision in its name."""
+    with err.status(f"model {name} …"):
+        return find_model(name, precision=precision)()
+
+
 def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
     """Build what is not built, publish what is not published; returns what was uploaded.
 
@@ -121,13 +130,16 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
     client = deployment.client("s3")
     uploaded = []
     for name in names:
-        with err.status(f"model {name} …"):
-            if publish(find_model(name)(), client=client, bucket=bucket):
+        artifact = build_model(name)
+        with err.status(f"publishing {name} …"):
+            if publish(artifact, client=client, bucket=bucket):
                 uploaded.append(name)
     return tuple(uploaded)
 
 
-def find_model(name: str, *, task: str | None = None) -> Callable[[], Artifact]:
+def find_model(
+    name: str, *, task: str | None = None, precision: Precision = "fp32"
+) -> Callable[[], Artifact]:
     """What gives the artifact of a model by name: the catalog's is built when asked for.
 
     Raises `UsageError` for a name that is neither in the catalog nor built here, and for a built
@@ -135,6 +147,7 @@ def find_model(name: str, *, task: str | None = None) -> Callable[[], Artifact]:
     """
     from visionstack.models.building import build, built_names, current_folder
     from visionstack.models.catalog import CATALOG, find_recipe
+    from visionstack.models.draft import BuildOptions
 
     built = built_names(paths.MODELS)
     if name not in CATALOG and name in built:
@@ -147,6 +160,10 @@ def find_model(name: str, *, task: str | None = None) -> Callable[[], Artifact]:
                 f"The model {name} is for {artifact.manifest.task}, not for {task}.",
                 remedy="classifier_model names a classifier, stream_model detectors.",
             )
+        if artifact.manifest.precision != precision:
+            raise UsageError(
+                f"The model {name} is stored in {artifact.manifest.precision}, not {precision}."
+            )
         return lambda: artifact
     if name not in CATALOG and not name.endswith(".pt"):
         trained = [one for one in built if one not in CATALOG]
@@ -156,4 +173,5 @@ def find_model(name: str, *, task: str | None = None) -> Callable[[], Artifact]:
             f"visionstack train classifier FOLDER --name {name}",
         )
     recipe = find_recipe(name)
-    return lambda: build(recipe, root=paths.MODELS).artifact
+    options = BuildOptions(precision=precision)
+    return lambda: build(recipe, root=paths.MODELS, options=options).artifact

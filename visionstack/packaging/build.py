@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.inference.artifact import Artifact
+from runtime.inference.errors import ArtifactError
 from stacks.catalog import Catalog
 from stacks.settings.model import DeploymentSettings, PackageTarget, SettingsError
 from visionstack import paths
@@ -31,8 +33,10 @@ from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.libraries import write_library_archive
 from visionstack.packaging.recipes import INSTANCE_FILES, RUNTIME, Recipe, recipe
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raise it when the way of building changes, so that old packages are built again."""
+SMALL_FILES: Final = 64 * 1024
+"""Bytes left for what lies beside a model's files: its manifest and the pointer to it."""
 FIXED_TIME: Final = 315_619_200
 """1980-01-02, the first day that a zip file can hold in every time zone."""
 
@@ -127,8 +131,9 @@ def inputs_hash(what: Recipe) -> str:
             raise PackagingError(f"{file} is missing.")
         digest.update(f"\0{_place(file)}\0".encode())
         digest.update(file.read_bytes())
-    for model in what.models:
-        digest.update(f"\0{model.name}\0{_current(model)}".encode())
+    if what.model is not None:
+        version = _current(what.model, needed=what.model_needed)
+        digest.update(f"\0{what.model.name}\0{version}".encode())
     return digest.hexdigest()
 
 
@@ -153,9 +158,8 @@ def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
                 write_library_archive(found, half, build_root=build_root)
             else:
                 wheels.unpack(found, half)
-            for model in what.models:
-                _copy_model(model, half / "models" / model.name)
             compile_package(half, python=what.target.python)
+            _add_model(what, half)
             size = limits.check_unzipped(half, name=what.name)
         else:
             _lay_out_instance(what, found, half)
@@ -176,16 +180,45 @@ def _copy_code(what: Recipe, into: Path) -> None:
         shutil.copyfile(source, place)
 
 
-def _copy_model(model: Path, into: Path) -> None:
-    version = _current(model)
-    shutil.copytree(model / version, into / version)
-    (into / "current").write_text(version + "\n")
+def _add_model(what: Recipe, package: Path) -> None:
+    """Put the model's current version beside the code, its hashes checked, unless it may stay out.
+
+    The function does not hash it again at every start.
+    """
+    model = what.model
+    version = _current(model, needed=what.model_needed) if model is not None else None
+    if model is None:
+        return
+    if version is None:
+        err.print(
+            f"{model.name} is not built here, so the function fetches it from S3; after"
+            f" `visionstack models build {model.name}` its package can bring it along."
+        )
+        return
+    try:
+        artifact = Artifact.load(model / version)
+    except ArtifactError as error:
+        raise PackagingError(
+            error.message, remedy=f"Run `visionstack models build {model.name} --force`."
+        ) from error
+    inside = sum(entry.bytes for entry in artifact.manifest.files.values()) + SMALL_FILES
+    if not what.model_needed and limits.tree_bytes(package) + inside > limits.UNZIPPED_BYTES:
+        err.print(
+            f"{model.name} ({inside / limits.MB:.1f} MB) does not fit beside the libraries: the"
+            " function fetches it from S3."
+        )
+        return
+    place = package / "models" / model.name
+    shutil.copytree(artifact.folder, place / version)
+    (place / "current").write_text(version + "\n")
 
 
-def _current(model: Path) -> str:
+def _current(model: Path, *, needed: bool) -> str | None:
     try:
         return (model / "current").read_text().strip()
     except FileNotFoundError:
+        if not needed:
+            return None
         raise PackagingError(
             f"packaging=model-in-package needs the model {model.name}, which is not built.",
             remedy=f"Run `visionstack models build {model.name}`.",

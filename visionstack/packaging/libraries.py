@@ -23,7 +23,6 @@ class UploadClient(Protocol):
     def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
 
 
-MANIFEST: Final = "packages.json"
 ZIP_TIME: Final = (1980, 1, 2, 0, 0, 0)
 
 
@@ -50,13 +49,13 @@ def write_library_archive(found: Sequence[Path], package: Path, *, build_root: P
         "sha256": digest,
         "bytes": archive.stat().st_size,
     }
-    (package / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (package / contract.LIBRARIES_MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return archive
 
 
 def archive_of(package: Path, *, build_root: Path = paths.BUILD) -> tuple[str, Path] | None:
     """S3 key and file of the libraries that a built package names; None when it names none."""
-    manifest = package / MANIFEST
+    manifest = package / contract.LIBRARIES_MANIFEST
     if not manifest.exists():
         return None
     value = json.loads(manifest.read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,8 @@ LAMBDA_GLIBC: Final = 34
 INSTANCE_GLIBC: Final = {"cpu": 34, "gpu": 39}
 """Minor version of glibc 2: Amazon Linux 2023 has 2.34 (Lambda from Python 3.12, CPU instances),
 Ubuntu 24.04 has 2.39 (the Deep Learning AMI of GPU instances)."""
+BRINGS_MODEL: Final = frozenset({"auto", "model-in-package"})
+"""Packagings that put a built model into the function's package."""
 RUNTIME: Final = paths.RUNTIME
 INSTANCE_FILES: Final = Path(__file__).parent / "instance"
 
@@ -26,8 +28,10 @@ class Recipe:
     """Files and folders of `runtime/`."""
     requirements: tuple[Path, ...]
     glibc: int
-    models: tuple[Path, ...] = field(default=())
-    """Built model artifacts that go inside, `.models/{name}`."""
+    model: Path | None = None
+    """A built model artifact that goes inside, `.models/{name}`."""
+    model_needed: bool = True
+    """Whether it has to be there and to fit; otherwise the package does without it."""
 
     @property
     def name(self) -> str:
@@ -63,14 +67,15 @@ def recipe(target: PackageTarget, *, classifier_model: str) -> Recipe:
                 glibc=LAMBDA_GLIBC,
             )
         case "classifier":
-            inside = target.variant == "model-in-package"
+            inside = target.variant in BRINGS_MODEL
             name = "requirements-s3.txt" if target.variant == "s3-packages" else "requirements.txt"
             return Recipe(
                 target=target,
                 code=(*shared, "inference", "classifier"),
                 requirements=(RUNTIME / "classifier" / name,),
                 glibc=LAMBDA_GLIBC,
-                models=(paths.MODELS / classifier_model,) if inside else (),
+                model=paths.MODELS / classifier_model if inside else None,
+                model_needed=target.variant == "model-in-package",
             )
         case "instance":
             # Markers would be evaluated for the desk's machine, so what only some targets can have

@@ -36,6 +36,11 @@ class Engine(Protocol):
         """The processor's own name."""
         ...
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU, which gains from batches."""
+        ...
+
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Outputs (batch, …) float32 for pictures (batch, height, width, 3) in the input's colours.
 
@@ -58,7 +63,7 @@ def choose_engine(name: str = AUTO) -> str:
         if not _installed(name):
             raise EngineUnavailableError(f"The engine {name} is not installed here.")
         return name
-    if Path("/dev/nvidia0").exists() and _installed("torch"):
+    if _has_gpu() and _installed("torch"):
         return "torch"
     for candidate in ("openvino", "onnxruntime", "torch"):
         if _installed(candidate):
@@ -83,7 +88,8 @@ def create_engine(
     (the fastest the engine has for these weights on this processor) or `fp32`. With `optimised`
     false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take from a
     quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
-    Raises `EngineUnavailableError` and `EngineError`.
+    Raises `EngineUnavailableError`, also when `auto` finds a GPU that torch cannot use (a machine
+    paid for its GPU would serve on its CPU and say nothing), and `EngineError`.
     """
     if precision not in (AUTO, "fp32"):
         raise EngineUnavailableError(f"A precision is auto or fp32, not {precision!r}.")
@@ -100,7 +106,13 @@ def create_engine(
         return OpenVinoEngine(artifact, threads=threads, exact=exact, streams=streams)
     from runtime.inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(artifact, threads=threads, exact=exact)
+    return TorchEngine(
+        artifact, threads=threads, exact=exact, gpu_needed=name == AUTO and _has_gpu()
+    )
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidia0").exists()
 
 
 def _installed(name: str) -> bool:

@@ -110,6 +110,13 @@ def _step(node: onnx.NodeProto) -> tuple[Operation, list[str], list[str], Attrib
     if node.op_type not in _OPERATIONS:
         raise EngineError(f"The network has an operator {node.op_type} that torch is not told of.")
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    for name, meant in _ONLY.get(node.op_type, {}).items():
+        given = attributes.get(name, meant)
+        if given != meant:
+            raise EngineError(
+                f"{node.op_type} {node.name} of the network has {name}={given!r}; torch is told of "
+                f"{meant!r} alone. Export the network without it, or choose another engine."
+            )
     attributes["outputs"] = len(node.output)
     return _OPERATIONS[node.op_type], list(node.input), list(node.output), attributes
 
@@ -226,6 +233,14 @@ def _padding(before: list[int], after: list[int]) -> list[int]:
     """ONNX counts padding from the first axis, torch from the last."""
     return [size for pair in reversed(list(zip(before, after, strict=True))) for size in pair]
 
+
+_ONLY: Final[dict[str, dict[str, Any]]] = {
+    "Conv": {"auto_pad": b"NOTSET"},
+    "Gemm": {"alpha": 1.0, "beta": 1.0, "transA": 0},
+    "MaxPool": {"auto_pad": b"NOTSET", "dilations": [1, 1], "storage_order": 0},
+    "Reshape": {"allowzero": 0},
+}
+"""Attributes that the operations below do not read: the one value, the default, that is right."""
 
 _OPERATIONS: Final[dict[str, Operation]] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],

@@ -18,6 +18,7 @@ class OpenVinoEngine:
     """One compiled network and a pool of infer requests, so that calls may overlap."""
 
     name = "openvino"
+    on_gpu = False
 
     def __init__(
         self,

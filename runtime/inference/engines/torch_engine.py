@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from runtime.inference.artifact import Artifact
 from runtime.inference.engines.onnx_torch import OnnxNetwork
 from runtime.inference.engines.processor import computes_bfloat16, processor_name, usable_processors
-from runtime.inference.errors import EngineError
+from runtime.inference.errors import EngineError, EngineUnavailableError
 
 _WARM_UP_RUNS = 3
 _GPU = threading.Lock()
@@ -33,22 +33,40 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, artifact: Artifact, *, threads: int | None = None, exact: bool = False
+        self,
+        artifact: Artifact,
+        *,
+        threads: int | None = None,
+        exact: bool = False,
+        gpu_needed: bool = False,
     ) -> None:
+        """Load it: on the GPU if torch can use one, on the CPU unless `gpu_needed`.
+
+        Raises:
+            EngineUnavailableError: a GPU is needed and torch cannot use one.
+            EngineError: the network cannot be loaded, or does not fit.
+        """
+        self.on_gpu = torch.cuda.is_available()
+        if gpu_needed and not self.on_gpu:
+            raise EngineUnavailableError(
+                f"This machine has an NVIDIA GPU that torch {torch.__version__} (built for CUDA "
+                f"{torch.version.cuda or 'none'}) cannot use. Look at nvidia-smi and install the "
+                "driver or the torch that fit, or choose an engine for the CPU, such as openvino."
+            )
         try:
             network = OnnxNetwork(onnx.load(artifact.model_path)).eval()
         except EngineError:
             raise
         except Exception as error:  # protobuf and torch each raise their own
             raise EngineError(f"torch cannot load {artifact.manifest.name}: {error}.") from error
-        self._gpu = torch.cuda.is_available()
-        if self._gpu:
+        if self.on_gpu:
             self.precision = "fp32" if exact else "fp16"
             self.device = torch.cuda.get_device_name()
             torch.backends.cudnn.benchmark = True  # shapes are few, each is used for long
-            if exact:
-                torch.backends.cuda.matmul.allow_tf32 = False
-                torch.backends.cudnn.allow_tf32 = False
+            # What the graph computes in float32 (box coordinates of several hundred pixels) does
+            # not fit TF32's ten bits of mantissa, which cuDNN's convolutions take by default.
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
         else:
             torch.set_num_threads(threads or usable_processors())
             self.precision = "bf16" if computes_bfloat16() and not exact else "fp32"
@@ -57,7 +75,7 @@ class TorchEngine:
         network.lower(dtype[self.precision])
         try:
             with _GPU:
-                network = network.to("cuda" if self._gpu else "cpu")
+                network = network.to("cuda" if self.on_gpu else "cpu")
                 # The Python signature of `to` with a layout is one that its stubs leave out.
                 network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         except RuntimeError as error:
@@ -69,7 +87,7 @@ class TorchEngine:
 
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
-            if self._gpu:
+            if self.on_gpu:
                 with _GPU:
                     return self._replay(batch)
             with torch.inference_mode():

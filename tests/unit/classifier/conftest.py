@@ -93,9 +93,13 @@ class MemoryModels:
 
     def __init__(self, load: Callable[[str, bool], ServedModel]) -> None:
         self.current = "v1"
+        self.packaged: str | None = None
         self.damaged: set[str] = set()
         self.loads = 0
         self._load = load
+
+    def packaged_version(self) -> str | None:
+        return self.packaged
 
     def current_version(self) -> str:
         if not self.current:

@@ -42,8 +42,16 @@ print("SEEN" + json.dumps([len(hooks), *seen]))
 
 def imported(tmp_path: Path, **environment: str) -> list[Any]:
     """Hooks registered, then environment id and upload form before and after they ran."""
+    output = run(PROGRAM, tmp_path, **environment)
+    (line,) = [line for line in output.splitlines() if line.startswith("SEEN")]
+    found: list[Any] = json.loads(line.removeprefix("SEEN"))
+    return found
+
+
+def run(program: str, tmp_path: Path, **environment: str) -> str:
+    """What a program prints in an environment like the function's."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
@@ -52,7 +60,8 @@ def imported(tmp_path: Path, **environment: str) -> list[Any]:
             Env.ARTIFACTS_BUCKET: "artifacts",
             Env.PICTURES_BUCKET: "pictures",
             Env.MODEL: "toy",
-            Env.PACKAGING: "model-in-package",
+            # Nothing listens there.
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
             "LAMBDA_TASK_ROOT": str(tmp_path),
             **environment,
         },
@@ -61,9 +70,17 @@ def imported(tmp_path: Path, **environment: str) -> list[Any]:
         timeout=60,
         check=True,
     )
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("SEEN")]
-    found: list[Any] = json.loads(line.removeprefix("SEEN"))
-    return found
+    return done.stdout
+
+
+def test_numpy_starts_no_threads_beside_the_engine_s(tmp_path: Path) -> None:
+    program = (
+        "import os\nfrom runtime.classifier import handler\nimport numpy\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    if (os.cpu_count() or 1) == 1:
+        pytest.skip("OpenBLAS starts threads only where there are processors for them")
+    assert run(program, tmp_path).strip() == "1"
 
 
 def test_a_snapshot_that_comes_to_life_becomes_another_environment(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from runtime.classifier.environment import has_room_for_a_second_model
 from runtime.classifier.errors import ModelUnavailableError
-from runtime.classifier.model import ModelHost, S3ModelSource
+from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.inference.artifact import Artifact, file_entry
+from runtime.inference.errors import ArtifactMissingError
 
 
 def test_a_model_is_loaded_once(host: ModelHost, models: Any) -> None:
@@ -166,6 +167,127 @@ def test_a_missing_model_is_asked_for_again(host: ModelHost, models: Any) -> Non
     assert host.current().version == "v1"
 
 
+def test_the_packaged_version_serves_at_once_and_the_published_one_after_the_first_call(
+    request: pytest.FixtureRequest, models: Any, pictures: Any, picture: Any
+) -> None:
+    pictures.pictures["a.jpg"] = picture(110)
+    models.packaged, models.current = "v1", "v2"
+    function = request.getfixturevalue("function")
+    event = {"method": "classification", "file_path": "a.jpg"}
+    assert function.handle(event, None)["model"]["version"] == "v1"
+    for thread in threading.enumerate():
+        if thread.name == "model-refresh":
+            thread.join()
+    assert function.handle(event, None)["model"]["version"] == "v2"
+
+
+def test_a_packaged_version_that_is_current_is_loaded_once(models: Any) -> None:
+    now = [0.0]
+    host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60)
+    models.packaged = "v1"
+    host.current()
+    host.refresh()
+    assert models.loads == 1
+    now[0] = 61.0
+    host.refresh()
+    assert (models.loads, host.current().optimised) == (2, True)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_call_waits_for_the_current_version_only_where_it_is_told_to(
+    models: Any, wait: bool
+) -> None:
+    now = [0.0]
+    host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60, wait_for_current=wait)
+    models.packaged, models.current = "v1", "v2"
+    assert host.current().version == ("v2" if wait else "v1")
+    models.current = "v3"
+    now[0] = 59.0
+    assert host.current().version == ("v2" if wait else "v1")
+    now[0] = 61.0
+    assert host.current().version == ("v3" if wait else "v1")
+    assert not host.current().optimised
+    host.refresh()
+    assert host.current().version == "v3"
+
+
+def test_nobody_waits_for_an_environment_made_ahead_so_it_takes_the_current_version(
+    host: ModelHost, models: Any
+) -> None:
+    models.packaged, models.current = "v1", "v2"
+    assert host.current(optimised=True).version == "v2"
+
+
+@pytest.mark.parametrize("trouble", ["not answering", "damaged"])
+def test_the_packaged_version_stands_in_for_one_that_cannot_be_had(
+    models: Any, trouble: str
+) -> None:
+    host = ModelHost(models, wait_for_current=True)
+    models.packaged, models.current = "v1", "" if trouble == "not answering" else "v2"
+    models.damaged = {"v2"}
+    assert host.current().version == "v1"
+    assert host.last_failure
+    models.current, models.damaged = "v2", set()
+    host.refresh(at_once=True)
+    assert host.current().version == "v2"
+
+
+def test_a_damaged_package_is_no_reason_not_to_serve(host: ModelHost, models: Any) -> None:
+    models.packaged, models.damaged, models.current = "v1", {"v1"}, "v2"
+    assert host.current().version == "v2"
+
+
+class EmptyStore:
+    """An artifacts bucket in which nothing was published."""
+
+    def current_version(self, name: str) -> str:
+        raise ArtifactMissingError(f"{name} was not published")
+
+
+def packaged(artifact: Artifact, into: Path) -> Path:
+    """The artifact as a function's package has it."""
+    (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
+    entry = file_entry(artifact.folder / "model.onnx")
+    files = {**artifact.manifest.files, "model.onnx": entry}
+    manifest = dataclasses.replace(artifact.manifest, files=files)
+    (artifact.folder / "model.json").write_text(manifest.to_json())
+    shutil.copytree(artifact.folder, into / "toy" / manifest.version)
+    (into / "toy" / "current").write_text(f"{manifest.version}\n")
+    return into
+
+
+def test_a_packaged_model_that_was_never_published_is_current(
+    artifact: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = PublishedModelSource(
+        EmptyStore(),  # type: ignore[arg-type]
+        packaged=packaged(artifact, tmp_path_factory.mktemp("package")),
+        name="toy",
+        scratch=tmp_path_factory.mktemp("scratch"),
+        engine="onnxruntime",
+        threads=1,
+    )
+    version = source.current_version()
+    assert version == source.packaged_version()
+    served = source.load(version, optimised=False)
+    assert (served.version, served.download_ms) == (version, 0.0)
+    served.exercise()
+
+
+def test_without_a_packaged_or_a_published_model_the_error_says_so(tmp_path: Path) -> None:
+    source = PublishedModelSource(
+        EmptyStore(),  # type: ignore[arg-type]
+        packaged=tmp_path / "models",
+        name="toy",
+        scratch=tmp_path,
+        engine="onnxruntime",
+        threads=1,
+    )
+    assert source.packaged_version() is None
+    with pytest.raises(ModelUnavailableError, match="toy was not published"):
+        ModelHost(source).current()
+
+
 class CopyingStore:
     """Pulls from a folder, as ModelStore does from S3."""
 
@@ -202,8 +324,9 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
     manifest = dataclasses.replace(artifact.manifest, files=files)
     (artifact.folder / "model.json").write_text(manifest.to_json())
     scratch = tmp_path_factory.mktemp("scratch")
-    source = S3ModelSource(
+    source = PublishedModelSource(
         CopyingStore(artifact),  # type: ignore[arg-type]
+        packaged=scratch / "none",
         name="toy",
         scratch=scratch,
         engine="onnxruntime",

@@ -12,7 +12,8 @@ NEEDED = {Env.ARTIFACTS_BUCKET: "a", Env.PICTURES_BUCKET: "p", Env.MODEL: "resne
 
 def test_what_the_stack_does_not_set_has_a_default() -> None:
     settings = Settings.from_env(NEEDED)
-    assert (settings.packaging, settings.engine, settings.cold_start) == ("package", "auto", "none")
+    assert (settings.engine, settings.cold_start) == ("auto", "none")
+    assert not settings.wait_for_current_model
     assert settings.task_root == Path("/var/task")
 
 
@@ -29,7 +30,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        (Env.PACKAGING, "image"),
+        (Env.WAIT_FOR_CURRENT_MODEL, "yes"),
         (Env.COLD_START, "sometimes"),
         (Env.UPLOAD_EXPIRES_SECONDS, "0"),
         (Env.UPLOAD_EXPIRES_SECONDS, "3601"),

@@ -13,7 +13,7 @@ from visionstack.doctor.checks import Check, State
 
 
 def test_a_function_is_named_by_its_parts_and_the_rest_has_defaults() -> None:
-    assert parse_function("1769") == FunctionSetting(1769, "x86_64", "package", "none")
+    assert parse_function("1769") == FunctionSetting(1769, "x86_64", "auto", "none")
     assert parse_function("3008:arm64:s3-packages:warmer") == FunctionSetting(
         3008, "arm64", "s3-packages", "warmer"
     )

@@ -67,11 +67,12 @@ def test_narrow_weights_take_less_room_and_give_the_same_answers(
     assert same >= agreeing
 
 
-def test_settling_changes_the_speed_and_not_the_answers(
-    efficientnet_lite0: Artifact, dog: bytes
-) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_settling_changes_the_speed_and_not_the_answers(precision: str, dog: bytes) -> None:
+    options = BuildOptions(precision=precision)
+    artifact = build(find_recipe("efficientnet-lite0"), root=MODELS, options=options).artifact
     before, after = (
-        Classifier.load(efficientnet_lite0, engine="onnxruntime", optimised=optimised).classify(dog)
+        Classifier.load(artifact, engine="onnxruntime", optimised=optimised).classify(dog)
         for optimised in (False, True)
     )
     assert [p.id for p in after] == [p.id for p in before]

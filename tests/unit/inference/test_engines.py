@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
 
-from runtime.inference.artifact import Artifact
+from runtime.inference import engines
+from runtime.inference.artifact import Artifact, Preprocessing, Weights
 from runtime.inference.engines import ENGINES, choose_engine, create_engine, torch_engine
+from runtime.inference.engines.onnx_torch import OnnxNetwork
 from runtime.inference.engines.processor import computes_bfloat16
 from runtime.inference.engines.torch_engine import TorchEngine
 from runtime.inference.errors import EngineError, EngineUnavailableError
-from visionstack.models.building import build
+from visionstack.models.building import build, write_artifact
 from visionstack.models.catalog import find_recipe
-from visionstack.models.draft import BuildOptions
+from visionstack.models.draft import BuildOptions, Draft
 from visionstack.paths import MODELS
 
 MakeArtifact = Callable[..., Artifact]
@@ -80,6 +88,78 @@ def test_every_engine_reads_narrow_weights(pictures: np.ndarray, name: str, prec
     assert np.abs(logits - expected).max() < 0.1
 
 
+_GROWTH = """
+import sys
+from pathlib import Path
+import numpy as np
+from runtime.classifier.environment import return_freed_blocks
+from runtime.inference.artifact import Artifact
+from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+return_freed_blocks()
+artifact = Artifact.load(Path(sys.argv[1]))
+served = OnnxRuntimeEngine(artifact, threads=1, optimised=False)
+served.run(np.zeros((1, 8, 8, 3), np.uint8))
+before = peak()
+OnnxRuntimeEngine(artifact, threads=1, optimised=True)
+print(peak() - before)
+"""
+
+
+def test_narrow_weights_are_in_memory_once_while_they_are_optimised(tmp_path: Path) -> None:
+    wide = 12 * 512 * 512 * 9 * 4
+    draft = _convolutions(layers=12, channels=512)
+    options = BuildOptions(precision="fp16")
+    artifact = write_artifact("deep", draft, root=tmp_path, options=options, say=lambda _: None)
+    command = [sys.executable, "-c", _GROWTH, str(artifact.folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # Widened and laid out anew at the same time, they would take more than twice.
+    assert int(done.stdout) < 1.6 * wide
+
+
+def _convolutions(*, layers: int, channels: int) -> Draft:
+    def constant(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(RANDOM.normal(0, 0.01, shape).astype(np.float32), name)
+
+    weights = [constant("w0", channels, 3, 1, 1)]
+    weights += [constant(f"w{n}", channels, channels, 3, 3) for n in range(1, layers + 1)]
+    nodes = [
+        helper.make_node("Transpose", ["pictures"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["floats", "w0"], ["x0"]),
+        *(
+            helper.make_node("Conv", [f"x{n - 1}", f"w{n}"], [f"x{n}"], pads=[1, 1, 1, 1])
+            for n in range(1, layers + 1)
+        ),
+        helper.make_node("GlobalAveragePool", [f"x{layers}"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "deep",
+        [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", 8, 8, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", channels])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    return Draft(
+        model=model,
+        task="classify",
+        family="classifier",
+        size=8,
+        preprocessing=Preprocessing(kind="crop", resize=8),
+        labels=[str(n) for n in range(channels)],
+        weights=Weights(trained=False, description="random"),
+        source="tests",
+        licence="AGPL-3.0",
+    )
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_several_threads_may_run_one_engine(make_artifact: MakeArtifact, name: str) -> None:
     engine = create_engine(name, make_artifact(), precision="fp32")
@@ -125,7 +205,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
 
 def gpu_engine(artifact: Artifact) -> TorchEngine:
     engine = TorchEngine(artifact)
-    engine._gpu = True
+    engine.on_gpu = True
     return engine
 
 
@@ -155,6 +235,57 @@ def test_no_engine_touches_the_gpu_while_another_captures_or_runs(
         list(pool.map(lambda n: engines[n % 2].run(pictures[n % 4]), range(64)))
     assert graphs.crowds == 0
     assert len(graphs.captured) == 4
+
+
+def test_auto_does_not_fall_back_to_the_cpu_where_there_is_a_gpu(
+    make_artifact: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_has_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineUnavailableError, match=r"GPU that torch .* cannot use"):
+        create_engine("auto", make_artifact())
+    assert not create_engine("torch", make_artifact()).on_gpu
+
+
+def test_what_the_graph_computes_in_float32_is_not_computed_in_tf32(
+    make_artifact: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = True
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(OnnxNetwork, "to", lambda network, *_, **__: network)
+    engine = TorchEngine(make_artifact())
+    after = [backend.allow_tf32 for backend in backends]
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
+    assert (engine.on_gpu, engine.precision) == (True, "fp16")
+    assert after == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("operator", "attribute"),
+    [
+        ("Gemm", {"alpha": 0.5}),
+        ("Gemm", {"beta": 2.0}),
+        ("Gemm", {"transA": 1}),
+        ("Conv", {"auto_pad": "SAME_UPPER"}),
+        ("MaxPool", {"dilations": [2, 2]}),
+        ("MaxPool", {"auto_pad": "SAME_LOWER"}),
+    ],
+)
+def test_an_attribute_that_torch_would_ignore_is_refused(
+    operator: str, attribute: dict[str, object]
+) -> None:
+    node = helper.make_node(operator, ["x", "w"], ["y"], name="n7", **attribute)
+    weights = numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [weights]))
+    with pytest.raises(EngineError, match=rf"{operator} n7 .*{next(iter(attribute))}="):
+        OnnxNetwork(model)
 
 
 @pytest.mark.parametrize("name", ENGINES)

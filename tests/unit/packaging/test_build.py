@@ -11,6 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from runtime.inference.artifact import (
+    Artifact,
+    InputSpec,
+    Manifest,
+    Preprocessing,
+    Weights,
+    file_entry,
+)
 from tests.unit.packaging.conftest import write_wheel
 from visionstack.errors import UsageError
 from visionstack.packaging import build, libraries, limits, wheels
@@ -126,21 +134,74 @@ def test_lambda_s_limit_is_250_mib_unzipped() -> None:
     assert limits.UNZIPPED_BYTES == 262_144_000
 
 
+def small_model(checkout: Path, *, weights: bytes = b"weights") -> Path:
+    """A built model: two versions of it, the later one current."""
+    home = checkout / ".models" / "small"
+    for content in (b"old", weights):
+        files = {"model.onnx": content, "labels.txt": b"a\nb\n"}
+        half = home / "half"
+        half.mkdir(parents=True)
+        for name, data in files.items():
+            (half / name).write_bytes(data)
+        manifest = Manifest(
+            name="small",
+            task="classify",
+            family="classifier",
+            input=InputSpec(width=8, height=8, colour="RGB"),
+            preprocessing=Preprocessing(kind="crop", resize=8),
+            weights=Weights(trained=False, description="none"),
+            source="tests",
+            licence="none",
+            files={name: file_entry(half / name) for name in files},
+        )
+        (half / "model.json").write_text(manifest.to_json())
+        half.rename(home / manifest.version)
+        (home / "current").write_text(f"{manifest.version}\n")
+    return home
+
+
+@pytest.mark.parametrize("variant", ["auto", "model-in-package"])
 def test_a_model_inside_the_package_is_its_current_version(
-    plan: Plan, checkout: Path, tmp_path: Path
+    plan: Plan, checkout: Path, tmp_path: Path, variant: str
 ) -> None:
-    model = checkout / ".models" / "small"
-    for version in ("old", "new"):
-        (model / version).mkdir(parents=True)
-        (model / version / "model.json").write_text(version)
-    (model / "current").write_text("new\n")
+    version = (small_model(checkout) / "current").read_text()
 
-    folder = ensure(
-        plan("classifier", variant="model-in-package"), build_root=tmp_path / "b"
-    ).folder
+    folder = ensure(plan("classifier", variant=variant), build_root=tmp_path / "b").folder
 
-    assert (folder / "models" / "small" / "current").read_text() == "new\n"
-    assert {path.name for path in (folder / "models" / "small").iterdir()} == {"current", "new"}
+    inside = folder / "models" / "small"
+    assert (inside / "current").read_text() == version
+    assert {path.name for path in inside.iterdir()} == {"current", version.strip()}
+    assert Artifact.load(inside / version.strip()).manifest.name == "small"
+
+
+def test_auto_leaves_a_model_out_that_does_not_fit_and_takes_one_that_just_does(
+    plan: Plan, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model(checkout, weights=bytes(500_000))
+    bare = ensure(plan("classifier", variant="package"), build_root=tmp_path / "b").bytes
+    for limit, fits in ((bare + 500_000, False), (bare + 600_000, True)):
+        monkeypatch.setattr(limits, "UNZIPPED_BYTES", limit)
+        built = ensure(plan("classifier", variant="auto"), build_root=tmp_path / str(limit))
+        assert (built.folder / "models").exists() is fits
+        assert built.bytes <= limit
+
+
+def test_auto_does_without_a_model_that_is_not_built_and_takes_it_once_it_is(
+    plan: Plan, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = plan("classifier", variant="auto")
+    assert not (ensure(what, build_root=tmp_path / "b").folder / "models").exists()
+    assert "visionstack models build small" in " ".join(capsys.readouterr().err.split())
+    small_model(checkout)
+    assert (ensure(what, build_root=tmp_path / "b").folder / "models" / "small").exists()
+
+
+def test_a_damaged_model_is_not_packaged(plan: Plan, checkout: Path, tmp_path: Path) -> None:
+    home = small_model(checkout)
+    version = (home / "current").read_text().strip()
+    (home / version / "model.onnx").write_bytes(b"waights")
+    with pytest.raises(PackagingError, match="damaged"):
+        ensure(plan("classifier", variant="auto"), build_root=tmp_path / "b")
 
 
 def test_a_model_that_is_not_built_is_named_with_the_command_that_builds_it(

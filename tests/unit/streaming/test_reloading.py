@@ -14,6 +14,7 @@ import pytest
 
 from runtime.inference.detector import Detector
 from runtime.inference.store import ModelStore
+from runtime.streaming import models
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ArtifactSource
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, ServerFactory, picture
@@ -24,6 +25,17 @@ async def until(condition: Any) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("on_gpu", "batch"), [(True, 8), (False, 1)])
+def test_batches_follow_the_device_and_not_the_engine_s_name(on_gpu: bool, batch: int) -> None:
+    manifest = SimpleNamespace(
+        name="toy", weights=SimpleNamespace(trained=False, description="none")
+    )
+    engine = SimpleNamespace(name="torch", precision="fp32", device="here", on_gpu=on_gpu)
+    detector = SimpleNamespace(manifest=manifest, engine=engine, labels=("a",))
+    assert models._model(detector, version="1", max_batch=None).max_batch == batch
+    assert models._model(detector, version="1", max_batch=3).max_batch == 3
 
 
 async def test_a_new_version_takes_over_in_mid_stream_without_a_gap(
@@ -160,7 +172,7 @@ def test_an_intact_model_that_fails_at_its_first_picture_is_refused(
         manifest = SimpleNamespace(
             name="m", weights=SimpleNamespace(trained=True, description="odd")
         )
-        engine = SimpleNamespace(name="torch", precision="fp32", device="test")
+        engine = SimpleNamespace(name="torch", precision="fp32", device="test", on_gpu=False)
         labels = ("one",)
 
         def finish(self, raw: Any, prepared: Any, **thresholds: float) -> list[Any]:
