@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from runtime.classifier.model import ModelHost, S3ModelSource
+from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.inference.artifact import Artifact, Preprocessing, Weights
 from runtime.inference.store import ModelStore
 from tests.unit.fake_s3 import FakeS3
@@ -52,8 +52,13 @@ def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, picture: bytes)
         publish(artifact, client=s3, bucket="b", promote=artifact is made[0])
     old, new = (artifact.manifest.version for artifact in made)
     ids = {old: "old", new: "new"}
-    source = S3ModelSource(
-        ModelStore(s3, "b"), name="colours", scratch=tmp_path, engine="onnxruntime", threads=1
+    source = PublishedModelSource(
+        ModelStore(s3, "b"),
+        packaged=tmp_path / "package",
+        name="colours",
+        scratch=tmp_path,
+        engine="onnxruntime",
+        threads=1,
     )
     host = ModelHost(source)
     host.current()
