@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks._inputs import model_folder
 from runtime.contract import Stack
 from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, connect, default_prefix
@@ -60,5 +61,6 @@ def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deploymen
         )
         if names == [Stack.STORAGE]:
             # SnapStart loads the model when the version is published.
+            model_folder(model)
             publish_models(deployment, (model,))
     return deployment

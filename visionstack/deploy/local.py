@@ -81,7 +81,7 @@ def destroy(*, context: Mapping[str, object] | None = None) -> None:
 
 def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
     """Build what is not built, publish what is not published; returns what was uploaded."""
-    from visionstack.models.building import build
+    from visionstack.models.building import ready
     from visionstack.models.catalog import find_recipe
     from visionstack.models.publishing import publish
 
@@ -90,7 +90,7 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
     uploaded = []
     for name in names:
         with err.status(f"model {name} …"):
-            built = build(find_recipe(name), root=paths.MODELS)
-            if publish(built.artifact, client=client, bucket=bucket):
+            artifact = ready(find_recipe(name), root=paths.MODELS)
+            if publish(artifact, client=client, bucket=bucket):
                 uploaded.append(name)
     return tuple(uploaded)

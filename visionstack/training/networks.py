@@ -17,6 +17,7 @@ from visionstack.models.classifiers import ClassifierNetwork, efficientnet_lite0
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions
 from visionstack.models.efficientnet import EfficientNetLite0
+from visionstack.models.errors import DownloadError
 
 _WIDTHS: Final = (32, 64, 128, 256)
 
@@ -69,12 +70,14 @@ def own_network(products: int) -> Backbone:
 def pretrained(products: int, *, size: int, cache: Path, say: Say) -> Backbone:
     """ResNet50 when torchvision's weights are reachable, else EfficientNet-Lite0."""
     context = BuildContext(options=BuildOptions(), cache=cache, say=say)
-    found = resnet(context, name="resnet50")
-    if found.weights.trained:
+    try:
+        found = resnet(context, name="resnet50")
+    except DownloadError:
+        found = efficientnet_lite0(context)
+    else:
         last = nn.Linear(2048, products)
         found.network.fc = last
         return _backbone(found, found.network, "ResNet50", last="fc.")
-    found = efficientnet_lite0(context)
     network = EfficientNetLite0(classes=products, size=size)
     state = found.network.state_dict()
     kept = {name: values for name, values in state.items() if not name.startswith("_fc.")}
