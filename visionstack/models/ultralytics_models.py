@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from runtime.inference.artifact import Preprocessing, Weights
+from runtime.inference.artifact import Family, Preprocessing, Weights
 from visionstack.models.downloads import RemoteFile, fetch
 from visionstack.models.draft import RANDOM, BuildContext, Draft, read_labels
 from visionstack.models.errors import ModelError, WeightsError
@@ -85,12 +85,12 @@ def _draft(
     size = context.options.size or DEFAULT_SIZE
     if size % _STRIDE:
         raise ModelError(f"The input's size must be a multiple of {_STRIDE}, not {size}.")
-    # The end-to-end head of newer networks is left aside: suppression is the runtime's.
-    network.end2end = False
-    network = network.float().eval().fuse(verbose=False)
     head = network.model[-1]
-    if getattr(head, "end2end", False):
-        raise WeightsError("The checkpoint has an end-to-end head only, which is not served here.")
+    # YOLOv10, YOLO26 and later: the head that they were trained to need no suppression with.
+    if getattr(head, "one2one_cv2", None) is not None:
+        network.end2end = True
+    network = network.float().eval().fuse(verbose=False)
+    family: Family = "end-to-end" if getattr(head, "end2end", False) else "ultralytics"
     head.export, head.format, head.dynamic = True, "onnx", False
     first = network.model[0].conv
     # Pictures have blue first and go to 255; the network was trained on red first, up to 1.
@@ -99,7 +99,7 @@ def _draft(
     return Draft(
         model=export_detector(network, size=size),
         task="detect",
-        family="ultralytics",
+        family=family,
         size=size,
         preprocessing=Preprocessing(kind="letterbox", fill=GREY),
         labels=labels,
