@@ -33,11 +33,11 @@ def _yolov3(context: BuildContext) -> Draft:
     return make_yolov3(context)
 
 
-def _ultralytics(name: str, *, yaml: str) -> Callable[[BuildContext], Draft]:
+def _ultralytics(name: str, *, yaml: str, size: int) -> Callable[[BuildContext], Draft]:
     def make(context: BuildContext) -> Draft:
         from visionstack.models.ultralytics_models import make_official
 
-        return make_official(context, name=name, yaml=yaml)
+        return make_official(context, name=name, yaml=yaml, size=size)
 
     return make
 
@@ -71,12 +71,25 @@ _RECIPES: Final = (
     Recipe(
         name="yolov3-tinyu",
         summary="Ultralytics' yolov3-tiny, 80 COCO classes, its official weights",
-        make=_ultralytics("yolov3-tinyu", yaml="yolov3-tiny.yaml"),
+        make=_ultralytics("yolov3-tinyu", yaml="yolov3-tiny.yaml", size=416),
     ),
     Recipe(
         name="yolov3u",
         summary="Ultralytics' yolov3, 80 COCO classes, its official weights",
-        make=_ultralytics("yolov3u", yaml="yolov3.yaml"),
+        make=_ultralytics("yolov3u", yaml="yolov3.yaml", size=416),
+    ),
+    *(
+        Recipe(
+            name=name,
+            summary=f"detector, 80 COCO classes, Ultralytics' official weights{suppressing}",
+            make=_ultralytics(name, yaml=f"{name}.yaml", size=640),
+        )
+        for family, sizes, suppressing in (
+            ("yolo26", "nsml", ", needs no suppression"),
+            ("yolo11", "nsml", ""),
+            ("yolov10", "nsml", ", needs no suppression"),
+        )
+        for name in (family + size for size in sizes)
     ),
     Recipe(
         name="efficientnet-lite0",

@@ -21,8 +21,13 @@ GREY: Final = 114
 _STRIDE: Final = 32
 
 
-def make_official(context: BuildContext, *, name: str, yaml: str) -> Draft:
-    """`name` with the weights that Ultralytics publishes, or with a checkpoint given instead."""
+def make_official(context: BuildContext, *, name: str, yaml: str, size: int) -> Draft:
+    """`name` with the weights that Ultralytics publishes, or with a checkpoint given instead.
+
+    `size` is the input's side in pixels where the user names none.
+    """
+    options = dataclasses.replace(context.options, size=context.options.size or size)
+    context = dataclasses.replace(context, options=options)
     if context.options.weights:
         return make_from_checkpoint(context, context.options.weights)
     url = context.options.weights_url or f"{ASSETS}/{name}.pt"

@@ -221,7 +221,8 @@ def _top_k(inputs: list[Any], attributes: Attributes) -> tuple[Tensor, Tensor]:
 
 def _maximum(inputs: list[Any], attributes: Attributes) -> Tensor:
     axes = attributes.get("axes") or inputs[1]
-    return inputs[0].amax(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
+    result: Tensor = inputs[0].amax(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
+    return result
 
 
 def _unsqueeze(inputs: list[Any], _: Attributes) -> Tensor:
