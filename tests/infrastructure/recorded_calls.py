@@ -1,4 +1,4 @@
-"""Calls as they reach AWS's SDK, the command line or S3, and the permissions that each one needs."""
+"""Calls as they reach AWS's SDK, the command line or S3, and the permissions that they need."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import policy
 from email.message import EmailMessage
+from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -118,9 +121,6 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """A form upload: needs what a put needs (Amazon S3 API reference, POST Object)."""
         message = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode() + self._body()
-        from email import policy
-        from email.parser import BytesParser
-
         form = BytesParser(EmailMessage, policy=policy.HTTP).parsebytes(message)
         fields = {
             part.get_param("name", header="content-disposition"): part.get_payload()
@@ -181,7 +181,7 @@ def command_line_calls(script: str) -> list[Call]:
         }
         options = {
             members[name.removeprefix("--")]: value
-            for name, value in zip(rest, rest[1:], strict=False)
+            for name, value in pairwise(rest)
             if name.startswith("--")
         }
         calls.append(Call(service=service, operation=operation, parameters=options))
@@ -311,6 +311,7 @@ def answers(*, objects: dict[tuple[str, str], bytes], more: Mapping[str, dict[st
         if operation == "Invoke":
             payload = {"environment": "one", "cold": False, "method": "wakeup"}
             return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(payload).encode())}
-        return more.get(operation, {})
+        following = more.get(operation)
+        return following.pop(0) if following else {}
 
     return answer
