@@ -136,6 +136,8 @@ class Deployed:
                 return f"arn:aws:iam::{ACCOUNT}:role/{own}"
             case "AWS::Lambda::Function", "Arn":
                 return f"arn:aws:lambda:{_HERE}:function:{own}"
+            case "AWS::Events::Rule", "Arn":
+                return f"arn:aws:events:{_HERE}:rule/{own}"
             case _, "DNSName":
                 return f"{own.lower()}.elb.{REGION}.amazonaws.com"
         raise ValueError(f"{kind} {attribute} is not evaluated here")

@@ -51,7 +51,7 @@ class AbsentError(Exception):
 def recorded_sdk(answer: Answer) -> Iterator[list[Call]]:
     """Clients that boto3 makes meanwhile send nothing: `answer` gives the parsed response."""
     calls: list[Call] = []
-    core = _session()
+    core = sdk_session()
     core.set_credentials("AKIDEXAMPLE", "secret")
     core.set_config_variable("region", REGION)
 
@@ -83,7 +83,8 @@ def recorded_sdk(answer: Answer) -> Iterator[list[Call]]:
         boto3.DEFAULT_SESSION = before
 
 
-def _session() -> botocore.session.Session:
+def sdk_session() -> botocore.session.Session:
+    """A session without credentials, which shares what was read of botocore's data."""
     session = botocore.session.Session()
     session.register_component("data_loader", _loader())
     return session
@@ -173,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 def command_line_calls(script: str) -> list[Call]:
     """Those of the `aws SERVICE OPERATION --option value` lines of a shell script."""
     calls: list[Call] = []
-    session = _session()
+    session = sdk_session()
     for line in re.findall(r"^.*?\b(aws [a-z].*)$", script.replace("\\\n", " "), re.MULTILINE):
         _, service, verb, *rest = shlex.split(line)
         if (service, verb) == ("s3", "cp"):

@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import boto3
 import pytest
 from botocore import xform_name
 
 from tests.infrastructure.conftest import COMBINATIONS, Templates
 from tests.infrastructure.deployed import ACCOUNT, Deployed
 from tests.infrastructure.policy_evaluation import Request, Statement, allowed
-from tests.infrastructure.recorded_calls import Permissions
+from tests.infrastructure.recorded_calls import Permissions, sdk_session
 from tests.infrastructure.role_runs import Record, Records, RoleRuns
 
 KINDS: Final = (
@@ -175,9 +174,7 @@ def called_operations() -> set[str]:
     operations = {
         xform_name(name)
         for service in services
-        for name in boto3.client(
-            str(service), region_name="us-east-1"
-        ).meta.service_model.operation_names
+        for name in sdk_session().get_service_model(str(service)).operation_names
     }
     named = {
         node.attr
