@@ -95,6 +95,8 @@ def write_artifact(
             graphs[READY] = ready_for_onnxruntime(draft.model)
         save_graphs({file: narrow(graph, precision) for file, graph in graphs.items()}, partial)
         (partial / "labels.txt").write_text("\n".join(draft.labels) + "\n", "utf-8")
+        for extra, text in draft.extra.items():
+            (partial / extra).write_text(text, "utf-8")
         files = {path.name: file_entry(path) for path in sorted(partial.iterdir())}
         manifest = _manifest(name, draft, files, precision=precision, flop=work)
         (partial / MANIFEST).write_text(manifest.to_json(), "utf-8")

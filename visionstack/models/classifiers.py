@@ -161,7 +161,8 @@ def torchvision_models() -> Any:
     """`torchvision.models`, also beside a torch for CPUs.
 
     torchvision's package is built for CUDA only; beside a CPU torch its own operators are missing
-    and it stops at describing them. Naming the two it asks for lets the rest of it load.
+    and it stops at describing them. Naming the two it asks for lets the rest of it load; `nms`,
+    which Ultralytics takes from torchvision once that is loaded, is then Ultralytics' own.
     """
     import torch
 
@@ -174,7 +175,15 @@ def torchvision_models() -> Any:
             library.define(signature)  # type: ignore[no-untyped-call]
         _LIBRARIES.append(library)
         import torchvision
+
+        torchvision.ops.nms = _nms
     return torchvision.models
+
+
+def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
+    from ultralytics.utils.nms import TorchNMS
+
+    return TorchNMS.nms(boxes, scores, iou_threshold)
 
 
 _LIBRARIES: list[Any] = []

@@ -55,6 +55,8 @@ class Draft:
     source: str
     licence: str
     anchors: tuple[tuple[tuple[float, float], ...], ...] = field(default=())
+    extra: dict[str, str] = field(default_factory=dict)
+    """Further text files of the artifact, such as how it was trained."""
 
 
 def read_labels(name: str) -> list[str]:
