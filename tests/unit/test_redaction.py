@@ -41,7 +41,6 @@ def test_a_secret_is_hidden(text: str) -> None:
     assert "***" in redacted(text)
 
 
-
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [

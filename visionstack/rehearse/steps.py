@@ -117,7 +117,8 @@ def run_steps(
             done = result(Outcome.NOT_EMBEDDED, str(error))
         except VisionstackError as error:
             done = result(Outcome.FAILED, str(error))
-        except Exception as error:  # noqa: BLE001 - what it started must be destroyed all the same
+        except Exception as error:
+            # What was started must be destroyed all the same.
             told = f"This is a fault of visionstack: {type(error).__name__}: {error}"
             done = result(Outcome.FAILED, told)
         except (KeyboardInterrupt, SystemExit) as stop:
