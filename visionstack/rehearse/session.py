@@ -180,7 +180,7 @@ def _facts(asked: Asked, deployment: Deployment, most_usd: float) -> dict[str, s
         "instance type": plan.instance_type,
         "compared": ", ".join(plan.compared),
         "could cost": most,
-        "time": f"no step begins after {plan.minutes} minutes; {LAST_STEP_MINUTES} more are counted",
+        "time": f"no step begins after {plan.minutes} minutes; {LAST_STEP_MINUTES} more count",
     }
 
 
