@@ -230,7 +230,7 @@ class Lanes:
         )
         if found:
             raise VisionstackError(f"Left: {', '.join(found)}.", remedy=self.remedy)
-        return "Nothing is left."
+        return "Nothing is left but the role with which API Gateway writes logs (docs/costs.md)."
 
     @property
     def remedy(self) -> str:

@@ -47,6 +47,9 @@ _TAGGED: Final = (
     ("network", "describe_vpcs", "Vpcs[].VpcId"),
 )
 """Kind, EC2's call, and where its answer has the ids, of what carries the deployment's tag."""
+_KEPT: Final = re.compile("-FrontApiCloudWatchR")
+"""In the name of the role with which API Gateway writes logs: set for the whole account, so the
+stack leaves it (docs/costs.md)."""
 _LOOK_EVERY_S: Final = 5.0
 
 
@@ -61,7 +64,8 @@ def stacks(deployment: Deployment) -> dict[str, str]:
 
 
 def left(deployment: Deployment, prefixes: Sequence[str]) -> list[str]:
-    """What still stands of the deployments with these prefixes, each as `kind name`.
+    """What still stands of the deployments with these prefixes, each as `kind name`; without the
+    role that is kept.
 
     Raises:
         VisionstackError: a service cannot be asked.
@@ -71,7 +75,9 @@ def left(deployment: Deployment, prefixes: Sequence[str]) -> list[str]:
     for kind, service, call, names in _NAMED:
         with translated(f"see which {kind}s are left"):
             listed = _listed(deployment.client(service), call, names)
-        found += [f"{kind} {name}" for name in listed if mine.search(name)]
+        found += [
+            f"{kind} {name}" for name in listed if mine.search(name) and not _KEPT.search(name)
+        ]
     tagged = [{"Name": f"tag:{PROJECT}", "Values": list(prefixes)}]
     for kind, call, ids in _TAGGED:
         with translated(f"see which {kind}s are left"):

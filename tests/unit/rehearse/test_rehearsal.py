@@ -256,11 +256,18 @@ def test_what_is_left_is_found_by_its_name_or_tag_and_what_is_the_users_is_not()
             ]
         },
         "describe_vpcs": {"Vpcs": [{"VpcId": "vpc-1"}]},
+        "list_roles": {
+            "Roles": [
+                {"RoleName": "visionstack-rehearse-warmer-Role-1"},
+                {"RoleName": "visionstack-rehearse-classifier-FrontApiCloudWatchR4C-1"},
+            ]
+        },
     }
     assert leftovers.left(deployment(answers), ["visionstack-rehearse"]) == [
         "stack visionstack-rehearse-storage",
         "log group /visionstack-rehearse/boot",
         "log group /aws/lambda/visionstack-rehearse-warmer-Fn",
+        "role visionstack-rehearse-warmer-Role-1",
         "instance i-2",
         "network vpc-1",
     ]
@@ -350,7 +357,7 @@ def test_what_is_left_fails_the_last_step_and_is_named(
     with pytest.raises(VisionstackError, match="network vpc-1") as said:
         lanes_of(where, tmp_path).nothing_left()
     assert "npx cdk destroy --all -c prefix=visionstack-rehearse" in str(said.value)
-    assert lanes_of(deployment({}), tmp_path).nothing_left() == "Nothing is left."
+    assert lanes_of(deployment({}), tmp_path).nothing_left().startswith("Nothing is left")
 
 
 def record(cloud: str, *rows: Row) -> Record:
@@ -419,9 +426,14 @@ def test_the_emulated_report_says_so_and_a_step_left_out_has_no_time(tmp_path: P
         Result(name="warm", expected="5", outcome=Outcome.NOT_RUN, seconds=0, told="It needs x."),
     ]
     report = build_report(
-        Run(results), facts={"cloud": "embedded"}, machine="m", versions={}, emulated=True
+        Run(results),
+        facts={"cloud": "embedded"},
+        machine="m",
+        versions={"cv": "4.14.0.88"},
+        emulated=True,
     )
     text = write(report, tmp_path)["md"].read_text()
     assert "emulated" in text
+    assert "cv 4.14.0.88" in text
     assert "2 steps: 1 not on the embedded cloud, 1 not run." in text
     assert str(Path.home()) + "/" not in text
