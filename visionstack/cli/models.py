@@ -56,6 +56,10 @@ def build(  # noqa: PLR0917
     precision: Annotated[
         str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
     ] = "fp32",
+    random: Annotated[
+        bool,
+        typer.Option("--random", help="Random weights, for timing, where the real can't be had."),
+    ] = False,
     force: Annotated[bool, typer.Option(help="Build again what is there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,6 +87,7 @@ def build(  # noqa: PLR0917
         labels=labels,
         size=size,
         precision=precision,  # type: ignore[arg-type]  # one of three, checked above
+        random=random,
     )
     answers = []
     for recipe in recipes:

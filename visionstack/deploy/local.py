@@ -113,10 +113,13 @@ def destroy(*, context: Mapping[str, object] | None = None) -> None:
     cdk(["destroy", "--all", "--force"], cloud="local", context=context)
 
 
-def build_model(name: str, *, precision: Precision = "fp32") -> Artifact:
-    """A model, built unless it is; what is not in fp32 has its precision in its name."""
+def build_model(name: str, *, precision: Precision = "fp32", random: bool = False) -> Artifact:
+    """A model, built unless it is; what is not in fp32 has its precision in its name.
+
+    `random` takes random weights where the real ones cannot be had.
+    """
     with err.status(f"model {name} …"):
-        return find_model(name, precision=precision)()
+        return find_model(name, precision=precision, random=random)()
 
 
 def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,14 +141,14 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
 
 
 def find_model(
-    name: str, *, task: str | None = None, precision: Precision = "fp32"
+    name: str, *, task: str | None = None, precision: Precision = "fp32", random: bool = False
 ) -> Callable[[], Artifact]:
     """What gives the artifact of a model by name: the catalog's is built when asked for.
 
     Raises `UsageError` for a name that is neither in the catalog nor built here, and for a built
     model of another task.
     """
-    from visionstack.models.building import build, built_names, current_folder
+    from visionstack.models.building import built_names, current_folder, ready
     from visionstack.models.catalog import CATALOG, find_recipe
     from visionstack.models.draft import BuildOptions
 
@@ -173,5 +176,5 @@ def find_model(
             f"visionstack train classifier FOLDER --name {name}",
         )
     recipe = find_recipe(name)
-    options = BuildOptions(precision=precision)
-    return lambda: build(recipe, root=paths.MODELS, options=options).artifact
+    options = BuildOptions(precision=precision, random=random)
+    return lambda: ready(recipe, root=paths.MODELS, options=options)

@@ -6,7 +6,7 @@ Importing this imports torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,6 +19,7 @@ from visionstack.models.classifiers import RESNETS, efficientnet_lite0, resnet, 
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions
 from visionstack.models.efficientnet import EfficientNetLite0
+from visionstack.models.errors import DownloadError
 
 torchvision_models()  # so that whatever imports this may import torchvision and Lightning
 EFFICIENTNET: Final = "efficientnet-lite0"
@@ -101,12 +102,14 @@ def find_backbone(name: str | None, *, size: int, cache: Path, say: Say) -> Back
     """
     context = BuildContext(options=BuildOptions(), cache=cache, say=say)
     if name is None:
-        found = _resnet(context, "resnet50")
-        return found if found.weights.trained else _efficientnet(context, size)
+        try:
+            return _resnet(context, "resnet50")
+        except DownloadError:
+            return _efficientnet(context, size)
     if name == EFFICIENTNET:
         return _efficientnet(context, size)
     if name in RESNETS:
-        return _resnet(context, name)
+        return _resnet(replace(context, options=BuildOptions(random=True)), name)
     return _timm(name, say)
 
 
