@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks._inputs import model_folder
 from runtime.contract import Stack
 from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, connect, default_prefix
@@ -51,7 +52,7 @@ def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deploymen
     if settings.get("cold_start", "warmer") == "warmer":
         stacks.append(Stack.WARMER)
     deployment = connect(cloud="local")
-    build_model(model)
+    build_model(model, random=True)
     for names in ([Stack.STORAGE], stacks):
         wanted = [f"{prefix}-{name}" for name in names]
         cdk(
@@ -61,5 +62,6 @@ def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deploymen
         )
         if names == [Stack.STORAGE]:
             # SnapStart loads the model when the version is published.
+            model_folder(model)
             publish_models(deployment, (model,))
     return deployment

@@ -93,7 +93,7 @@ def judged(found: Spread, known: Spread | None) -> dict[str, Any]:
 
 def serverless(values: dict[str, Any]) -> dict[str, Spread]:
     """ResNet50's first answer over the imports alone; a warm call over decoding and session."""
-    build_model(MODEL)
+    build_model(MODEL, random=True)
     package = built_package("auto", MODEL)
     first, floor = [], []
     with one_picture_bucket() as endpoint:

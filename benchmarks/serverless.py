@@ -67,7 +67,7 @@ def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) ->
 def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
     """Interpreter start to first answer by packaging, interleaved; warm overhead and memory."""
     rounds, calls = (3, 10) if quick else (20, 30)
-    narrow = build_model(MODEL, precision="fp16").manifest.name
+    narrow = build_model(MODEL, random=True, precision="fp16").manifest.name
     ways = {
         "auto": ("auto", MODEL, rounds),
         "auto, fp16": ("auto", narrow, rounds),

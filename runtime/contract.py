@@ -164,7 +164,8 @@ FINGERPRINT_PENDING: Final = "pending"
 
 # --- S3 layout ----------------------------------------------------------------------------------
 MODELS_PREFIX: Final = "models/"
-"""Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one."""
+"""Artifacts bucket: models/{name}/{version}/{file}, immutable; models/{name}/current names one in
+its first line, with the change that put it there below."""
 LIBRARIES_MANIFEST: Final = "packages.json"
 """In a function's package without libraries: which object below `PACKAGES_PREFIX` has them."""
 PACKAGES_PREFIX: Final = "packages/"

@@ -6,6 +6,7 @@ name says that they are secret (query or fragment of an address, header, `name=v
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import traceback
@@ -22,6 +23,37 @@ _NAMED: Final = re.compile(
     rf"(?i)((?<![a-z])(?:[a-z][a-z-]*-)?(?:{_NAMES})\\?[\"']?\s*(?:=|:\s)\s*\\?[\"']?(?:bearer\s+|basic\s+)?)"
     r"[^\s\"'&#,;)}\]\\]+"
 )
+
+_ACCOUNT: Final = re.compile(r"(?<!\d)\d{12}(?!\d)")
+_ACCESS_KEY: Final = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
+# Before or after what only stands beside them: API Gateway's addresses, ARNs and ELB's names.
+_BY_PLACE: Final = re.compile(
+    r"[\w-]+(?=\.(?:execute-api|elb)\.)|(?<=/restapis/)\w+|(?<=/apikeys/)\w+"
+    r"|(?<=/execute-api/)\w+|(?<=API-Gateway-Execution-Logs_)\w+"
+)
+_ADDRESS: Final = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"
+    r"|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:]|\.\d))"
+)
+
+
+def without_identities(text: str) -> str:
+    """`redacted(text)` for strangers: no account, access key, API or address of anybody either.
+
+    AWS account ids, access key ids, API Gateway's API and key ids, load balancers' names, and IP
+    addresses are replaced by `***`.
+    """
+    for pattern in (_BY_PLACE, _ACCOUNT, _ACCESS_KEY):
+        text = pattern.sub(HIDDEN, text)
+    return _ADDRESS.sub(lambda found: HIDDEN if _is_address(found[0]) else found[0], redacted(text))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def redacted(text: str) -> str:

@@ -25,7 +25,8 @@ _FILE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _READ_BYTES: Final = 1 << 20
 
 Task = Literal["detect", "classify"]
-Family = Literal["darknet", "ultralytics", "classifier"]
+Family = Literal["darknet", "ultralytics", "end-to-end", "classifier"]
+"""`end-to-end`: a detector that suppresses by itself: output (batch, n, 6), best first."""
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -53,11 +54,12 @@ class InputSpec:
 class Preprocessing:
     """How a picture becomes the input.
 
-    `letterbox`: scaled to fit, centred, the rest `fill`. `crop`: the shorter side to `resize`
-    pixels, then the centre of the input's size.
+    `letterbox`: scaled to fit, centred, the rest `fill`. `stretch`: scaled to the input's size
+    whatever its shape. `crop`: the shorter side to `resize` pixels, then the centre of the input's
+    size.
     """
 
-    kind: Literal["letterbox", "crop"]
+    kind: Literal["letterbox", "stretch", "crop"]
     fill: int = 0
     resize: int = 0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"

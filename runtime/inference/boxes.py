@@ -1,4 +1,4 @@
-"""Network outputs to boxes: the two families' decoders and class-aware non-maximum suppression.
+"""Network outputs to boxes: the families' decoders and class-aware non-maximum suppression.
 
 Everything is numpy on one picture's outputs. A candidate is dropped on its logit, before any
 sigmoid, because all but a few hundredths of a percent of them are.
@@ -90,6 +90,18 @@ def decode_anchor_free(raw: Raw, *, confidence: float) -> Boxes:
     xyxy = np.hstack([picked[:, :2] - half, picked[:, :2] + half])
     best = picked[:, 4:].argmax(axis=1)
     return _gathered([(xyxy.astype(np.float32), best_score[index], best)])
+
+
+def decode_end_to_end(raw: Raw, *, confidence: float) -> Boxes:
+    """Boxes of a network that needs no suppression: one output (boxes, 6), in input pixels.
+
+    Rows are x1, y1, x2, y2, score, class, as YOLOv10 (Wang et al. 2024, arXiv:2405.14458) and its
+    successors give them; rows that were filled up have a score of 0.
+    """
+    (output,) = raw
+    picked = output[output[:, 4] > confidence].astype(np.float32)
+    picked = picked[np.argsort(-picked[:, 4], kind="stable")]
+    return Boxes(picked[:, :4], picked[:, 4], picked[:, 5].round().astype(np.int64))
 
 
 def suppress(boxes: Boxes, *, iou: float, max_detections: int = MAX_DETECTIONS) -> Boxes:

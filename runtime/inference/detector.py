@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.inference.artifact import Artifact, Manifest
-from runtime.inference.boxes import Boxes, Raw, decode_anchor_free, decode_darknet, suppress
+from runtime.inference.boxes import (
+    Boxes,
+    Raw,
+    decode_anchor_free,
+    decode_darknet,
+    decode_end_to_end,
+    suppress,
+)
 from runtime.inference.engines import AUTO, Engine, create_engine
 from runtime.inference.errors import ArtifactDamagedError
 from runtime.inference.letterbox import Letterbox
@@ -74,10 +81,11 @@ class Detector:
         return cls(artifact, create_engine(engine, artifact, threads=threads, streams=streams))
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
-        """Letterbox a picture, uint8 (height, width, 3) with blue first."""
+        """Letterbox (or stretch) a picture, uint8 (height, width, 3) with blue first."""
         height, width = image.shape[:2]
         target = (self.manifest.input.width, self.manifest.input.height)
-        letterbox = Letterbox.fit(source=(width, height), target=target)
+        stretch = self.manifest.preprocessing.kind == "stretch"
+        letterbox = Letterbox.fit(source=(width, height), target=target, stretch=stretch)
         return Prepared(letterbox.place(image, fill=self.manifest.preprocessing.fill), letterbox)
 
     def infer(self, batch: Sequence[Prepared]) -> list[Raw]:
@@ -97,7 +105,13 @@ class Detector:
         confidence: float = DEFAULT_CONFIDENCE,
         iou: float = DEFAULT_IOU,
     ) -> Boxes:
-        """Decode and suppress one picture's outputs: arrays, in pixels of the source."""
+        """Decode and suppress one picture's outputs: arrays, in pixels of the source.
+
+        `iou` says nothing to a model that suppresses by itself.
+        """
+        if self.manifest.family == "end-to-end":
+            found = decode_end_to_end(raw, confidence=confidence)
+            return found.in_source(prepared.letterbox)
         if self.manifest.family == "darknet":
             candidates = decode_darknet(
                 raw,

@@ -24,17 +24,25 @@ class Letterbox:
     scaled_height: int
     left: int
     top: int
-    scale: float
+    scale_x: float
+    scale_y: float
 
     @classmethod
-    def fit(cls, *, source: tuple[int, int], target: tuple[int, int]) -> Letterbox:
-        """`source` and `target` are (width, height), at least 1 x 1."""
+    def fit(
+        cls, *, source: tuple[int, int], target: tuple[int, int], stretch: bool = False
+    ) -> Letterbox:
+        """`source` and `target` are (width, height), at least 1 x 1.
+
+        With `stretch` the picture fills the input and loses its shape (LetterBox' scale_fill).
+        """
         (source_width, source_height), (width, height) = source, target
         if min(source_width, source_height, width, height) < 1:
             raise ValueError(f"sizes must be at least 1 x 1, not {source} and {target}")
-        scale = min(width / source_width, height / source_height)
-        scaled_width = max(1, round(source_width * scale))
-        scaled_height = max(1, round(source_height * scale))
+        scale_x, scale_y = width / source_width, height / source_height
+        if not stretch:
+            scale_x = scale_y = min(scale_x, scale_y)
+        scaled_width = max(1, round(source_width * scale_x))
+        scaled_height = max(1, round(source_height * scale_y))
         return cls(
             source_width=source_width,
             source_height=source_height,
@@ -44,7 +52,8 @@ class Letterbox:
             scaled_height=scaled_height,
             left=round((width - scaled_width) / 2 - 0.1),
             top=round((height - scaled_height) / 2 - 0.1),
-            scale=scale,
+            scale_x=scale_x,
+            scale_y=scale_y,
         )
 
     def place(self, picture: NDArray[np.uint8], *, fill: int) -> NDArray[np.uint8]:
@@ -68,7 +77,7 @@ class Letterbox:
     def to_source(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (n, 4) x1 y1 x2 y2 in input pixels to pixels of the source, kept inside it."""
         moved = boxes - np.array([self.left, self.top, self.left, self.top], np.float32)
-        moved /= np.float32(self.scale)
+        moved /= self._scale
         np.clip(moved[:, 0::2], 0, self.source_width, out=moved[:, 0::2])
         np.clip(moved[:, 1::2], 0, self.source_height, out=moved[:, 1::2])
         return moved
@@ -76,4 +85,8 @@ class Letterbox:
     def to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (n, 4) x1 y1 x2 y2 in pixels of the source to input pixels."""
         shift = np.array([self.left, self.top, self.left, self.top], np.float32)
-        return boxes * np.float32(self.scale) + shift
+        return boxes * self._scale + shift
+
+    @property
+    def _scale(self) -> NDArray[np.float32]:
+        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)

@@ -55,7 +55,8 @@ class ModelStore:
         Raises `ArtifactMissingError` when the model was not published, `StoreError` when S3 fails.
         """
         key = f"{MODELS_PREFIX}{check_name(name)}/current"
-        version = self._read(key).decode("utf-8", "replace").strip()
+        # The lines after the first are the change that put it there (visionstack.models.versions).
+        version = self._read(key).decode("utf-8", "replace").partition("\n")[0].strip()
         return check_name(version, what="model version")
 
     def pull(self, name: str, into: Path, *, version: str | None = None) -> Artifact:

@@ -14,7 +14,6 @@ from constructs import Construct
 from runtime.contract import RESULTS_PREFIX, Env
 from stacks.catalog import InstanceType
 from stacks.parts.acknowledgment import acknowledge, objects_finding
-from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import HardenedLaunchTemplate, instance_script
 from stacks.parts.instance_role import InstanceRole
 from stacks.parts.vpc import PublicVpc
@@ -55,14 +54,12 @@ class MeasuringGroup(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.group_name = f"{settings.prefix}-compare-{instance_type.name.replace('.', '-')}"
-        logs = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
         role = InstanceRole(
             self,
             "Role",
             artifacts=artifacts,
             assets=[asset],
             models=settings.stream_model,
-            log_group=logs,
         )
         role.add_to_policy(
             iam.PolicyStatement(

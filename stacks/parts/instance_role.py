@@ -1,4 +1,4 @@
-"""What an instance may do: be managed by SSM, fetch its asset, read models, write its own logs."""
+"""What an instance may do: be managed by SSM, fetch its asset, read models, tell how it goes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class InstanceRole(iam.Role):
         artifacts: s3.IBucket,
         assets: Sequence[s3_assets.Asset],
         models: Sequence[str],
-        log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(
             scope,
@@ -69,6 +68,9 @@ class InstanceRole(iam.Role):
                 conditions={"StringLike": {"s3:prefix": [f"{MODELS_PREFIX}*"]}},
             )
         )
+
+    def allow_log(self, log_group: logs.ILogGroup) -> None:
+        """Let the instance write streams of its own in a log group."""
         self.add_to_policy(
             iam.PolicyStatement(
                 actions=["logs:CreateLogStream", "logs:PutLogEvents"],

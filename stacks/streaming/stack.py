@@ -101,8 +101,8 @@ class StreamingStack(Stack):
             artifacts=storage.artifacts,
             assets=[asset],
             models=settings.stream_model,
-            log_group=logged,
         )
+        role.allow_log(logged)
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["secretsmanager:GetSecretValue"], resources=[token.secret_arn]
@@ -111,20 +111,14 @@ class StreamingStack(Stack):
         if fingerprint is not None:
             role.add_to_policy(
                 iam.PolicyStatement(
-                    actions=["ssm:GetParameter", "ssm:PutParameter"],
+                    actions=["ssm:PutParameter"],
                     resources=[fingerprint.parameter_arn],
                 )
             )
         boots = boot_log_group(settings.prefix)
         role.allow_boot_report(log_group_name=boots)
         role.allow_metrics(StreamMetric.NAMESPACE)
-        role.allow_on_group(
-            [
-                "autoscaling:CompleteLifecycleAction",
-                "autoscaling:RecordLifecycleActionHeartbeat",
-            ],
-            group_name,
-        )
+        role.allow_on_group(["autoscaling:CompleteLifecycleAction"], group_name)
         # A load balancer's subnet may not be changed for another of the same zone at once (Network
         # Load Balancers guide, "Update the Availability Zones"), as it would be between zones by
         # position and zones by name: that needs another load balancer.

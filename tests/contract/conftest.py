@@ -117,6 +117,9 @@ class FlatClassifier:
 class FlatModels:
     """One version of it."""
 
+    def packaged_version(self) -> None:
+        return None
+
     def current_version(self) -> str:
         return "v1"
 

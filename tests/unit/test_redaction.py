@@ -12,7 +12,7 @@ import pytest
 
 from runtime.classifier.s3 import Credentials
 from runtime.protocol.options import HelloOptions
-from runtime.redaction import redacted
+from runtime.redaction import redacted, without_identities
 from runtime.streaming.host import logs
 from visionstack.cloud.deployment import ClassifierApi, StreamEndpoint
 from visionstack.errors import VisionstackError
@@ -39,6 +39,40 @@ SECRET = "hunter2-Xy/7+"
 def test_a_secret_is_hidden(text: str) -> None:
     assert "hunter2" not in redacted(text)
     assert "***" in redacted(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("arn:aws:iam::123456789012:role/x", "123456789012"),
+        ("visionstack-assets-123456789012-us-east-1", "123456789012"),
+        ("The key AKIAIOSFODNN7EXAMPLE is not valid", "AKIAIOSFODNN7EXAMPLE"),
+        ("https://a1b2c3d4e5.execute-api.us-east-1.amazonaws.com/v1", "a1b2c3d4e5"),
+        ("arn:aws:apigateway:us-east-1::/restapis/a1b2c3d4e5/stages/v1", "a1b2c3d4e5"),
+        ("http://localhost:4566/_aws/execute-api/a1b2c3d4e5/v1", "a1b2c3d4e5"),
+        ("API-Gateway-Execution-Logs_a1b2c3d4e5/v1", "a1b2c3d4e5"),
+        ("rehea-LoadB-0123456789abcdef.elb.us-east-1.amazonaws.com", "0123456789abcdef"),
+        ("203.0.113.7:8765 refused", "203.0.113.7"),
+        ("networks 203.0.113.0/24.", "203.0.113.0"),
+        ("to [2001:db8::7]:8765", "2001:db8::7"),
+        ("rtsp://admin:hunter2@camera/1", "hunter2"),
+    ],
+)
+def test_whose_account_it_was_is_not_in_what_strangers_see(text: str, hidden: str) -> None:
+    assert hidden not in without_identities(text)
+    assert "***" in without_identities(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yolov3-tiny 0123456789abcdef on openvino bf16, 12:34:56",
+        "2026-11-25T12:34:56+00:00: 1.5.33, 1784021234567 ms",
+        "aws::lambda and 3008::package:snapstart, $0.0000166667 a GB-s",
+    ],
+)
+def test_versions_times_and_prices_are_left(text: str) -> None:
+    assert without_identities(text) == text
 
 
 @pytest.mark.parametrize(

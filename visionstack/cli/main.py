@@ -16,7 +16,7 @@ from rich.markup import escape
 import visionstack
 from runtime.redaction import redacted_traceback
 from visionstack import console, extras
-from visionstack.cli import accuracy, compare, cost, demo, models, page, start, status
+from visionstack.cli import accuracy, compare, cost, demo, models, page, rehearse, start, status
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -41,6 +41,7 @@ for _part in (
     localcloud,
     packaging,
     compare,
+    rehearse,
     accuracy,
     cost,
     training,

@@ -1,4 +1,4 @@
-"""`visionstack models`: build, list, verify and publish model artifacts."""
+"""`visionstack models`: build, list, verify and publish model artifacts; change the current one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
+    from visionstack.cloud import Cloud
     from visionstack.models.downloads import Say
+    from visionstack.models.versions import Change, Versions
 
 app = typer.Typer(
     name="models",
@@ -54,6 +56,10 @@ def build(  # noqa: PLR0917
     precision: Annotated[
         str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
     ] = "fp32",
+    random: Annotated[
+        bool,
+        typer.Option("--random", help="Random weights, for timing, where the real can't be had."),
+    ] = False,
     force: Annotated[bool, typer.Option(help="Build again what is there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,6 +87,7 @@ def build(  # noqa: PLR0917
         labels=labels,
         size=size,
         precision=precision,  # type: ignore[arg-type]  # one of three, checked above
+        random=random,
     )
     answers = []
     for recipe in recipes:
@@ -191,6 +198,7 @@ def verify(
 @app.command()
 def publish(
     models: Annotated[list[str], typer.Argument(help="Names of built models.")],
+    promote: Annotated[bool, typer.Option(help="Make it current.")] = True,
     cloud: CloudOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -206,13 +214,98 @@ def publish(
     answers = []
     for artifact in artifacts:
         with _saying(artifact.manifest.name) as say:
-            fresh = publish_artifact(artifact, client=client, bucket=bucket, say=say)
+            fresh = publish_artifact(
+                artifact, client=client, bucket=bucket, promote=promote, say=say
+            )
         answers.append({**_summary(artifact), "bucket": bucket, "uploaded": fresh})
         if not as_json:
-            state = "published" if fresh else "already published, made current"
+            state = "published" if fresh else "already published"
+            state += ", made current" if promote else ", not current"
             console.out.print(f"{state}: {_sentence(artifact)}")
     if as_json:
         console.print_json(answers)
+
+
+_Name = Annotated[str, typer.Argument(help="Name of a published model.")]
+
+
+@app.command()
+def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+    """The published versions of a model, and which is current."""
+    found = _versions(name, cloud)
+    current = found.current()
+    rows = [{"version": one, "current": one == current} for one in found.published()]
+    if as_json:
+        console.print_json(rows)
+        return
+    for row in rows:
+        console.out.print(f"{row['version']}{' (current)' if row['current'] else ''}")
+
+
+@app.command()
+def promote(
+    name: _Name,
+    version: Annotated[str, typer.Argument(help="As `models versions` prints it.")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also one that is worse.")] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a published version current; servers and functions follow without a restart."""
+    _tell(_versions(name, cloud).promote(version, anyway=anyway), as_json)
+
+
+@app.command()
+def rollback(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+    """Go back to the version that was current before."""
+    _tell(_versions(name, cloud).rollback(), as_json)
+
+
+@app.command()
+def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+    """Every change of the current version: who, when, from what, to what."""
+    found = _versions(name, cloud).log()
+    if as_json:
+        console.print_json([change.to_json() for change in found])
+        return
+    for change in found:
+        told = f"{change.old or '-'} to {change.new}"
+        if change.gone:
+            told = f"deleted {', '.join(change.gone)}"
+        console.out.print(f"{change.when} {change.who} {change.action}: {told}", soft_wrap=True)
+
+
+@app.command()
+def gc(
+    name: _Name,
+    keep: Annotated[int, typer.Option(min=1, help="Versions that were current last.")] = 3,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the published versions that are neither current nor among the last current ones."""
+    gone = _versions(name, cloud).collect(keep=keep)
+    if as_json:
+        console.print_json({"deleted": list(gone)})
+        return
+    console.out.print(f"deleted: {', '.join(gone) or 'none'}")
+
+
+def _versions(name: str, cloud: Cloud) -> Versions:
+    from runtime.contract import Output, Stack
+    from visionstack.cloud.deployment import connect
+    from visionstack.models.versions import Versions
+
+    deployment = connect(cloud=cloud)
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    return Versions(deployment.client("s3"), bucket, name)
+
+
+def _tell(change: Change | None, as_json: bool) -> None:
+    if as_json:
+        console.print_json(change.to_json() if change else None)
+    elif change is None:
+        console.out.print("it is current already")
+    else:
+        console.out.print(f"current: {change.new} (was {change.old})")
 
 
 def _load(name: str) -> Artifact:

@@ -35,10 +35,12 @@ def try_here(
     """See boxes on your own camera: serves on this machine and opens the page in the browser."""
     from visionstack import paths
     from visionstack.cli.serve_run import ANY_ADDRESS, serve
-    from visionstack.models.building import build
+    from visionstack.models.building import ready
     from visionstack.models.catalog import find_recipe
 
-    build(find_recipe(model), root=paths.MODELS)
+    artifact = ready(find_recipe(model), root=paths.MODELS)
+    if not artifact.manifest.weights.trained:
+        console.err.print(f"[bold yellow]{model} has random weights: it detects nothing[/]")
     serve(
         [model],
         engine="auto",

@@ -287,19 +287,23 @@ def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()
     try:
         cdk(["destroy", *record.deployed, "--force"], cloud=deployment.cloud, context=context)
     except VisionstackError:
-        delete_stacks(deployment.client("cloudformation"), record)
+        delete_stacks(
+            deployment.client("cloudformation"),
+            record.deployed,
+            remedy="`visionstack compare resume` tries again.",
+        )
     record.deployed = []
 
 
-def delete_stacks(client: Any, record: Record) -> None:
-    """Delete the stacks without CDK, the ones that use storage first.
+def delete_stacks(client: Any, names: Sequence[str], *, remedy: str) -> None:
+    """Delete the stacks without CDK, the last one first: those that use storage before it.
 
     Raises:
-        VisionstackError: a stack is still there; the message names it.
+        VisionstackError: a stack is still there; the message names it, `remedy` goes with it.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for name in reversed(record.deployed):
+    for name in reversed(names):
         try:
             client.delete_stack(StackName=name)
             client.get_waiter("stack_delete_complete").wait(
@@ -307,7 +311,6 @@ def delete_stacks(client: Any, record: Record) -> None:
             )
         except (BotoCoreError, ClientError) as error:
             raise VisionstackError(
-                f"Not everything of the comparison was destroyed: {name}: {error}",
-                remedy=f"Still there may be: {', '.join(record.deployed)}. "
-                "`visionstack compare resume` tries again.",
+                f"Not everything was destroyed: {name}: {error}",
+                remedy=f"Still there may be: {', '.join(names)}. {remedy}",
             ) from error

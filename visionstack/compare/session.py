@@ -207,11 +207,11 @@ def _deployment(cloud: str) -> Deployment:
 
 
 def _artifact(model: str) -> Artifact:
-    from visionstack.models.building import build
+    from visionstack.models.building import ready
     from visionstack.models.catalog import find_recipe
 
     with console.err.status(f"model {model} …"):
-        return build(find_recipe(model), root=paths.MODELS).artifact
+        return ready(find_recipe(model), root=paths.MODELS)
 
 
 def _plan(

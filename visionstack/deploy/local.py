@@ -6,12 +6,13 @@ On AWS these are the user's own steps: `npx cdk bootstrap`, `npx cdk deploy --al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact, Precision
+from runtime.inference.errors import ArtifactError
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
 from visionstack.cloud import local_defaults
@@ -19,6 +20,7 @@ from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment, StreamEndpoint, connect
 from visionstack.console import err
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
+from visionstack.errors import UsageError, VisionstackError
 from visionstack.localcloud import lifecycle
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries
@@ -47,6 +49,7 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     VisionstackError of whichever step fails.
     """
     settings = settings_from({**local_defaults.context(), **(context or {})})
+    _check_models(settings)
     lifecycle.up()
     bootstrap_embedded_cloud()
     deployment = connect(cloud="local", prefix=settings.prefix)
@@ -62,6 +65,33 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     with err.status("waiting for the stream server …"):
         stream = deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
     return Deployed(deployment, stream, published, settings.lambda_memory_mib)
+
+
+def deploy_to_aws(*, context: Mapping[str, object]) -> Deployment:
+    """The user's own steps in one: `cdk deploy --all` with `context`, and what it names published.
+
+    VisionstackError of whichever step fails; the account must be bootstrapped.
+    """
+    settings = settings_from(context)
+    _check_models(settings)
+    deployment = connect(cloud="aws", prefix=settings.prefix)
+    what = "--all"
+    if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
+        storage = deployment.stack_name(Stack.STORAGE)
+        cdk(["deploy", storage, "--require-approval", "never"], cloud="aws", context=context)
+        _publish(deployment, settings)
+        cdk(["deploy", what, "--require-approval", "never"], cloud="aws", context=context)
+    else:
+        cdk(["deploy", what, "--require-approval", "never"], cloud="aws", context=context)
+        _publish(deployment, settings)
+    return deployment
+
+
+def _check_models(settings: DeploymentSettings) -> None:
+    """Raises `UsageError` for a model that nobody knows, before anything is started."""
+    for name in settings.stream_model:
+        find_model(name, task="detect")
+    find_model(settings.classifier_model, task="classify")
 
 
 def _cdk_deploy(what: str, *, context: Mapping[str, object] | None) -> None:
@@ -83,19 +113,20 @@ def destroy(*, context: Mapping[str, object] | None = None) -> None:
     cdk(["destroy", "--all", "--force"], cloud="local", context=context)
 
 
-def build_model(name: str, *, precision: Precision = "fp32") -> Artifact:
-    """A model, built unless it is; what is not in fp32 has its precision in its name."""
-    from visionstack.models.building import build
-    from visionstack.models.catalog import find_recipe
-    from visionstack.models.draft import BuildOptions
+def build_model(name: str, *, precision: Precision = "fp32", random: bool = False) -> Artifact:
+    """A model, built unless it is; what is not in fp32 has its precision in its name.
 
+    `random` takes random weights where the real ones cannot be had.
+    """
     with err.status(f"model {name} …"):
-        options = BuildOptions(precision=precision)
-        return build(find_recipe(name), root=paths.MODELS, options=options).artifact
+        return find_model(name, precision=precision, random=random)()
 
 
 def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Build what is not built, publish what is not published; returns what was uploaded."""
+    """Build what is not built, publish what is not published; returns what was uploaded.
+
+    A name is one of the catalog's, or of a model that lies in `.models`, such as a trained one.
+    """
     from visionstack.models.publishing import publish
 
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
@@ -107,3 +138,43 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
             if publish(artifact, client=client, bucket=bucket):
                 uploaded.append(name)
     return tuple(uploaded)
+
+
+def find_model(
+    name: str, *, task: str | None = None, precision: Precision = "fp32", random: bool = False
+) -> Callable[[], Artifact]:
+    """What gives the artifact of a model by name: the catalog's is built when asked for.
+
+    Raises `UsageError` for a name that is neither in the catalog nor built here, and for a built
+    model of another task.
+    """
+    from visionstack.models.building import built_names, current_folder, ready
+    from visionstack.models.catalog import CATALOG, find_recipe
+    from visionstack.models.draft import BuildOptions
+
+    built = built_names(paths.MODELS)
+    if name not in CATALOG and name in built:
+        try:
+            artifact = Artifact.load(current_folder(paths.MODELS, name))
+        except ArtifactError as error:
+            raise VisionstackError(error.message, remedy="Train or build it again.") from error
+        if task and artifact.manifest.task != task:
+            raise UsageError(
+                f"The model {name} is for {artifact.manifest.task}, not for {task}.",
+                remedy="classifier_model names a classifier, stream_model detectors.",
+            )
+        if artifact.manifest.precision != precision:
+            raise UsageError(
+                f"The model {name} is stored in {artifact.manifest.precision}, not {precision}."
+            )
+        return lambda: artifact
+    if name not in CATALOG and not name.endswith(".pt"):
+        trained = [one for one in built if one not in CATALOG]
+        raise UsageError(
+            f"There is no model {name!r}: it is neither in the catalog nor built here.",
+            remedy=f"There are {', '.join([*CATALOG, *trained])}. Train your own: "
+            f"visionstack train classifier FOLDER --name {name}",
+        )
+    recipe = find_recipe(name)
+    options = BuildOptions(precision=precision, random=random)
+    return lambda: ready(recipe, root=paths.MODELS, options=options)

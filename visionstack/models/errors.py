@@ -13,5 +13,9 @@ class DownloadError(ModelError):
     """A file could not be fetched, or what came is not what was asked for."""
 
 
+class StillRandomError(ModelError):
+    """Real weights cannot be had yet, and the model with random ones is there already."""
+
+
 class WeightsError(ModelError):
     """A weights file does not fit the network it is meant for."""

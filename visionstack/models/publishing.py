@@ -11,20 +11,29 @@ from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Artifact
 from visionstack.models.downloads import Say
 from visionstack.models.errors import ModelError
+from visionstack.models.versions import Versions
 
 
 class UploadClient(Protocol):
     """The part of a boto3 S3 client that is used here."""
 
     def head_object(self, **kwargs: Any) -> Any: ...
+    def get_object(self, **kwargs: Any) -> Any: ...
+    def list_objects_v2(self, **kwargs: Any) -> Any: ...
     def put_object(self, **kwargs: Any) -> Any: ...
     def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
 
 
 def publish(
-    artifact: Artifact, *, client: UploadClient, bucket: str, say: Say = lambda _: None
+    artifact: Artifact,
+    *,
+    client: UploadClient,
+    bucket: str,
+    promote: bool = True,
+    say: Say = lambda _: None,
 ) -> bool:
-    """Upload a checked artifact and make it current. False when the version was there already.
+    """Upload a checked artifact and, with `promote`, make it current; False when the version was
+    there already.
 
     Raises `ModelError` when S3 refuses.
     """
@@ -38,12 +47,9 @@ def publish(
                 client.upload_file(str(artifact.folder / name), bucket, prefix + name)
             # The manifest comes last: a version that has one is complete.
             client.upload_file(str(artifact.folder / MANIFEST), bucket, prefix + MANIFEST)
-        client.put_object(
-            Bucket=bucket,
-            Key=f"{MODELS_PREFIX}{manifest.name}/current",
-            Body=f"{manifest.version}\n".encode(),
-            ContentType="text/plain",
-        )
+        if promote:
+            versions = Versions(client, bucket, manifest.name)
+            versions.promote(manifest.version, anyway=True, action="publish")
     except ModelError:
         raise
     except Exception as error:  # botocore makes its error classes at run time

@@ -1,29 +1,42 @@
-"""Ultralytics' networks: a checkpoint of the user's, or YOLOv3 by its YAML with random weights."""
+"""Ultralytics' networks: a checkpoint of the user's, or one of its own by name."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from runtime.inference.artifact import Preprocessing, Weights
-from visionstack.models.draft import BuildContext, Draft, read_labels
+from runtime.inference.artifact import Family, Preprocessing, Weights
+from visionstack.models.downloads import RemoteFile, fetch
+from visionstack.models.draft import RANDOM, BuildContext, Draft, read_labels
 from visionstack.models.errors import ModelError, WeightsError
 
+ASSETS: Final = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+"""The release that ultralytics 8.4's `attempt_download_asset` takes its own weights from."""
 LICENCE: Final = "AGPL-3.0 (Ultralytics)"
 DEFAULT_SIZE: Final = 416
 GREY: Final = 114
 _STRIDE: Final = 32
 
 
-def make_from_yaml(context: BuildContext, *, yaml: str) -> Draft:
-    """A network by Ultralytics' own description, its weights random and announced as such.
+def make_official(context: BuildContext, *, name: str, yaml: str, size: int) -> Draft:
+    """`name` with the weights that Ultralytics publishes, or with a checkpoint given instead.
 
-    With `--weights` the given checkpoint is taken instead.
+    `size` is the input's side in pixels where the user names none.
     """
+    options = dataclasses.replace(context.options, size=context.options.size or size)
+    context = dataclasses.replace(context, options=options)
     if context.options.weights:
         return make_from_checkpoint(context, context.options.weights)
+    url = context.options.weights_url or f"{ASSETS}/{name}.pt"
+    remote = RemoteFile(url=url, name=url.rpartition("/")[2])
+    path = context.real_weights(lambda: fetch(remote, cache=context.cache, say=context.say))
+    if path:
+        draft = make_from_checkpoint(context, path)
+        weights = Weights(trained=True, description=f"Ultralytics, official, {remote.name}")
+        return dataclasses.replace(draft, weights=weights, source=f"ultralytics {name}")
     tasks = import_tasks(context.cache)
     import torch
 
@@ -31,12 +44,7 @@ def make_from_yaml(context: BuildContext, *, yaml: str) -> Draft:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = tasks.DetectionModel(yaml, verbose=False)
-    weights = Weights(
-        trained=False,
-        description="random: right for timing only, it detects nothing (give a checkpoint by "
-        "--weights)",
-    )
-    return _draft(context, network, read_labels("coco"), weights, source=f"ultralytics {yaml}")
+    return _draft(context, network, read_labels("coco"), RANDOM, source=f"ultralytics {yaml}")
 
 
 def make_from_checkpoint(context: BuildContext, path: Path) -> Draft:
@@ -82,12 +90,12 @@ def _draft(
     size = context.options.size or DEFAULT_SIZE
     if size % _STRIDE:
         raise ModelError(f"The input's size must be a multiple of {_STRIDE}, not {size}.")
-    # The end-to-end head of newer networks is left aside: suppression is the runtime's.
-    network.end2end = False
-    network = network.float().eval().fuse(verbose=False)
     head = network.model[-1]
-    if getattr(head, "end2end", False):
-        raise WeightsError("The checkpoint has an end-to-end head only, which is not served here.")
+    # YOLOv10, YOLO26 and later: the head that they were trained to need no suppression with.
+    if getattr(head, "one2one_cv2", None) is not None:
+        network.end2end = True
+    network = network.float().eval().fuse(verbose=False)
+    family: Family = "end-to-end" if getattr(head, "end2end", False) else "ultralytics"
     head.export, head.format, head.dynamic = True, "onnx", False
     first = network.model[0].conv
     # Pictures have blue first and go to 255; the network was trained on red first, up to 1.
@@ -96,7 +104,7 @@ def _draft(
     return Draft(
         model=export_detector(network, size=size),
         task="detect",
-        family="ultralytics",
+        family=family,
         size=size,
         preprocessing=Preprocessing(kind="letterbox", fill=GREY),
         labels=labels,

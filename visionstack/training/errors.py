@@ -1,4 +1,4 @@
-"""What can go wrong while a classifier is trained."""
+"""What can go wrong while a network is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from visionstack.errors import VisionstackError
 
 
 class TrainingError(VisionstackError):
-    """Root of this package's errors."""
+    """Training could not go on: no room on the disk, no memory, a checkpoint that is damaged."""
 
 
 class ProductsError(TrainingError):

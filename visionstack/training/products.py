@@ -1,8 +1,8 @@
-"""Products to tell apart: a folder or zip with pictures by product.
+"""Which pictures belong to which product: a folder a product, a zip of such, or a CSV of labels.
 
-Either `train/{product}/…` and `test/{product}/…`, or only `{product}/…`, of which every fifth
-picture in the order of names is kept for the test. A product's id is its folder's name; a file
-`products.csv` beside the folders (`id,name` a line) gives readable names.
+Nothing is decoded here and nothing is ever unpacked: a picture is read when it is asked for.
+A product's id is its folder's name (or the CSV's `id`); `products.csv` beside the folders
+(`id,name` a line) gives readable names.
 """
 
 from __future__ import annotations
@@ -10,28 +10,40 @@ from __future__ import annotations
 import csv
 import io
 import lzma
+import os
+import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
-from runtime.inference.errors import PictureError
-from runtime.inference.pictures import open_checked, to_rgb
+from runtime.contract import MAX_PICTURE_BYTES
 from visionstack.training.errors import ProductsError
 
+Part = Literal["train", "validation", "test"]
+PARTS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MOST_PICTURES: Final = 100_000
-MOST_BYTES: Final = 4 * 1024**3
-"""Of all pictures of a zip together, unpacked: they are held in memory."""
-FEWEST_PER_PRODUCT: Final = 2
-_TEST_EVERY: Final = 5
+MOST_UNPACKED_BYTES: Final = 64 * 2**30
+"""Of a zip's pictures together: what its index announces is checked before anything is read."""
+UNKNOWN: Final = "unknown"
+"""The id of the answer "none of these"; no product may have it."""
+_FOLDERS: Final[dict[str, Part]] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_NAMES_FILE: Final = "products.csv"
+_LAYOUT: Final = (
+    "Put the pictures into {product}/, into train/{product}/ and test/{product}/, or give a CSV "
+    "with the columns file,id."
+)
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -44,173 +56,302 @@ _ZIP_ERRORS: Final = (
     struct.error,
 )
 """What zipfile and the decompressors below it raise on damaged, encrypted or unknown entries."""
-_SPLITS: Final = ("train", "test")
 
-Pixels = NDArray[np.uint8]
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture by its path within the source; `part` where the source says it."""
+
+    path: str
+    product: str
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """Pictures uint8 (n, size, size, 3), red first, and the number of each one's product (n,)."""
+class Listing:
+    """What a source holds. `read` gives a picture's bytes; it raises OSError or `ProductsError`."""
 
-    pixels: Pixels
-    product: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.product)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Products:
-    """Ids and names by product number, and the two parts."""
-
-    ids: tuple[str, ...]
-    names: tuple[str, ...]
-    train: Pictures
-    test: Pictures
-    source: str
-    size: int
+    source: Path
+    pictures: tuple[Picture, ...]
+    names: dict[str, str]
+    skipped: tuple[Skipped, ...]
+    stamps: dict[str, str]
+    """Changes when a picture's file does, by path: its size with its time or its CRC."""
+    read: Callable[[str], bytes] = field(repr=False)
 
     @property
-    def labels(self) -> list[str]:
-        """Lines of a labels file."""
-        return [f"{one}\t{name}" for one, name in zip(self.ids, self.names, strict=True)]
+    def ids(self) -> tuple[str, ...]:
+        """The products in the order of their ids."""
+        return tuple(sorted({picture.product for picture in self.pictures}))
 
 
-def read_products(source: Path, *, size: int | None = None) -> Products:
-    """Read a folder or zip; of every picture the middle square, scaled to `size`.
-
-    Without `size`: 224 for photographs, 96 when the pictures are smaller than that themselves.
-    Raises `ProductsError` naming what is missing or which picture is bad.
-    """
-    files = dict(_files(source))
-    parts = _parts(files)
-    ids = tuple(sorted({product for product, _ in parts["train"]}))
-    _check(source, parts, ids)
-    if size is None:
-        size = _fitting_size(files, parts)
-    numbers = {product: number for number, product in enumerate(ids)}
-    named = _names(files)
-    read = {
-        split: Pictures(
-            pixels=np.stack([_square(files[path], path, size) for _, path in parts[split]]),
-            product=np.array([numbers[product] for product, _ in parts[split]], np.int64),
+def list_products(source: Path) -> Listing:
+    """Look through a folder, zip or CSV. Raises `ProductsError` naming what cannot be used."""
+    if source.is_dir():
+        listing = _list_folder(source)
+    elif not source.is_file():
+        raise ProductsError(
+            f"There is no folder, zip or CSV of products at {source}.", remedy=_LAYOUT
         )
-        for split in _SPLITS
-    }
-    return Products(
-        ids=ids,
-        names=tuple(named.get(product, product) for product in ids),
-        train=read["train"],
-        test=read["test"],
-        source=source.name,
-        size=size,
+    elif source.suffix.lower() == ".csv":
+        listing = _list_csv(source)
+    else:
+        listing = _list_zip(source)
+    _check(listing)
+    return listing
+
+
+def _list_folder(folder: Path) -> Listing:
+    paths, skipped, stamps = _walk(folder)
+    names = folder / _NAMES_FILE
+    return Listing(
+        source=folder,
+        pictures=tuple(_by_folder(paths)),
+        names=_names(names.read_bytes()) if names.is_file() else {},
+        skipped=(*skipped, *_empty_classes(folder, paths)),
+        stamps=stamps,
+        read=lambda path: _read_file(folder / path),
     )
 
 
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Pictures and the list of names, by path within the source."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and _wanted(path.name):
-                yield path.relative_to(source).as_posix(), path.read_bytes()
-        return
+def _walk(folder: Path) -> tuple[list[str], list[Skipped], dict[str, str]]:
+    """Pictures below a folder; links are not followed, since they may lead anywhere."""
+    paths: list[str] = []
+    skipped: list[Skipped] = []
+    stamps: dict[str, str] = {}
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            path = Path(root) / name
+            relative = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                skipped.append(Skipped(relative, "a symbolic link; links are not followed"))
+            elif name in files and _is_picture(relative):
+                found = path.stat()
+                if not stat.S_ISREG(found.st_mode):
+                    skipped.append(Skipped(relative, "no plain file"))
+                    continue
+                paths.append(relative)
+                stamps[relative] = f"{found.st_size} {found.st_mtime_ns}"
+    return paths, skipped, stamps
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_PICTURE_BYTES + 1)
+
+
+def _empty_classes(folder: Path, paths: Iterable[str]) -> list[Skipped]:
+    """Folders that look like a product's and hold no picture."""
+    full = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    found = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    for part in [path for path in found if path.name in _FOLDERS]:
+        found.remove(part)
+        found += [path for path in part.iterdir() if path.is_dir() and not path.is_symlink()]
+    return [
+        Skipped(name, "an empty class: no picture in it")
+        for path in sorted(found)
+        if (name := path.relative_to(folder).as_posix()) not in full
+        and not path.name.startswith((".", "__"))
+    ]
+
+
+def _list_zip(source: Path) -> Listing:
     try:
         archive = zipfile.ZipFile(source)
-    except FileNotFoundError as error:
-        raise ProductsError(f"There is no folder or zip of products at {source}.") from error
     except _ZIP_ERRORS as error:
-        raise ProductsError(f"{source} is neither a folder nor a zip: {error}.") from error
-    with archive:
-        entries = [entry for entry in archive.infolist() if _wanted(entry.filename)]
-        total = sum(entry.file_size for entry in entries)
-        if total > MOST_BYTES:
-            raise ProductsError(
-                f"{source} unpacks to {total:,} bytes; at most {MOST_BYTES:,} are read.",
-                remedy="Scale the pictures down, or take fewer.",
-            )
-        for entry in sorted(entries, key=lambda entry: entry.filename):
-            try:
-                with archive.open(entry) as file:
-                    # With the size that was counted, more than which is then never unpacked.
-                    data = file.read(entry.file_size)
-            except _ZIP_ERRORS as error:
-                raise ProductsError(
-                    f"{source}: {entry.filename} cannot be unpacked: {error}.",
-                    remedy="Make the zip anew.",
-                ) from error
-            yield entry.filename, data
-
-
-def _wanted(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES or path.name == "products.csv"
-
-
-def _parts(files: dict[str, bytes]) -> dict[str, list[tuple[str, str]]]:
-    """(product, path) by part."""
-    pictures = [path for path in files if not path.endswith(".csv")]
-    split = any(PurePosixPath(path).parts[0] in _SPLITS for path in pictures)
-    parts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
-    counts: dict[str, int] = {}
-    for path in pictures:
-        folders = PurePosixPath(path).parts
-        if split and len(folders) >= 3 and folders[0] in _SPLITS:
-            parts[folders[0]].append((folders[1], path))
-        elif not split and len(folders) >= 2:
-            product = folders[-2]
-            counts[product] = counts.get(product, 0) + 1
-            kept = counts[product] % _TEST_EVERY == 0
-            parts["test" if kept else "train"].append((product, path))
-    return parts
-
-
-def _check(source: Path, parts: dict[str, list[tuple[str, str]]], ids: tuple[str, ...]) -> None:
-    remedy = "Put the pictures into train/{product}/ and test/{product}/, or only {product}/."
-    if len(ids) < 2:
-        raise ProductsError(f"{source} holds {len(ids)} products; two are needed.", remedy=remedy)
-    if not parts["test"]:
-        raise ProductsError(f"{source} holds no picture to test with.", remedy=remedy)
-    if sum(map(len, parts.values())) > MOST_PICTURES:
-        raise ProductsError(f"{source} holds more than {MOST_PICTURES:,} pictures.")
-    strange = sorted({product for product, _ in parts["test"]} - set(ids))
-    if strange:
         raise ProductsError(
-            f"{source} has test pictures of {', '.join(strange)} but none to train with.",
-            remedy=remedy,
-        )
-    for product in ids:
-        count = sum(one == product for one, _ in parts["train"])
-        if count < FEWEST_PER_PRODUCT:
+            f"{source} is neither a folder, nor a zip, nor a CSV: {error}.", remedy=_LAYOUT
+        ) from error
+    entries = check_archive(archive, source)
+    top = _common_top([entry.filename for entry in entries if _is_picture(entry.filename)])
+    inside = {entry.filename.removeprefix(top): entry for entry in entries}
+    pictures = sorted(path for path in inside if _is_picture(path))
+    names = inside.get(_NAMES_FILE)
+
+    def read(path: str) -> bytes:
+        try:
+            # zipfile itself unpacks no more than the size that `check_archive` counted.
+            with archive.open(inside[path]) as file:
+                return file.read(MAX_PICTURE_BYTES + 1)
+        except _ZIP_ERRORS as error:
             raise ProductsError(
-                f"{source} has {count} picture of {product} to train with; "
-                f"{FEWEST_PER_PRODUCT} are needed."
+                f"{source}: {inside[path].filename} cannot be unpacked: {error}.",
+                remedy="Make the zip anew.",
+            ) from error
+
+    return Listing(
+        source=source,
+        pictures=tuple(_by_folder(pictures)),
+        names=_names(read(_NAMES_FILE)) if names else {},
+        skipped=(),
+        stamps={path: f"{inside[path].file_size} {inside[path].CRC:08x}" for path in pictures},
+        read=read,
+    )
+
+
+def check_archive(archive: zipfile.ZipFile, source: Path) -> list[zipfile.ZipInfo]:
+    """The files of a zip that may be read. Raises `ProductsError` for a zip that climbs out of
+    its folder, is encrypted, or unfolds to more than `MOST_UNPACKED_BYTES`."""
+    entries = []
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise ProductsError(
+                f"{source}: the entry {entry.filename!r} climbs out of the zip's folder.",
+                remedy="Do not use this zip; pack the pictures anew.",
             )
+        if entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16):
+            continue
+        if entry.flag_bits & 1:
+            raise ProductsError(
+                f"{source} is encrypted ({entry.filename}).", remedy="Pack it without a password."
+            )
+        entries.append(entry)
+    total = sum(entry.file_size for entry in entries)
+    if total > MOST_UNPACKED_BYTES:
+        raise ProductsError(
+            f"{source} unfolds to {total:,} bytes, more than the {MOST_UNPACKED_BYTES:,} that are "
+            "allowed.",
+            remedy="Give a folder instead, or fewer pictures.",
+        )
+    return entries
 
 
-def _fitting_size(files: dict[str, bytes], parts: dict[str, list[tuple[str, str]]]) -> int:
-    first = [path for _, path in parts["train"][:: max(1, len(parts["train"]) // 20)]]
-    sides = [min(_open(files[path], path).size) for path in first]
-    return 224 if float(np.median(sides)) >= 96 else 96
+def _common_top(paths: list[str]) -> str:
+    """The one folder that everything lies in, as many programs pack, with its slash; or none."""
+    tops = {path.partition("/")[0] for path in paths}
+    deep = all(path.count("/") >= 2 for path in paths)
+    if len(tops) == 1 and deep and (top := tops.pop()) not in _FOLDERS:
+        return f"{top}/"
+    return ""
 
 
-def _names(files: dict[str, bytes]) -> dict[str, str]:
-    text = next((data for path, data in files.items() if path.endswith("products.csv")), b"")
-    rows = csv.reader(io.StringIO(text.decode("utf-8", "replace")))
-    return {row[0].strip(): row[1].strip() for row in rows if len(row) >= 2}
-
-
-def _open(data: bytes, path: str) -> Image.Image:
+def _list_csv(source: Path) -> Listing:
+    """Columns `file` (relative to the CSV) and `id`; `name` and `part` if there are such."""
+    folder = source.parent
     try:
-        return open_checked(data)
-    except PictureError as error:
-        raise ProductsError(f"{path}: {error.message}", remedy="Remove or replace it.") from error
+        rows = list(csv.DictReader(io.StringIO(source.read_text("utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ProductsError(f"{source} cannot be read as a CSV in UTF-8: {error}.") from error
+    columns = set(rows[0]) if rows else set()
+    if not {"file", "id"} <= columns:
+        raise ProductsError(
+            f"{source} has the columns {', '.join(sorted(map(str, columns))) or 'none'}; "
+            "'file' and 'id' are needed.",
+            remedy="The first line names the columns: file,id or file,id,name,part.",
+        )
+    pictures: list[Picture] = []
+    names: dict[str, str] = {}
+    gone: list[str] = []
+    skipped: list[Skipped] = []
+    labels: dict[str, str] = {}
+    stamps: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        file, product = (row["file"] or "").strip(), (row["id"] or "").strip()
+        part = (row.get("part") or "").strip().lower()
+        if not file or not product or (part and part not in _FOLDERS):
+            raise ProductsError(
+                f"{source}, line {number}: file {file!r}, id {product!r}, part {part!r}; a file "
+                "and an id are needed, and a part is train, validation or test."
+            )
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts:
+            raise ProductsError(f"{source}, line {number}: {file} climbs out of {folder}.")
+        if labels.setdefault(file, product) != product:
+            raise ProductsError(
+                f"{source}, line {number}: {file} is {product}, but {labels[file]} further up."
+            )
+        if (folder / file).is_symlink():
+            skipped.append(Skipped(file, "a symbolic link; links are not followed"))
+        elif not (folder / file).is_file():
+            gone.append(file)
+        elif file not in stamps:
+            found = (folder / file).stat()
+            stamps[file] = f"{found.st_size} {found.st_mtime_ns}"
+            pictures.append(Picture(file, product, _FOLDERS[part] if part else None))
+        if row.get("name"):
+            names[product] = row["name"].strip()
+    if gone:
+        raise ProductsError(
+            f"{source} names {len(gone)} files that are not in {folder}: "
+            f"{', '.join(gone[:5])}{' …' if len(gone) > 5 else ''}.",
+            remedy="Paths are relative to the CSV; correct them or take the lines out.",
+        )
+    return Listing(
+        source=source,
+        pictures=tuple(pictures),
+        names=names,
+        skipped=tuple(skipped),
+        stamps=stamps,
+        read=lambda path: _read_file(folder / path),
+    )
 
 
-def _square(data: bytes, path: str, size: int) -> Pixels:
-    try:
-        image = to_rgb(_open(data, path))
-    except PictureError as error:
-        raise ProductsError(f"{path}: {error.message}", remedy="Remove or replace it.") from error
-    # The same middle and the same resampling as runtime.inference.classification takes.
-    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+def _is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(one.startswith((".", "__MACOSX")) for one in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _by_folder(paths: list[str]) -> list[Picture]:
+    folders = {path: PurePosixPath(path).parts for path in paths}
+    if any(parts[0] in _FOLDERS and len(parts) >= 3 for parts in folders.values()):
+        return [
+            Picture(path, parts[1], _FOLDERS[parts[0]])
+            for path, parts in folders.items()
+            if len(parts) >= 3 and parts[0] in _FOLDERS
+        ]
+    return [Picture(path, parts[-2]) for path, parts in folders.items() if len(parts) >= 2]
+
+
+def _names(data: bytes) -> dict[str, str]:
+    rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace")))
+    return {row[0].strip(): " ".join(row[1].split()) for row in rows if len(row) >= 2}
+
+
+def normalised(product: str) -> str:
+    """What two ids must differ in: Unicode NFKC, without case, spaces, `-` and `_` alike."""
+    folded = unicodedata.normalize("NFKC", product).casefold()
+    return " ".join(folded.replace("-", " ").replace("_", " ").split())
+
+
+def _check(listing: Listing) -> None:
+    source, ids = listing.source, listing.ids
+    empty = [one.path for one in listing.skipped if one.reason.startswith("an empty class")]
+    if empty:
+        raise ProductsError(
+            f"{source} has an empty class: no picture in {', '.join(empty[:5])}.",
+            remedy="Add pictures or remove the folder.",
+        )
+    if len(ids) < 2:
+        raise ProductsError(f"{source} holds {len(ids)} products; two are needed.", remedy=_LAYOUT)
+    if len(listing.pictures) > MOST_PICTURES:
+        raise ProductsError(f"{source} holds more than {MOST_PICTURES:,} pictures.")
+    seen: dict[str, str] = {}
+    for product in ids:
+        if not product.isprintable() or product != product.strip():
+            raise ProductsError(
+                f"{source}: the id {product!r} has characters that cannot be printed.",
+                remedy="Rename it.",
+            )
+        if (other := seen.setdefault(normalised(product), product)) != product:
+            raise ProductsError(
+                f"{source}: the ids {other!r} and {product!r} differ only in case, spaces or "
+                "hyphens.",
+                remedy="Give them names that people and programs can tell apart.",
+            )
+    if UNKNOWN in seen:
+        raise ProductsError(
+            f"{source}: the id {seen[UNKNOWN]!r} is what an answer is called that is none of the "
+            "products.",
+            remedy="Rename it.",
+        )

@@ -1,224 +1,328 @@
-"""The paper's three ways on a user's products: trained, recorded as they go, the best one kept.
+"""From products to a model: ways and epochs chosen on validation, the test part looked at once.
 
-`training.json` is written after every epoch; docs/papers.md takes the paper's Table 1 and Figure 3
-from it.
+`training.json` in the run's folder is the record; the artifact holds the same, so that what is
+served says what it was trained on and how well it did.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from runtime.inference.artifact import Artifact, Weights
 from visionstack.models.downloads import Say
-from visionstack.training.products import Products
+from visionstack.report.write import replace_file
+from visionstack.training import judging
+from visionstack.training.dataset import Dataset
+from visionstack.training.errors import TrainingError
+from visionstack.training.plans import Candidate, Epoch, Fit, candidates
+from visionstack.training.products import UNKNOWN
 
 if TYPE_CHECKING:
-    from visionstack.training.fitting import Epoch
-    from visionstack.training.networks import Backbone
+    from visionstack.training.networks import Backbone, ProductNetwork
 
-Way = Literal["scratch", "pretrained", "augmented"]
-WAYS: Final[tuple[Way, ...]] = ("scratch", "pretrained", "augmented")
-_NAMES: Final[dict[Way, str]] = {
-    "scratch": "own CNN from scratch",
-    "pretrained": "pre-trained network",
-    "augmented": "pre-trained network with augmentation (size, rotation, lighting)",
-}
-_PAPER: Final = Path(__file__).parents[1] / "paper_reference.json"
+RECORD: Final = "training.json"
+ALLOWED_DIFFERENCE: Final = 1e-3
+"""Between the logits of the trained network and of its ONNX graph, on validation pictures."""
+_COMPARED: Final = 32
+Told = Callable[[Candidate, Epoch], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to train, for how long at most (seconds for each way), and where to write."""
+    """What to train and where to write. `way` is auto, best, head, all or scratch; `augment` None
+    leaves augmentation to the validation pictures; `unknown` adds the answer "unknown"."""
 
-    ways: Sequence[Way]
-    epochs: int
-    seconds: float
     name: str
     models: Path
-    out: Path
+    folder: Path
+    backbone: str | None = None
+    way: str = "auto"
+    augment: bool | None = None
+    epochs: int = 60
+    patience: int = 8
+    batch: int = 32
+    unknown: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The record as it was written, and the artifact of the best way."""
+    """The record as it was written, the model, and the test part's logits (n, products)."""
 
     record: dict[str, Any]
     artifact: Artifact
+    test_logits: judging.Logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    candidate: Candidate
+    backbone: Backbone
+    network: ProductNetwork
+    fit: Fit
+    logits: judging.Logits
+    """Of the validation part."""
 
 
 def train(
-    products: Products,
+    dataset: Dataset,
     plan: Plan,
     *,
     say: Say = lambda _: None,
-    told: Callable[[str, Epoch], None] = lambda *_: None,
+    told: Told = lambda *_: None,
 ) -> Outcome:
-    """Train in each way of the plan. Raises `ModelError` kinds when no weights can be had."""
-    from visionstack.training.fitting import fit
+    """Train, choose, test once, export, check and store. Raises `TrainingError` and `ModelError`
+    kinds; a run that was cut off goes on where it was when called again with the same plan."""
+    from visionstack.models.building import CACHE
+    from visionstack.training.fitting import torch_seeded
+    from visionstack.training.networks import find_backbone, own_network
 
-    record = _record(products)
-    done: list[tuple[Backbone, dict[str, Any]]] = []
-    for way in plan.ways:
-        say(f"{_NAMES[way]}: preparing")
-        backbone = _backbone(way, products, plan, say)
-        row = _row(way, backbone)
-        record["ways"].append(row)
-
-        def note(epoch: Epoch, row: dict[str, Any] = row) -> None:
-            row["epochs"].append(asdict(epoch))
-            _write(record, plan.out)
-            told(row["name"], epoch)
-
-        say(f"{_NAMES[way]}: training")
-        result = fit(
-            backbone,
-            products,
-            augmented=way == "augmented",
-            epochs=plan.epochs,
-            seconds=plan.seconds,
-            told=note,
+    say("the network")
+    backbone: Backbone
+    with torch_seeded(dataset.seed):
+        if plan.way == "scratch":
+            backbone = own_network(shrink=shrink(dataset))
+        else:
+            backbone = find_backbone(
+                plan.backbone, size=dataset.size, cache=plan.models / CACHE, say=say
+            )
+    wanted, why = candidates(
+        plan.way,
+        augment=plan.augment,
+        per_product=len(dataset.train) / len(dataset.ids),
+        pretrained=backbone.weights.trained,
+    )
+    trained = [_fit(one, backbone, dataset, plan, say, told) for one in wanted]
+    best = min(
+        trained,
+        key=lambda one: (
+            -judging.top_k(one.logits, dataset.validation.product, 1).right,
+            one.fit.best.val_loss,
+        ),
+    )
+    record = _record(dataset, plan, backbone, trained, best, why)
+    temperature = judging.fit_temperature(best.logits, dataset.validation.product)
+    threshold = judging.choose_threshold(best.logits, dataset.validation.product, temperature)
+    if plan.unknown and threshold is None:
+        raise TrainingError(
+            f"No threshold makes {judging.WANTED_ACCURACY:.0%} of the answers right on the "
+            "validation pictures, so there is no answer 'unknown' to offer.",
+            remedy="Train without --unknown, or add pictures.",
         )
-        row |= {
-            "top1": result.best.top1,
-            "top5": result.best.top5,
-            "best_epoch": result.best.number,
-            "seconds": result.epochs[-1].seconds,
-            "stopped_by": result.stopped_by,
-        }
-        _write(record, plan.out)
-        done.append((backbone, row))
-    backbone, row = max(done, key=lambda pair: float(pair[1]["top1"]))
-    artifact = _artifact(products, plan, backbone, row, say)
+    say("the test pictures, once")
+    test = _logits(best, dataset, "test")
+    record |= _judged(dataset, best.logits, test, temperature, threshold, on=plan.unknown)
+    say("exporting")
+    artifact = _artifact(dataset, plan, best, record, temperature, threshold, say)
     record["artifact"] = {
         "name": artifact.manifest.name,
         "version": artifact.manifest.version,
-        "way": row["way"],
         "bytes": sum(entry.bytes for entry in artifact.manifest.files.values()),
     }
-    _write(record, plan.out)
-    return Outcome(record, artifact)
+    replace_file(plan.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return Outcome(record, artifact, test)
 
 
-def _record(products: Products) -> dict[str, Any]:
+def shrink(dataset: Dataset) -> int:
+    """Pixels a side that a network from scratch averages, of pictures that were scaled up."""
+    return max(1, dataset.size // 24) if dataset.side <= 48 else 1
+
+
+def _fit(  # noqa: PLR0917 - private, called once
+    candidate: Candidate, backbone: Backbone, dataset: Dataset, plan: Plan, say: Say, told: Told
+) -> _Trained:
+    from visionstack.training.fitting import FitOptions, fit, logits
+
+    say(f"{candidate.name}: preparing")
+    network, found = fit(
+        candidate,
+        backbone,
+        dataset.train,
+        dataset.validation,
+        products=len(dataset.ids),
+        options=FitOptions(
+            folder=plan.folder / "checkpoints" / _key(candidate, backbone, dataset, plan),
+            features=plan.folder,
+            epochs=plan.epochs,
+            patience=plan.patience,
+            batch=plan.batch,
+            seed=dataset.seed,
+            tensorboard=plan.tensorboard,
+            told=lambda epoch: told(candidate, epoch),
+        ),
+    )
+    judged = logits(network, backbone, dataset.validation)
+    return _Trained(candidate, backbone, network, found, judged)
+
+
+def _key(candidate: Candidate, backbone: Backbone, dataset: Dataset, plan: Plan) -> str:
+    """Another one for whatever would make a checkpoint the wrong one to go on from."""
+    told = [backbone.name, backbone.weights.description, dataset.hash, dataset.size, dataset.seed]
+    told += [plan.epochs, plan.patience, plan.batch]
+    return f"{candidate.key}-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
+
+
+def _logits(trained: _Trained, dataset: Dataset, part: str) -> judging.Logits:
+    from visionstack.training.fitting import logits
+
+    pictures = dataset.test if part == "test" else dataset.validation
+    return logits(trained.network, trained.backbone, pictures)
+
+
+def _record(  # noqa: PLR0917 - private, called once
+    dataset: Dataset,
+    plan: Plan,
+    backbone: Backbone,
+    trained: list[_Trained],
+    best: _Trained,
+    why: str,
+) -> dict[str, Any]:
     from runtime.measurement import machine
-
-    return {
-        "schema": 1,
-        "kind": "measured",
-        "machine": machine.describe().to_json(),
-        "versions": machine.versions(),
-        "products": {
-            "source": products.source,
-            "count": len(products.ids),
-            "train": len(products.train),
-            "test": len(products.test),
-            "size": products.size,
-            "ids": list(products.ids),
-        },
-        "paper": {
-            "figure": "Figure 3",
-            "conditions": "30 products, about 100 pictures of each from the web, ResNet50; the "
-            "figure prints no numbers",
-        },
-        "table1": table1(),
-        "ways": [],
-    }
-
-
-def table1() -> list[dict[str, Any]]:
-    """The paper's Table 1 beside what can be said without ImageNet's test pictures.
-
-    `computed`: the weights' megabytes (MiB, float32) counted from the network; `published`: the
-    errors that torchvision publishes with the weights it offers.
-    """
-    import torch
-
-    from visionstack.models.classifiers import torchvision_models
-
-    models = torchvision_models()
-    rows = []
-    for entry in json.loads(_PAPER.read_text("utf-8"))["serverless_2020"]["resnet_imagenet"]:
-        name = entry["model"]
-        weights = models.get_model_weights(name)["IMAGENET1K_V1"]
-        with torch.device("meta"):
-            network = models.get_model(name, weights=None)
-        numbers = sum(values.numel() for values in network.state_dict().values())
-        metrics = weights.meta["_metrics"]["ImageNet-1K"]
-        rows.append(
-            {
-                "model": name,
-                "paper": {key: value for key, value in entry.items() if key != "model"},
-                "computed": {"megabytes": round(4 * numbers / 2**20, 1)},
-                "published": {
-                    "by": "torchvision, IMAGENET1K_V1",
-                    "top1_error": round(100 - metrics["acc@1"], 2),
-                    "top5_error": round(100 - metrics["acc@5"], 2),
-                },
-            }
-        )
-    return rows
-
-
-def _backbone(way: Way, products: Products, plan: Plan, say: Say) -> Backbone:
-    import torch
-
-    from visionstack.models.building import CACHE
-    from visionstack.training.networks import own_network, pretrained
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        if way == "scratch":
-            return own_network(len(products.ids))
-        cache = plan.models / CACHE
-        return pretrained(len(products.ids), size=products.size, cache=cache, say=say)
-
-
-def _row(way: Way, backbone: Backbone) -> dict[str, Any]:
     from visionstack.training.networks import parameters
 
     return {
-        "way": way,
-        "name": _NAMES[way],
-        "network": backbone.described,
-        "starting_weights": backbone.weights,
-        "parameters": parameters(backbone.network),
-        "epochs": [],
+        "schema": 2,
+        "kind": "measured",
+        "machine": machine.describe().to_json(),
+        "versions": machine.versions(),
+        "products": dataset.to_json(),
+        "network": {
+            "name": backbone.name,
+            "starting_weights": backbone.weights.description,
+            "pretrained": backbone.weights.trained,
+            "parameters": parameters(best.network),
+        },
+        "why": why,
+        "ways": [
+            {
+                "way": one.candidate.way,
+                "augmented": one.candidate.augmented,
+                "name": one.candidate.name,
+                "chosen": one is best,
+                "best_epoch": one.fit.best.number,
+                "stopped_by": one.fit.stopped_by,
+                "seconds": one.fit.epochs[-1].seconds,
+                "validation": judging.top_k(one.logits, dataset.validation.product, 1).to_json(),
+                "epochs": [asdict(epoch) for epoch in one.fit.epochs],
+            }
+            for one in trained
+        ],
+        "name": plan.name,
     }
 
 
-def _artifact(
-    products: Products, plan: Plan, backbone: Backbone, row: dict[str, Any], say: Say
+def _judged(
+    dataset: Dataset,
+    validation: judging.Logits,
+    test: judging.Logits,
+    temperature: float,
+    threshold: float | None,
+    *,
+    on: bool,
+) -> dict[str, Any]:
+    product = dataset.test.product
+    return {
+        "test": {
+            "top1": judging.top_k(test, product, 1).to_json(),
+            "top5": judging.top_k(test, product, 5).to_json(),
+            "confusion": judging.confusion(test, product, len(dataset.ids)).tolist(),
+        },
+        "calibration": {
+            "temperature": temperature,
+            "chosen_on": "validation",
+            "error_before": judging.calibration_error(test, product),
+            "error_after": judging.calibration_error(test, product, temperature),
+            "error_is": "expected calibration error of the test part, 15 bins",
+        },
+        "unknown": {
+            "on": on,
+            "below": threshold,
+            "wanted_accuracy": judging.WANTED_ACCURACY,
+            "chosen_on": "validation",
+            "validation": judging.answered(
+                validation, dataset.validation.product, temperature, threshold
+            ),
+            "test": judging.answered(test, product, temperature, threshold),
+        }
+        if threshold is not None
+        else {"on": False, "below": None, "wanted_accuracy": judging.WANTED_ACCURACY},
+    }
+
+
+def _artifact(  # noqa: PLR0917 - private, called once
+    dataset: Dataset,
+    plan: Plan,
+    best: _Trained,
+    record: dict[str, Any],
+    temperature: float,
+    threshold: float | None,
+    say: Say,
 ) -> Artifact:
     from visionstack.models.building import write_artifact
     from visionstack.models.classifiers import ClassifierNetwork, classifier_draft
     from visionstack.models.draft import BuildContext, BuildOptions
-    from visionstack.training.networks import preprocessing
+    from visionstack.training.networks import Exported, preprocessing
 
+    below = threshold if plan.unknown else None
+    network = Exported(best.network, temperature=temperature, unknown_below=below).eval()
+    backbone, top1 = best.backbone, record["test"]["top1"]
     classifier = ClassifierNetwork(
-        network=backbone.network,
-        size=products.size,
-        preprocessing=preprocessing(products.size),
+        network=network,
+        size=dataset.size,
+        preprocessing=preprocessing(dataset.size),
         mean=backbone.mean,
         deviation=backbone.deviation,
         weights=Weights(
             trained=True,
-            description=f"{row['name']}, {len(products.train)} pictures of {len(products.ids)} "
-            f"products ({products.source}), test top 1 {row['top1']:.1%}",
+            description=f"{best.candidate.name}, {len(dataset.train)} pictures of "
+            f"{len(dataset.ids)} products ({dataset.source}), test top 1 {top1['share']:.1%} "
+            f"({top1['low']:.1%} to {top1['high']:.1%})"
+            + ("" if backbone.weights.trained or plan.way == "scratch" else ", started at random"),
         ),
-        source=backbone.described,
+        source=f"{backbone.name}, starting weights: {backbone.weights.description}",
         licence=backbone.licence,
     )
     context = BuildContext(options=BuildOptions(), cache=plan.models, say=say)
-    draft = classifier_draft(context, classifier, labels=products.labels)
-    return write_artifact(plan.name, draft, root=plan.models, say=say)
+    labels = [*dataset.labels, *([f"{UNKNOWN}\tnone of these"] if plan.unknown else [])]
+    draft = classifier_draft(context, classifier, labels=labels)
+    record["onnx_difference"] = check_equal(draft.model.SerializeToString(), network, best, dataset)
+    draft.extra[RECORD] = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    try:
+        return write_artifact(plan.name, draft, root=plan.models, say=say)
+    except OSError as error:
+        raise TrainingError(
+            f"The model could not be written to {plan.models}: {error.strerror or error}.",
+            remedy="Free some space; the same command then goes on from here.",
+        ) from error
 
 
-def _write(record: dict[str, Any], folder: Path) -> None:
-    from visionstack.report.write import replace_file
+def check_equal(graph: bytes, network: Any, best: _Trained, dataset: Dataset) -> float:
+    """The largest difference of logits on validation pictures. Raises `TrainingError` above
+    `ALLOWED_DIFFERENCE`."""
+    import onnxruntime
+    import torch
 
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "training.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    chosen = np.arange(min(_COMPARED, len(dataset.validation)))
+    pixels = dataset.validation.pixels(chosen)
+    mean = torch.tensor(best.backbone.mean).view(1, 3, 1, 1)
+    deviation = torch.tensor(best.backbone.deviation).view(1, 3, 1, 1)
+    with torch.inference_mode():
+        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+        expected = network((planes - mean) / deviation).numpy()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: pixels})
+    difference = float(np.abs(found - expected).max())
+    if not difference <= ALLOWED_DIFFERENCE:
+        raise TrainingError(
+            f"The ONNX graph of {best.backbone.name} answers otherwise than the trained network: "
+            f"its logits differ by {difference:.2g}.",
+            remedy="Train with another --backbone, and report this one.",
+        )
+    return difference

@@ -213,6 +213,56 @@ def _gemm(inputs: list[Any], attributes: Attributes) -> Tensor:
     return functional.linear(values, weight, bias[0] if bias else None)
 
 
+def _matrix_product(inputs: list[Any], _: Attributes) -> Tensor:
+    left, right = inputs
+    result: Tensor = left.to(right.dtype) @ right
+    return result
+
+
+def _top_k(inputs: list[Any], attributes: Attributes) -> tuple[Tensor, Tensor]:
+    values, (count,) = inputs
+    largest = bool(attributes.get("largest", 1))
+    top = values.topk(count, dim=attributes.get("axis", -1), largest=largest)
+    return top.values, top.indices
+
+
+def _maximum(inputs: list[Any], attributes: Attributes) -> Tensor:
+    axes = attributes.get("axes") or inputs[1]
+    result: Tensor = inputs[0].amax(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
+    return result
+
+
+def _unsqueeze(inputs: list[Any], _: Attributes) -> Tensor:
+    values, axes = inputs
+    for axis in sorted(axes):
+        values = values.unsqueeze(axis)
+    result: Tensor = values
+    return result
+
+
+def _expand(inputs: list[Any], _: Attributes) -> Tensor:
+    """ONNX keeps a size where the wanted one is 1."""
+    values, shape = inputs
+    sizes = [have if want == 1 else want for have, want in zip(values.shape, shape, strict=True)]
+    result: Tensor = values.expand(sizes)
+    return result
+
+
+def _divide(inputs: list[Any], _: Attributes) -> Tensor:
+    """Whole numbers stay whole."""
+    values, divisor = inputs
+    if isinstance(divisor, list):
+        (divisor,) = divisor
+        return torch.div(values, divisor, rounding_mode="trunc")
+    result: Tensor = values / divisor
+    return result
+
+
+def _remainder(inputs: list[Any], _: Attributes) -> Tensor:
+    values, (divisor,) = inputs
+    return torch.remainder(values, divisor)
+
+
 def _mean(inputs: list[Any], attributes: Attributes) -> Tensor:
     axes = attributes.get("axes") or inputs[1]
     result: Tensor = inputs[0].mean(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
@@ -244,20 +294,27 @@ _ONLY: Final[dict[str, dict[str, Any]]] = {
 
 _OPERATIONS: Final[dict[str, Operation]] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
-    # The one cast is of the picture; a convolution takes it on to its own precision.
+    # Casts are of the picture and of class numbers, both to float; a convolution takes the picture
+    # on to its own precision.
     "Cast": lambda inputs, _: inputs[0].float(),
     "Clip": _clip,
     "Concat": lambda inputs, attributes: torch.cat(inputs, dim=attributes["axis"]),
     "Conv": _convolution,
-    "Div": lambda inputs, _: inputs[0] / inputs[1],
+    "Div": _divide,
+    "Expand": _expand,
     "Flatten": lambda inputs, attributes: inputs[0].flatten(attributes.get("axis", 1)),
+    "GatherElements": lambda inputs, attributes: inputs[0].gather(
+        attributes.get("axis", 0), inputs[1]
+    ),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda inputs, _: inputs[0].mean((2, 3), keepdim=True),
     "LeakyRelu": lambda inputs, attributes: functional.leaky_relu(inputs[0], attributes["alpha"]),
-    "MatMul": lambda inputs, _: inputs[0].to(inputs[1].dtype) @ inputs[1],
+    "MatMul": _matrix_product,
     "MaxPool": _max_pool,
+    "Mod": _remainder,
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Pad": _pad,
+    "ReduceMax": _maximum,
     "ReduceMean": _mean,
     "Relu": lambda inputs, _: functional.relu(inputs[0]),
     "Reshape": _reshape,
@@ -267,5 +324,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "Softmax": lambda inputs, attributes: inputs[0].float().softmax(attributes.get("axis", -1)),
     "Split": _split,
     "Sub": lambda inputs, _: inputs[0] - inputs[1],
+    "TopK": _top_k,
     "Transpose": lambda inputs, attributes: inputs[0].permute(attributes["perm"]),
+    "Unsqueeze": _unsqueeze,
 }

@@ -1,8 +1,6 @@
-"""A frame's bytes to pixels, within the limits."""
+"""The bytes of a frame that is a picture by itself to pixels, within the limits."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,39 +11,21 @@ from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES
 from runtime.protocol.messages import Encoding, Frame
 from runtime.streaming.errors import MemoryNeededError
-from runtime.streaming.frames.video import VideoDecoder
-from runtime.streaming.memory import MemoryBudget
-
-if TYPE_CHECKING:
-    from runtime.streaming.sessions.answers import Session
 
 _MAGIC = {Encoding.JPEG: (b"\xff\xd8",), Encoding.PNG: (b"\x89PNG",), Encoding.WEBP: (b"RIFF",)}
 _LONGEST_SIDE = 65_535
 """Width and height are 16-bit numbers in a result."""
 
 
-def decode_frame(
-    frame: Frame,
-    *,
-    session: Session,
-    pixels: int,
-    memory: int = LIGHT_BYTES,
-    videos: MemoryBudget | None = None,
-) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3), blue first.
+def decode_picture(frame: Frame, *, pixels: int, memory: int = LIGHT_BYTES) -> NDArray[np.uint8]:
+    """uint8 (height, width, 3), blue first, of a frame in any encoding but H.264.
 
-    `memory` is what decoding may take, in bytes; `videos` is where an H.264 stream has its
-    reference pictures from. Raises FrameError, and MemoryNeededError where `memory` is too little.
+    `memory` is what decoding may take, in bytes. Raises FrameError, and MemoryNeededError where
+    `memory` is too little.
     """
-    match frame.encoding:
-        case Encoding.BGR:
-            return _raw(frame, pixels=pixels)
-        case Encoding.H264:
-            if session.video is None:
-                session.video = VideoDecoder(pixels=pixels, memory=videos)
-            return session.video.decode(frame.payload, memory=memory)
-        case _:
-            return _picture(frame, pixels=pixels, memory=memory)
+    if frame.encoding is Encoding.BGR:
+        return _raw(frame, pixels=pixels)
+    return _compressed(frame, pixels=pixels, memory=memory)
 
 
 def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
@@ -62,7 +42,7 @@ def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
     return np.frombuffer(frame.payload, np.uint8).reshape(height, width, 3)
 
 
-def _picture(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
+def _compressed(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
     if not frame.payload.startswith(_MAGIC[frame.encoding]):
         raise FrameError(
             FrameErrorCode.UNDECODABLE, f"The frame is not {frame.encoding.name}, as it says."

@@ -9,8 +9,8 @@ from runtime.protocol.errors import DropReason, FrameError
 from runtime.protocol.messages import Detection, Frame
 
 if TYPE_CHECKING:
+    from runtime.streaming.frames.stream import StreamDecoder
     from runtime.streaming.models import LoadedModel
-    from runtime.streaming.sessions.answers import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,13 @@ Outcome = Found | Unchanged | Predicted | FrameError | DropReason
 
 @dataclass(slots=True, eq=False)
 class FrameJob:
-    """A frame, what was made of it so far, and how long that took (microseconds)."""
+    """A frame, what was made of it so far, and how long that took (microseconds).
 
-    session: Session
+    One thread has it at a time: the event loop's until it is submitted and once it has its outcome,
+    between them the pipeline's thread whose step it is.
+    """
+
+    stream: StreamDecoder
     frame: Frame
     received: int
     model: LoadedModel

@@ -22,11 +22,10 @@ from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES, Limits
 from runtime.protocol.messages import Detection
 from runtime.streaming.errors import MemoryNeededError
-from runtime.streaming.frames.decoding import decode_frame
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.scheduler import Decode, Finish, Infer, Scheduler, Step
+from runtime.streaming.frames.stream import StreamDecoder
 from runtime.streaming.memory import MemoryBudget, return_freed_memory
-from runtime.streaming.sessions.answers import Session
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Pipeline:
         self._scheduler = Scheduler(max_delay=max_delay_us, memory=limits.decoding_bytes)
         self._memory = limits.decoding_bytes
         self._videos = MemoryBudget(limits.video_bytes)
-        self._ended: set[Session] = set()
+        self._ended: set[StreamDecoder] = set()
         """Streams that ended while a frame of theirs was being decoded."""
         self._freed = False
         """Whether much memory was freed since it was last given back."""
@@ -112,23 +111,19 @@ class Pipeline:
                 self._wake.notify()
         return dropped
 
-    def cancel(self, session: Session) -> Sequence[FrameJob]:
+    def cancel(self, stream: StreamDecoder) -> Sequence[FrameJob]:
         """Forget the waiting frames of a stream that has ended, and return them."""
         with self._wake:
-            cancelled = self._scheduler.cancel(session)
-            if self._scheduler.decoding(session):
-                self._ended.add(session)
+            cancelled = self._scheduler.cancel(stream)
+            if self._scheduler.decoding(stream):
+                self._ended.add(stream)
             else:
-                self._release(session)
+                self._release(stream)
         return cancelled
 
-    def _release(self, session: Session) -> None:
-        """The stream has ended: free what it holds now, not when cycles are collected."""
-        if session.gate is not None:
-            session.gate.forget()
-        if session.video is not None:
-            session.video.close()
-            session.video = None
+    def _release(self, stream: StreamDecoder) -> None:
+        """The stream has ended and none of its frames is being decoded. With the lock held."""
+        if stream.close():
             self._freed = True
             if self._idle:
                 self._wake.notify()
@@ -163,8 +158,8 @@ class Pipeline:
                 return (job,)
 
     def _note_decoded(self, job: FrameJob, wanted: int) -> Sequence[FrameJob]:
-        session = job.session
-        ended = session in self._ended
+        stream = job.stream
+        ended = stream in self._ended
         if wanted and not ended:
             self._scheduler.postpone(job, memory=wanted)
             return ()
@@ -173,9 +168,9 @@ class Pipeline:
         if job.memory:
             self._freed = True
         done = self._scheduler.decoded(job)
-        if ended:
-            self._ended.discard(session)
-            self._release(session)
+        if ended and not self._scheduler.decoding(stream):
+            self._ended.discard(stream)
+            self._release(stream)
         return done
 
     def _next(self) -> Step | None:
@@ -216,22 +211,21 @@ class Pipeline:
 
     def _decode(self, job: FrameJob) -> None:
         began = now_us()
-        session = job.session
+        stream = job.stream
         if job.key is None:
-            job.key = session.next_is_key(job)
+            job.key = stream.next_is_key(job.model)
         key = job.key
-        if key or session.video is not None:
+        if key or stream.video is not None:
             image = self._image(job)
             job.height, job.width = image.shape[:2]
-            session.size = (job.width, job.height)
             if not key:
                 job.outcome = Predicted()
-            elif session.gate is not None and session.gate.unchanged(image):
+            elif stream.unchanged(image):
                 job.outcome = Unchanged()
             else:
                 job.prepared = job.model.detector.prepare(image)
         else:
-            job.width, job.height = session.size
+            job.width, job.height = stream.size
             job.outcome = Predicted()
         job.ready_at = now_us()
         job.decode = job.ready_at - began
@@ -239,9 +233,8 @@ class Pipeline:
     def _image(self, job: FrameJob) -> NDArray[np.uint8]:
         """Raises FrameError, and MemoryNeededError for a frame that has to wait for memory."""
         try:
-            return decode_frame(
+            return job.stream.picture(
                 job.frame,
-                session=job.session,
                 pixels=self._frame_pixels,
                 memory=job.memory or LIGHT_BYTES,
                 videos=self._videos,
@@ -286,9 +279,9 @@ class Pipeline:
 
 def _finish(job: FrameJob) -> None:
     began = now_us()
-    session = job.session
+    stream = job.stream
     found = job.model.detector.finish(
-        job.raw, job.prepared, confidence=session.confidence, iou=session.options.iou
+        job.raw, job.prepared, confidence=stream.confidence, iou=stream.iou
     )
     job.outcome = Found(tuple(Detection(d.class_id, d.confidence, d.box) for d in found))
     job.prepared = job.raw = None

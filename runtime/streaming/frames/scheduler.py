@@ -7,7 +7,7 @@ come first (they are what is paid for), then finishing (nearly done), then decod
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ from runtime.protocol.errors import DropReason
 from runtime.streaming.frames.frame import FrameJob
 
 if TYPE_CHECKING:
+    from runtime.streaming.frames.stream import StreamDecoder
     from runtime.streaming.models import LoadedModel, ModelHost
-    from runtime.streaming.sessions.answers import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +44,42 @@ class _Turns:
     """Frames by stream; streams take turns."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[Session, deque[FrameJob]] = OrderedDict()
+        self._queues: OrderedDict[StreamDecoder, deque[FrameJob]] = OrderedDict()
         self.count = 0
 
     def push_first(self, job: FrameJob) -> None:
         """Before the stream's other frames."""
-        self._queues.setdefault(job.session, deque()).appendleft(job)
+        self._queues.setdefault(job.stream, deque()).appendleft(job)
         self.count += 1
 
     def push(self, job: FrameJob) -> None:
-        self._queues.setdefault(job.session, deque()).append(job)
+        self._queues.setdefault(job.stream, deque()).append(job)
         self.count += 1
 
-    def __contains__(self, session: Session) -> bool:
-        return session in self._queues
+    def __contains__(self, stream: StreamDecoder) -> bool:
+        return stream in self._queues
 
-    def first(self, session: Session) -> FrameJob:
-        return self._queues[session][0]
+    def first(self, stream: StreamDecoder) -> FrameJob:
+        return self._queues[stream][0]
 
-    def drop(self, session: Session) -> list[FrameJob]:
+    def drop(self, stream: StreamDecoder) -> list[FrameJob]:
         """Take all frames of a stream out."""
-        dropped = list(self._queues.pop(session, ()))
+        dropped = list(self._queues.pop(stream, ()))
         self.count -= len(dropped)
         return dropped
 
-    def sessions(self) -> list[Session]:
+    def streams(self) -> list[StreamDecoder]:
         """In the order of their turns."""
         return list(self._queues)
 
-    def pop(self, session: Session) -> FrameJob:
-        queue = self._queues[session]
+    def pop(self, stream: StreamDecoder) -> FrameJob:
+        queue = self._queues[stream]
         job = queue.popleft()
         self.count -= 1
         if queue:
-            self._queues.move_to_end(session)
+            self._queues.move_to_end(stream)
         else:
-            del self._queues[session]
+            del self._queues[stream]
         return job
 
     def oldest_ready(self) -> int:
@@ -111,7 +111,8 @@ class Scheduler:
         self._memory_free = memory
         self._max_delay = max_delay
         self._waiting = _Turns()
-        self._decoding: set[Session] = set()
+        self._decoding: Counter[StreamDecoder] = Counter()
+        """How many frames of each stream are being decoded; no entry where none is."""
         self._lanes: dict[ModelHost, _Lane] = {}
         self._finishing: deque[FrameJob] = deque()
 
@@ -131,7 +132,8 @@ class Scheduler:
 
     def submit(self, job: FrameJob) -> list[FrameJob]:
         """A frame has arrived. Returns the frames of a live stream that it makes obsolete."""
-        dropped = self._waiting.drop(job.session) if job.session.newest_wins else []
+        job.stream.expect(job.frame.encoding)
+        dropped = self._waiting.drop(job.stream) if job.stream.newest_wins else []
         for old in dropped:
             old.outcome = DropReason.NEWER_FRAME
         self._waiting.push(job)
@@ -139,9 +141,9 @@ class Scheduler:
 
     def decoded(self, job: FrameJob) -> list[FrameJob]:
         """Decoding ended. Returns the frame if it has its outcome (an error, nothing changed)."""
-        lane = self._lane(job.session.host)
+        lane = self._lane(job.stream.host)
         lane.coming -= 1
-        self._decoding.discard(job.session)
+        self._leave_decoding(job.stream)
         self._memory_free += min(job.memory, self._memory)
         if job.outcome is not None:
             return [job]
@@ -150,17 +152,18 @@ class Scheduler:
 
     def postpone(self, job: FrameJob, *, memory: int) -> None:
         """Decoding the frame would take so many bytes: it waits until they are free."""
-        self._lane(job.session.host).coming -= 1
-        self._decoding.discard(job.session)
+        self._lane(job.stream.host).coming -= 1
+        self._leave_decoding(job.stream)
         job.memory = memory
         self._waiting.push_first(job)
 
-    def decoding(self, session: Session) -> bool:
-        return session in self._decoding
+    def decoding(self, stream: StreamDecoder) -> bool:
+        """Whether a frame of the stream is being decoded."""
+        return stream in self._decoding
 
     def inferred(self, step: Infer) -> list[FrameJob]:
         """The engine is done with the batch. Returns the frames that failed."""
-        lane = self._lane(step.batch[0].session.host)
+        lane = self._lane(step.batch[0].stream.host)
         if step.parallel:
             lane.parallel -= 1
         else:
@@ -169,10 +172,10 @@ class Scheduler:
         self._finishing.extend(job for job in step.batch if job.outcome is None)
         return failed
 
-    def cancel(self, session: Session) -> list[FrameJob]:
+    def cancel(self, stream: StreamDecoder) -> list[FrameJob]:
         """The stream has ended: forget its frames that wait, and return them."""
         lanes = [lane.ready for lane in self._lanes.values()]
-        return [job for turns in (self._waiting, *lanes) for job in turns.drop(session)]
+        return [job for turns in (self._waiting, *lanes) for job in turns.drop(stream)]
 
     def next(self, now: int) -> tuple[Step | None, int | None]:
         """A job, or None and the time at which to ask again (None: when something happens)."""
@@ -190,12 +193,12 @@ class Scheduler:
         return self._decode(), deadline
 
     def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
-        model = lane.ready.first(lane.ready.sessions()[0]).model
+        model = lane.ready.first(lane.ready.streams()[0]).model
         if model.parallel is not None and self._enough(lane, model.streams):
             if lane.parallel >= model.streams:
                 return None, None
             lane.parallel += 1
-            job = lane.ready.pop(lane.ready.sessions()[0])
+            job = lane.ready.pop(lane.ready.streams()[0])
             return Infer(model, (job,), parallel=True), None
         if lane.parallel:
             return None, None
@@ -205,7 +208,7 @@ class Scheduler:
         batch: list[FrameJob] = []
         while len(batch) < model.max_batch:
             # A newer version of the model starts a batch of its own.
-            turns = lane.ready.sessions()
+            turns = lane.ready.streams()
             turn = next((s for s in turns if lane.ready.first(s).model is model), None)
             if turn is None:
                 break
@@ -220,29 +223,34 @@ class Scheduler:
 
     def _decode(self) -> Decode | None:
         memory = self._memory_free
-        for session in self._waiting.sessions():
-            wanted = min(self._waiting.first(session).memory, self._memory)
+        for stream in self._waiting.streams():
+            wanted = min(self._waiting.first(stream).memory, self._memory)
             if wanted > memory:
                 # Nor any that needs less: a large one would wait for ever.
                 memory = 0
                 continue
-            if session.serial and session in self._decoding:
+            if stream.serial and stream in self._decoding:
                 continue
-            host = session.host
+            host = stream.host
             lane = self._lane(host)
             # Decoded pictures are large: no more of them than the engine will soon take.
             model = host.current
             if lane.ready.count + lane.coming >= 2 * max(model.max_batch, model.streams):
                 continue
             # One frame ahead is enough for a live stream: a later one will be newer.
-            if session.newest_wins and (session in self._decoding or session in lane.ready):
+            if stream.newest_wins and (stream in self._decoding or stream in lane.ready):
                 continue
-            job = self._waiting.pop(session)
+            job = self._waiting.pop(stream)
             self._memory_free -= wanted
             lane.coming += 1
-            self._decoding.add(session)
+            self._decoding[stream] += 1
             return Decode(job)
         return None
+
+    def _leave_decoding(self, stream: StreamDecoder) -> None:
+        self._decoding[stream] -= 1
+        if not self._decoding[stream]:
+            del self._decoding[stream]
 
     def _lane(self, host: ModelHost) -> _Lane:
         return self._lanes.setdefault(host, _Lane())

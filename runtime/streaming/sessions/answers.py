@@ -1,5 +1,7 @@
 """One stream's promises: which frames are waited for, in which order answers go, what is dropped.
 
+What decoding remembers of a stream is `runtime.streaming.frames.stream.StreamDecoder`'s.
+
 A session outlives its connection when its policy is lossless: answers are kept until the client
 must have received them. That is known without acknowledgements: a client with a window of `w` sends
 frame `s` only after it has the answers to all frames before `s - w + 1`, so the last `w` answers
@@ -9,12 +11,10 @@ are enough to replay.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErrorCode, ProtocolError
@@ -32,16 +32,8 @@ from runtime.protocol.messages import (
 )
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
-
-if TYPE_CHECKING:
-    from runtime.streaming.models import ModelHost
-
-
-class Gate(Protocol):
-    """`runtime.inference.changes.ChangeGate`."""
-
-    def unchanged(self, frame: NDArray[np.uint8]) -> bool: ...
-    def forget(self) -> None: ...
+from runtime.streaming.frames.stream import Gate, StreamDecoder
+from runtime.streaming.models import ModelHost
 
 
 class Tracking(Protocol):
@@ -56,13 +48,6 @@ class Tracking(Protocol):
     def predict(self) -> tuple[Detection, ...]: ...
 
 
-class VideoStream(Protocol):
-    """Access units to pictures, uint8 (height, width, 3), blue first."""
-
-    def decode(self, unit: bytes, *, memory: int) -> NDArray[np.uint8]: ...
-    def close(self) -> None: ...
-
-
 _LONGEST = 2**32 - 1
 """A duration is 32 bits of microseconds: 71 minutes."""
 Outlet = Callable[[bytes, int], None]
@@ -70,7 +55,12 @@ Outlet = Callable[[bytes, int], None]
 
 
 class Session:
-    """A stream, with or without a connection. Lives on the event loop's thread."""
+    """A stream's promises, with or without a connection.
+
+    All of it belongs to the thread that made it, the event loop's: a method called from another is
+    a RuntimeError. Nothing here looks at a job that the pipeline has, nor at the state in `stream`;
+    of that it calls `forget_reference`, which may be called from anywhere.
+    """
 
     def __init__(
         self,
@@ -83,33 +73,33 @@ class Session:
     ) -> None:
         self.id = secrets.token_hex(16)
         self.options = options
-        self.host = host
         self.connection = options.connection
         """Number of the last connection, as the client counts them."""
         self.policy = Policy(options.policy)
         self.live = self.policy is Policy.LIVE
-        self.gate = gate
-        self.video: VideoStream | None = None
-        """Made when the first H.264 frame arrives; its state is the stream's."""
-        self.size = (0, 0)
-        """Width and height of the last decoded picture."""
+        self.stream = StreamDecoder(
+            host,
+            confidence=options.confidence if tracker is None else tracker.lowest,
+            iou=options.iou,
+            newest_wins=self.live,
+            gate=gate,
+            key_interval=None if tracker is None else options.key_interval,
+        )
+        """What the pipeline knows of the stream."""
         self.next_sequence = options.next_sequence
         """Lossless: the only sequence number that may come next. Live: the lowest."""
-        self.serial = tracker is not None or gate is not None
-        """Frames must be decoded one after another, because each depends on those before."""
-        self.newest_wins = self.live
-        """A frame that waits to be decoded is dropped for a newer one."""
-        self._window = window
+        self._thread = threading.get_ident()
         self._pending: deque[FrameJob] = deque()
+        self._completed: set[FrameJob] = set()
+        """Those of them that were handed over; a thread may still be writing to the others."""
         self._sent: deque[tuple[int, bytes]] = deque(maxlen=window)
         self._outlet: Outlet | None = None
         self._tracker = tracker
         self._last: Found | FrameError = Found(())
-        self._since_key = 0
-        self._model = host.current
-        """The model's version for the frames being decoded."""
-        self.confidence = options.confidence if tracker is None else tracker.lowest
-        """What to ask of the detector."""
+
+    @property
+    def host(self) -> ModelHost:
+        return self.stream.host
 
     @property
     def pending(self) -> int:
@@ -122,6 +112,7 @@ class Session:
 
     def take(self, frame: Frame, *, received: int) -> FrameJob:
         """A frame has arrived. Raises ProtocolError when it is not the one awaited."""
+        self._check_thread()
         if self.live:
             if frame.sequence < self.next_sequence:
                 raise ProtocolError(
@@ -134,11 +125,7 @@ class Session:
                 f"frame {frame.sequence} where frame {self.next_sequence} comes next",
             )
         self.next_sequence = frame.sequence + 1
-        if frame.encoding is Encoding.H264:
-            # Every access unit has to be decoded: those after it are made of it.
-            self.serial = True
-            self.newest_wins = False
-        job = FrameJob(self, frame, received, self.host.current)
+        job = FrameJob(self.stream, frame, received, self.host.current)
         if frame.encoding is Encoding.UNKNOWN:
             job.outcome = FrameError(
                 FrameErrorCode.UNSUPPORTED_ENCODING, "The frame's encoding is none that is known."
@@ -146,29 +133,18 @@ class Session:
         self._pending.append(job)
         return job
 
-    def next_is_key(self, job: FrameJob) -> bool:
-        """Called once for each frame as its decoding begins: whether it is to be inferred.
-
-        The first frame for another version of the model is, and the gate starts anew with it.
-        """
-        if job.model is not self._model:
-            self._model = job.model
-            self._since_key = 0
-            if self.gate is not None:
-                self.gate.forget()
-        if self._tracker is None:
-            return True
-        key = self._since_key == 0
-        self._since_key = (self._since_key + 1) % self.options.key_interval
-        return key
-
     def complete(self, job: FrameJob) -> None:
-        """The frame has its outcome; send all answers whose turn it is."""
+        """The pipeline is done with the frame, which has its outcome; send all answers whose turn
+        it is."""
+        self._check_thread()
         if isinstance(job.outcome, DropReason):
             self._pending.remove(job)
             self._send(job, Dropped((job.frame.sequence,), job.outcome).encode())
-        while self._pending and self._pending[0].outcome is not None:
+        else:
+            self._completed.add(job)
+        while self._pending and self._pending[0] in self._completed:
             first = self._pending.popleft()
+            self._completed.remove(first)
             self._send(first, self._answer(first))
 
     def attach(self, outlet: Outlet, *, next_answer: int) -> None:
@@ -176,6 +152,7 @@ class Session:
 
         Raises ProtocolError when they are not kept any more.
         """
+        self._check_thread()
         oldest = self._pending[0].frame.sequence if self._pending else self.next_sequence
         oldest = self._sent[0][0] if self._sent else oldest
         if not oldest <= next_answer <= self.next_sequence:
@@ -189,16 +166,26 @@ class Session:
                 outlet(answer, 1)
 
     def detach(self) -> None:
+        self._check_thread()
         self._outlet = None
 
     def forget(self) -> None:
-        """The stream has ended: its frames, which refer to it, need not wait for a collector."""
+        """The stream has ended: let its frames and answers go."""
+        self._check_thread()
         self._pending.clear()
+        self._completed.clear()
         self._sent.clear()
 
     def unanswered_from(self, next_answer: int) -> int:
         """Frames the client still waits for, those included whose answers will be replayed."""
         return self.next_sequence - next_answer
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                f"Session {self.id[:8]} belongs to the event loop's thread; hand the call to the "
+                "loop with `call_soon_threadsafe`."
+            )
 
     def _send(self, job: FrameJob, answer: bytes) -> None:
         if not self.live:
@@ -213,8 +200,7 @@ class Session:
             case Found() | FrameError():
                 self._last = job.outcome
                 if isinstance(job.outcome, FrameError):
-                    if self.gate is not None:
-                        self.gate.forget()
+                    self.stream.forget_reference()
                 elif self._tracker is not None:
                     self._last = Found(self._tracker.update(job.outcome.detections))
             case Unchanged():

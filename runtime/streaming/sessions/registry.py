@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from runtime.inference.changes import ChangeGate
 from runtime.protocol.clock import now_us
@@ -20,13 +20,11 @@ from runtime.protocol.messages import Frame
 from runtime.protocol.options import HelloOptions, WelcomeOffer
 from runtime.streaming.admission import PendingHandshakes, WaitingBytes
 from runtime.streaming.frames.frame import Found, FrameJob, Unchanged
+from runtime.streaming.frames.stream import StreamDecoder
 from runtime.streaming.frames.tracks import StreamTracker
 from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.models import ModelHost
 from runtime.streaming.sessions.answers import Session
-
-if TYPE_CHECKING:
-    from runtime.streaming.sessions.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,39 @@ class Submitter(Protocol):
     """The part of the pipeline that the registry uses."""
 
     def submit(self, job: FrameJob) -> Sequence[FrameJob]: ...
-    def cancel(self, session: Session) -> Sequence[FrameJob]: ...
+    def cancel(self, stream: StreamDecoder) -> Sequence[FrameJob]: ...
+
+
+class ManagedConnection(Protocol):
+    """`runtime.streaming.sessions.connection.Connection`, as far as the registry needs it."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def host(self) -> str:
+        """The other end's address without its port."""
+        ...
+
+    @property
+    def session(self) -> Session | None:
+        """Its stream, once it is open."""
+        ...
+
+    def hold(self, holding: bool) -> None:
+        """Stop reading, or go on."""
+        ...
+
+    def fail(self, error: ProtocolError) -> None:
+        """End it and tell the other end why. Calls `Registry.leave`."""
+        ...
+
+    def go_away(self, *, deadline_seconds: float, reason: str) -> None:
+        """Ask the client to move on."""
+        ...
+
+    def check_times(self, now: float) -> None:
+        """End it if it is too slow at anything. `now` in monotonic seconds."""
+        ...
 
 
 class Registry:
@@ -64,11 +94,13 @@ class Registry:
         """Why there is no model yet; None when all are loaded."""
         self._token = token.encode()
         self._hosts = hosts
-        self._connections: set[Connection] = set()
-        self._owner: dict[Session, Connection] = {}
+        self._connections: set[ManagedConnection] = set()
+        self._owner: dict[Session, ManagedConnection] = {}
         self._parked: dict[str, tuple[Session, float]] = {}
         self._sessions: dict[str, Session] = {}
-        self._waiting: WaitingBytes[Session] = WaitingBytes(
+        self._session_of: dict[StreamDecoder, Session] = {}
+        """Where a frame's answer goes; an ended stream's frames go nowhere."""
+        self._waiting: WaitingBytes[StreamDecoder] = WaitingBytes(
             total=limits.waiting_bytes, each=limits.session_waiting_bytes
         )
         self.pending = PendingHandshakes(
@@ -77,7 +109,7 @@ class Registry:
         self._pipeline = pipeline(self.done)
 
     @property
-    def connections(self) -> frozenset[Connection]:
+    def connections(self) -> frozenset[ManagedConnection]:
         return frozenset(self._connections)
 
     @property
@@ -98,7 +130,7 @@ class Registry:
             limits.crowded_handshake_seconds if self.pending.crowded else limits.handshake_seconds
         )
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: ManagedConnection) -> None:
         """A connection was made. Raises ProtocolError when there are too many."""
         self._connections.add(connection)
         self.metrics.connections.set(len(self._connections))
@@ -114,7 +146,9 @@ class Registry:
             connection, address=connection.host, evict=lambda: connection.fail(crowd)
         )
 
-    def open(self, connection: Connection, options: HelloOptions) -> tuple[Session, WelcomeOffer]:
+    def open(
+        self, connection: ManagedConnection, options: HelloOptions
+    ) -> tuple[Session, WelcomeOffer]:
         """Begin or resume a stream.
 
         Raises ProtocolError: token, model, too many, draining or not loaded yet.
@@ -133,7 +167,7 @@ class Registry:
         self.pending.leave(connection)
         self._owner[session] = connection
         self.metrics.sessions.set(len(self._sessions))
-        connection.hold(self._waiting.held(session))
+        connection.hold(self._waiting.held(session.stream))
         return session, self._offer(session, resumed=resumed)
 
     def frame(self, session: Session, frame: Frame, *, received: int) -> None:
@@ -141,7 +175,7 @@ class Registry:
         job = session.take(frame, received=received)
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
-        self._weigh(session, len(frame.payload))
+        self._weigh(session.stream, len(frame.payload))
         if job.outcome is None:
             self.done(self._pipeline.submit(job))
         else:
@@ -151,11 +185,13 @@ class Registry:
     def done(self, jobs: Sequence[FrameJob]) -> None:
         """These frames have their outcome."""
         for job in jobs:
-            self._weigh(job.session, -len(job.frame.payload))
+            self._weigh(job.stream, -len(job.frame.payload))
             self._count(job)
-            job.session.complete(job)
+            session = self._session_of.get(job.stream)
+            if session is not None:
+                session.complete(job)
 
-    def leave(self, connection: Connection, *, final: bool) -> None:
+    def leave(self, connection: ManagedConnection, *, final: bool) -> None:
         """A connection has ended; `final` when the client said so, so that nothing is kept."""
         self._connections.discard(connection)
         self.pending.leave(connection)
@@ -174,7 +210,7 @@ class Registry:
         """The server stops now."""
         for session in [session for session in self._owner if session.live]:
             # A lossless client sends them to the next server.
-            left = self._pipeline.cancel(session)
+            left = self._pipeline.cancel(session.stream)
             for job in left:
                 job.outcome = DropReason.GOING_AWAY
             self.done(left)
@@ -234,13 +270,14 @@ class Registry:
             gate=None if options.gate is None else ChangeGate(share=options.gate),
             tracker=StreamTracker(options.confidence) if options.track else None,
         )
-        self._sessions[session.id] = session
+        self._sessions[session.id] = self._session_of[session.stream] = session
         return session
 
     def _end(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
-        for job in self._pipeline.cancel(session):
-            self._weigh(session, -len(job.frame.payload))
+        self._session_of.pop(session.stream, None)
+        for job in self._pipeline.cancel(session.stream):
+            self._weigh(session.stream, -len(job.frame.payload))
         session.forget()
         self.metrics.sessions.set(len(self._sessions))
 
@@ -270,18 +307,19 @@ class Registry:
             case FrameError(code=code):
                 outcome = "failed"
                 if code is FrameErrorCode.ENGINE_FAILED:
-                    self.metrics.engine_failed(model=job.session.host.name)
+                    self.metrics.engine_failed(model=job.stream.host.name)
             case _:
                 outcome = "predicted"
         self.metrics.answered(
-            model=job.session.host.name,
+            model=job.stream.host.name,
             outcome=outcome,
             microseconds=now_us() - job.received,
         )
 
-    def _weigh(self, session: Session, size: int) -> None:
+    def _weigh(self, stream: StreamDecoder, size: int) -> None:
         """So many bytes more of a stream wait (fewer: negative); hold or release the heavy."""
-        for stream in self._waiting.add(session, size):
-            connection = self._owner.get(stream)
+        for changed in self._waiting.add(stream, size):
+            session = self._session_of.get(changed)
+            connection = None if session is None else self._owner.get(session)
             if connection is not None:
-                connection.hold(self._waiting.held(stream))
+                connection.hold(self._waiting.held(changed))

@@ -438,6 +438,7 @@ def test_a_comparison_runs_the_types_that_fit_the_quota_together_and_names_the_o
         Request(instance_types=names, picture=picture),
         SimpleNamespace(manifest=manifest),  # type: ignore[arg-type]
         cloud,
+        run="r1",
     )
     assert [row.reason is None for row in record.rows] == [True, True, False]
     assert "8 vCPUs allowed, 12 needed" in str(record.rows[2].reason)

@@ -49,23 +49,26 @@ def dog() -> bytes:
 
 @pytest.fixture
 def make_artifact(tmp_path: Path) -> MakeArtifact:
-    """A classifier of a few kilobytes that answers with the means of red, green and blue."""
-
     def make(name: str = "colours", *, padding: int = 0) -> Artifact:
-        draft = Draft(
-            model=_mean_colours(padding),
-            task="classify",
-            family="classifier",
-            size=8,
-            preprocessing=Preprocessing(kind="crop", resize=8),
-            labels=["P-1\tred thing", "P-2\tgreen thing", "P-3\tblue thing"],
-            weights=Weights(trained=True, description="none to speak of"),
-            source="tests",
-            licence="AGPL-3.0",
-        )
-        return write_artifact(name, draft, root=tmp_path / "models", say=lambda _: None)
+        return write_colours(name, padding=padding, root=tmp_path / "models")
 
     return make
+
+
+def write_colours(name: str, *, root: Path, padding: int = 0) -> Artifact:
+    """A classifier of a few kilobytes that answers with the means of red, green and blue."""
+    draft = Draft(
+        model=_mean_colours(padding),
+        task="classify",
+        family="classifier",
+        size=8,
+        preprocessing=Preprocessing(kind="crop", resize=8),
+        labels=["P-1\tred thing", "P-2\tgreen thing", "P-3\tblue thing"],
+        weights=Weights(trained=True, description="none to speak of"),
+        source="tests",
+        licence="AGPL-3.0",
+    )
+    return write_artifact(name, draft, root=root, say=lambda _: None)
 
 
 def _mean_colours(padding: int) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from runtime.inference.boxes import (
     Boxes,
     decode_anchor_free,
     decode_darknet,
+    decode_end_to_end,
     suppress,
 )
 from visionstack.models.ultralytics_models import import_tasks
@@ -153,6 +154,16 @@ def test_the_kept_boxes_are_those_of_opencv(family: str, seed: int) -> None:
 
 
 COORDINATE = st.integers(0, 40)
+
+
+def test_rows_of_a_network_without_suppression_are_taken_as_they_are() -> None:
+    rows = [[10, 20, 30, 40, 0.5, 2], [11, 21, 31, 41, 0.9, 2], [0, 0, 0, 0, 0, 0]]
+    boxes = decode_end_to_end([np.array(rows, np.float32)], confidence=0.3)
+    # Best first; that both are of one object is the network's business.
+    assert boxes.xyxy.tolist() == [[11, 21, 31, 41], [10, 20, 30, 40]]
+    assert boxes.confidence.tolist() == [np.float32(0.9), 0.5]
+    assert boxes.class_id.tolist() == [2, 2]
+    assert len(decode_end_to_end([np.array(rows, np.float32)], confidence=0.9)) == 0
 
 
 @st.composite

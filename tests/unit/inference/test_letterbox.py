@@ -24,7 +24,7 @@ def test_a_box_returns_from_the_input_to_where_it_was(
     box = np.array([[min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)]], np.float32)
     returned = letterbox.to_source(letterbox.to_input(box))
     # float32 carries seven digits, and one input pixel may be many source pixels.
-    assert np.abs(returned - box).max() <= 1e-3 * max(1, 1 / letterbox.scale, width, height)
+    assert np.abs(returned - box).max() <= 1e-3 * max(1, 1 / letterbox.scale_x, width, height)
 
 
 @given(width=SIDE, height=SIDE)
@@ -36,14 +36,23 @@ def test_the_scaled_picture_fills_one_side_and_stays_inside(width: int, height: 
 
 
 @pytest.mark.parametrize("size", [(768, 576), (576, 768), (416, 416), (1, 1), (3, 1000), (417, 31)])
-def test_the_pixels_are_those_of_ultralytics(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("stretch", [False, True])
+def test_the_pixels_are_those_of_ultralytics(size: tuple[int, int], stretch: bool) -> None:
     import_tasks(MODELS / "cache")
     from ultralytics.data.augment import LetterBox
 
     picture = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    ours = Letterbox.fit(source=size, target=(416, 416)).place(picture, fill=114)
-    theirs = LetterBox((416, 416), auto=False)(image=picture)
+    letterbox = Letterbox.fit(source=size, target=(416, 416), stretch=stretch)
+    theirs = LetterBox((416, 416), auto=False, scale_fill=stretch)(image=picture)
+    ours = letterbox.place(picture, fill=114)
     assert np.array_equal(ours, theirs)
+
+
+def test_a_stretched_picture_is_all_of_the_input() -> None:
+    letterbox = Letterbox.fit(source=(100, 50), target=(416, 416), stretch=True)
+    whole = np.array([[0, 0, 416, 416]], np.float32)
+    assert np.allclose(letterbox.to_source(whole), [[0, 0, 100, 50]])
+    assert np.allclose(letterbox.to_input(np.array([[0, 0, 100, 50]], np.float32)), whole)
 
 
 def test_boxes_are_kept_inside_the_source() -> None:

@@ -2,76 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runtime.inference.artifact import Artifact
 from runtime.inference.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
 from runtime.inference.store import ModelStore
+from tests.unit.fake_s3 import FakeS3
 from visionstack.models.errors import ModelError
 from visionstack.models.publishing import publish
 
 MakeArtifact = Callable[..., Artifact]
-
-
-class ClientError(Exception):
-    """Looks like botocore's."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(f"An error occurred ({code})")
-        self.response = {"Error": {"Code": code}}
-
-
-class FakeS3:
-    """Objects in memory; counts what is asked of it."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.reads: list[tuple[str, str | None]] = []
-        self.failing: str | None = None
-        self.under_way = self.most_under_way = 0
-        self._lock = threading.Lock()
-
-    def get_object(self, **kwargs: Any) -> dict[str, Any]:
-        with self._lock:
-            self.reads.append((kwargs["Key"], kwargs.get("Range")))
-            self.under_way += 1
-            self.most_under_way = max(self.under_way, self.most_under_way)
-        try:
-            threading.Event().wait(0.002)
-            if self.failing and self.failing in kwargs["Key"]:
-                raise ClientError("InternalError")
-            if kwargs["Key"] not in self.objects:
-                raise ClientError("NoSuchKey")
-            data = self.objects[kwargs["Key"]]
-            if span := kwargs.get("Range"):
-                first, last = span.removeprefix("bytes=").split("-")
-                data = data[int(first) : int(last) + 1]
-            return {"Body": io.BytesIO(data)}
-        finally:
-            with self._lock:
-                self.under_way -= 1
-
-    def head_object(self, **kwargs: Any) -> dict[str, Any]:
-        if kwargs["Key"] not in self.objects:
-            raise ClientError("404")
-        return {}
-
-    def put_object(self, **kwargs: Any) -> None:
-        if self.failing and self.failing in kwargs["Key"]:
-            raise ClientError("AccessDenied")
-        self.objects[kwargs["Key"]] = kwargs["Body"]
-
-    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None:  # noqa: N803
-        if self.failing and self.failing in Key:
-            raise ClientError("AccessDenied")
-        self.objects[Key] = Path(Filename).read_bytes()
 
 
 @pytest.fixture
@@ -117,9 +61,8 @@ def test_publishing_again_moves_the_pointer_and_uploads_nothing(
     before = dict(s3.objects)
     assert not publish(old, client=s3, bucket="b")
     assert store.current_version("colours") == old.manifest.version
-    assert {key for key in s3.objects if s3.objects[key] != before.get(key)} == {
-        "models/colours/current"
-    }
+    changed = {key for key in s3.objects if s3.objects[key] != before.get(key)}
+    assert changed == {"models/colours/current", "models/colours/log/000003.json"}
 
 
 def test_a_failed_upload_leaves_the_pointer_on_the_old_version(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.inference.artifact import Artifact
+from runtime.inference.artifact import Artifact, Weights
 from runtime.inference.engines import create_engine
 from tests.unit.models.conftest import TINY_CFG, tiny_values, write_weights
 from visionstack.errors import UsageError
-from visionstack.models import building, darknet_models
-from visionstack.models.building import build, built_names, current_folder
+from visionstack.models import building, classifiers, darknet_models, ultralytics_models
+from visionstack.models.building import build, built_names, current_folder, ready
 from visionstack.models.catalog import CATALOG, Recipe, find_recipe
 from visionstack.models.draft import BuildContext, BuildOptions, Draft
 from visionstack.models.errors import DownloadError, ModelError, WeightsError
@@ -177,17 +179,71 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert left == {"current", "recipe.json", artifact.folder.name}
 
 
-def test_yolov3_without_reach_has_random_weights_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(darknet_models, "YOLOV3_URL", "http://127.0.0.1:9/yolov3.weights")
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be fetched, neither from an address nor out of a package."""
+
+    def refuse(*_: Any, **__: Any) -> Path:
+        raise DownloadError("It could not be fetched.")
+
+    for module in (darknet_models, classifiers, ultralytics_models):
+        monkeypatch.setattr(module, "fetch", refuse)
+    for module in (darknet_models, classifiers):
+        monkeypatch.setattr(module, "fetch_packaged", refuse)
+
+
+@pytest.mark.usefixtures("unreachable")
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_build_whose_weights_cannot_be_had_fails(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DownloadError, match="weights could not be had") as caught:
+        build(find_recipe(name), root=tmp_path, options=SMALL)
+    assert "--random" in str(caught.value.remedy)
+    assert built_names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("unreachable")
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov3-tinyu", "efficientnet-lite0"])
+def test_random_weights_are_taken_on_request_and_said_to_be_so(tmp_path: Path, name: str) -> None:
+    options = BuildOptions(size=96, random=True)
     said: list[str] = []
-    recipe = find_recipe("yolov3")
-    artifact = build(recipe, root=tmp_path, options=SMALL, say=said.append).artifact
-    weights = artifact.manifest.weights
+    recipe = find_recipe(name)
+    built = build(recipe, root=tmp_path, options=options, say=said.append)
+    weights = built.artifact.manifest.weights
     assert not weights.trained
     assert weights.description.startswith("random")
     assert any(text.startswith("random weights, since") for text in said)
+    assert build(recipe, root=tmp_path, options=options) == dataclasses.replace(built, made=False)
+
+
+def test_a_model_with_random_weights_is_built_again_once_the_real_ones_can_be_had(
+    tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.names").write_text("nut\nbolt\n")
+    own = {"cfg": small_cfg(tmp_path), "labels": tmp_path / "mine.names"}
+    yolov3 = find_recipe("yolov3")
+
+    def make(context: BuildContext) -> Draft:
+        options = dataclasses.replace(context.options, **own)
+        return yolov3.make(dataclasses.replace(context, options=options))
+
+    recipe = Recipe(name="yolov3", summary="a small one", make=make)
+    with monkeypatch.context() as offline:
+        offline.setattr(darknet_models, "YOLOV3_URL", "http://127.0.0.1:9/yolov3.weights")
+        with pytest.raises(DownloadError, match="could not be had"):
+            ready(recipe, root=tmp_path)
+        built = build(recipe, root=tmp_path, options=BuildOptions(random=True)).artifact
+        assert not built.manifest.weights.trained
+        assert ready(recipe, root=tmp_path) == built
+        with pytest.raises(DownloadError, match="could not be had"):
+            build(recipe, root=tmp_path)
+        assert current_folder(tmp_path, "yolov3") == built.folder
+    server.content = write_weights(tmp_path / "official.weights", tiny_values()).read_bytes()
+    monkeypatch.setattr(darknet_models, "YOLOV3_URL", server.url)
+    monkeypatch.setattr(darknet_models, "YOLOV3_SHA256", hashlib.sha256(server.content).hexdigest())
+    real = ready(recipe, root=tmp_path)
+    assert real.manifest.weights == Weights(trained=True, description="darknet, official")
+    assert current_folder(tmp_path, "yolov3") == real.folder
+    assert not build(recipe, root=tmp_path, options=BuildOptions(random=True)).made
 
 
 def test_an_address_that_the_user_gave_must_work(tmp_path: Path) -> None:
@@ -212,9 +268,7 @@ def test_a_resnet_takes_the_weights_it_is_given(tmp_path: Path) -> None:
 
     from visionstack.models.classifiers import resnet
 
-    context = BuildContext(
-        options=BuildOptions(weights=None, weights_url=None), cache=tmp_path, say=lambda _: None
-    )
+    context = BuildContext(options=BuildOptions(random=True), cache=tmp_path, say=lambda _: None)
     network = resnet(context, name="resnet18").network
     with torch.no_grad():
         network.fc.bias[7] += 100  # type: ignore[union-attr, index, operator]

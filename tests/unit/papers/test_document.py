@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runtime.measurement.machine import Machine
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
@@ -180,10 +182,22 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
     (tmp_path / "training").mkdir()
     training = {
         "products": {"count": 10, "test": 500},
-        "ways": [
-            {"top1": 0.8, "network": "a CNN", "starting_weights": "random"},
-            {"top1": 0.9, "network": "b", "starting_weights": "ImageNet"},
+        "seeds": 5,
+        "network": "a network",
+        "interval": "95 %",
+        "rows": [
+            {
+                "pictures": pictures,
+                "name": name,
+                "top1": {"mean": mean, "low": mean - 0.02, "high": mean + 0.01},
+            }
+            for pictures, name, mean in (
+                (5, "own CNN from scratch", 0.5),
+                (100, "own CNN from scratch", 0.8),
+                (100, "the same with augmentation", 0.9),
+            )
         ],
+        "order": [{"pictures": 100, "sentence": "the order is not established"}],
         "table1": [
             {
                 "model": "resnet50",
@@ -192,7 +206,7 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
             }
         ],
     }
-    (tmp_path / "training" / "training.json").write_text(json.dumps(training))
+    (tmp_path / "training" / "compare.json").write_text(json.dumps(training))
     (tmp_path / "load").mkdir()
     step = {
         "concurrency": 100,
@@ -211,9 +225,12 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
         return [(c.value, c.kind) for c in found if c.kind is not FigureKind.PAPER]
 
     assert figures("2020, figure 3") == [
+        (50.0, FigureKind.MEASURED),
         (80.0, FigureKind.MEASURED),
         (90.0, FigureKind.MEASURED),
     ]
+    intervals = [c.spread for c in cells(tmp_path, "2020, figure 3") if isinstance(c, Figure)]
+    assert intervals[0] == pytest.approx((48.0, 51.0))
     assert figures("2020, table 1") == [(97.7, FigureKind.COMPUTED)]
     assert figures("2020, figure 12") == [(2.0, FigureKind.MEASURED)]
     # a memory size on the embedded cloud changes nothing, so it is not shown

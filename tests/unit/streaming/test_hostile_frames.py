@@ -140,14 +140,14 @@ def test_an_ended_stream_releases_its_decoder_and_frames_at_once() -> None:
         pipeline.submit(bad)
         done.wait(4)
         assert isinstance(done.outcomes[0], Found)
-        watched = [weakref.ref(session), weakref.ref(session.video)]
-        pipeline.cancel(session)
+        watched = [weakref.ref(one) for one in (session, session.stream, session.stream.video)]
+        pipeline.cancel(session.stream)
         session.forget()
         del session, bad
         until = time.monotonic() + 20
         while any(one() for one in watched) and time.monotonic() < until:
             time.sleep(0.01)
-        assert [one() for one in watched] == [None, None]
+        assert [one() for one in watched] == [None, None, None]
     finally:
         gc.enable()
         pipeline.stop()
@@ -157,7 +157,6 @@ def test_a_stream_that_ends_while_it_is_decoded_is_released_then() -> None:
     done = Settled()
     pipeline = make_pipeline(done)
     session = make_session(host=ModelHost(LoadedModel(offer(), FakeDetector())))
-    session.serial = True
     closed: list[bool] = []
     entered, leave = threading.Event(), threading.Event()
 
@@ -171,16 +170,16 @@ def test_a_stream_that_ends_while_it_is_decoded_is_released_then() -> None:
         def close(self) -> None:
             closed.append(True)
 
-    session.video = Video()
+    session.stream.video = Video()
     pipeline.submit(session.take(Frame(0, 0, Encoding.H264, b""), received=0))
     assert entered.wait(20)
-    pipeline.cancel(session)
+    pipeline.cancel(session.stream)
     assert not closed
     leave.set()
     done.wait(1)
     pipeline.stop()
     assert closed == [True]
-    assert session.video is None
+    assert session.stream.video is None
 
 
 def test_frames_that_need_much_memory_take_turns_and_others_pass_them() -> None:

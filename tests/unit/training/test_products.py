@@ -1,101 +1,141 @@
-"""Products are read from folders and zips, and what is wrong with them is named."""
+"""Products are listed from folders, zips and CSVs, and what is wrong with them is named."""
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from tests.unit.training.conftest import fill, picture
 from visionstack.paths import SAMPLES
+from visionstack.training import products
 from visionstack.training.errors import ProductsError
-from visionstack.training.products import read_products
+from visionstack.training.products import list_products
 
 
-def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
-
-
-def fill(folder: Path, names: dict[str, int], *, size: tuple[int, int] = (40, 30)) -> Path:
-    for name, count in names.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            (folder / name / f"{number}.png").write_bytes(picture((number, 0, 0), size))
-    return folder
+def packed(folder: Path, target: Path, *, under: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, under + path.relative_to(folder).as_posix())
+    return target
 
 
 def test_the_sample_products_are_complete() -> None:
-    products = read_products(SAMPLES / "fashion_products.zip", size=32)
-    assert len(products.ids) == 10
-    assert "ankle-boot" in products.ids
-    assert (len(products.train), len(products.test)) == (1000, 500)
-    assert products.train.pixels.shape == (1000, 32, 32, 3)
-    assert np.bincount(products.train.product).tolist() == [100] * 10
+    listing = list_products(SAMPLES / "fashion_products.zip")
+    assert len(listing.ids) == 10
+    assert "ankle-boot" in listing.ids
+    parts = [picture.part for picture in listing.pictures]
+    assert (parts.count("train"), parts.count("test")) == (1000, 500)
 
 
-def test_a_folder_and_its_zip_are_the_same(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "folder", {"train/a": 3, "train/b": 2, "test/a": 1, "test/b": 1})
-    with zipfile.ZipFile(tmp_path / "products.zip", "w") as archive:
-        for path in folder.rglob("*.png"):
-            archive.write(path, path.relative_to(folder))
-    one, other = read_products(folder), read_products(tmp_path / "products.zip")
-    assert one.ids == other.ids == ("a", "b")
-    assert np.array_equal(one.train.pixels, other.train.pixels)
-    assert np.array_equal(one.test.product, other.test.product)
-
-
-def test_without_parts_every_fifth_picture_is_for_the_test(tmp_path: Path) -> None:
-    products = read_products(fill(tmp_path / "p", {"a": 10, "b": 5}))
-    assert np.bincount(products.train.product).tolist() == [8, 4]
-    assert np.bincount(products.test.product).tolist() == [2, 1]
+@pytest.mark.parametrize("under", ["", "everything/"])
+def test_a_folder_and_its_zip_are_the_same(tmp_path: Path, under: str) -> None:
+    folder = fill(tmp_path / "folder", {"train/a": 3, "train/b": 2, "val/a": 1, "test/b": 1})
+    zipped = list_products(packed(folder, tmp_path / "products.zip", under=under))
+    one = list_products(folder)
+    assert one.pictures == zipped.pictures
+    assert {p.part for p in one.pictures} == {"train", "validation", "test"}
+    path = one.pictures[0].path
+    assert one.read(path) == zipped.read(path)
 
 
 def test_names_come_from_the_list_beside_the_folders(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "p", {"A-1": 5, "B-2": 5})
-    (folder / "products.csv").write_text("A-1,red chair\n")
-    assert read_products(folder).labels == ["A-1\tred chair", "B-2\tB-2"]
+    folder = fill(tmp_path / "p", {"A-1": 3, "B-2": 3})
+    (folder / "products.csv").write_text("A-1,red  chair\n")
+    assert list_products(folder).names == {"A-1": "red chair"}
 
 
-@pytest.mark.parametrize(("side", "expected"), [(28, 96), (400, 224)])
-def test_the_size_follows_the_pictures(tmp_path: Path, side: int, expected: int) -> None:
-    folder = fill(tmp_path / "p", {"a": 5, "b": 5}, size=(side, side))
-    assert read_products(folder).size == expected
+def test_a_csv_gives_labels_names_and_parts(tmp_path: Path) -> None:
+    fill(tmp_path, {"pictures": 3})
+    (tmp_path / "labels.csv").write_text(
+        "file,id,name,part\npictures/000.png,A,a chair,train\npictures/001.png,B,,test\n"
+        "pictures/002.png,A,a chair,\n"
+    )
+    listing = list_products(tmp_path / "labels.csv")
+    assert [(p.product, p.part) for p in listing.pictures] == [
+        ("A", "train"),
+        ("B", "test"),
+        ("A", None),
+    ]
+    assert listing.names == {"A": "a chair"}
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("text", "message"),
     [
-        ({"a": 5}, "1 products"),
-        ({"a": 5, "b": 1}, "1 picture of b"),
-        ({"a": 3, "b": 3}, "no picture to test"),
-        ({"train/a": 2, "train/b": 2, "test/c": 1}, "test pictures of c"),
+        ("picture,label\na.png,A\n", "'file' and 'id' are needed"),
+        ("", "columns none"),
+        ("file,id\n000.png,A\nmissing.png,B\n", r"1 files that are not in .*: missing\.png"),
+        ("file,id\n../elsewhere/000.png,A\n", "climbs out"),
+        ("file,id\n000.png,A\n000.png,B\n", r"line 3: 000\.png is B, but A further up"),
+        ("file,id\n000.png,\n", "a file and an id are needed"),
+        ("file,id,part\n000.png,A,holdout\n", "a part is train, validation or test"),
     ],
 )
-def test_products_that_cannot_be_told_apart_are_refused(
-    tmp_path: Path, names: dict[str, int], message: str
-) -> None:
+def test_a_csv_that_does_not_match_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "000.png").write_bytes(picture(1))
+    (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ProductsError, match=message):
-        read_products(fill(tmp_path / "p", names))
+        list_products(tmp_path / "labels.csv")
 
 
-def test_a_bad_picture_is_named(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "p", {"a": 5, "b": 5})
-    (folder / "b" / "9.jpg").write_bytes(b"no picture")
-    with pytest.raises(ProductsError, match=r"b/9\.jpg"):
-        read_products(folder, size=32)
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", {"a": 3, "b": 3})
+    (folder / "c").mkdir()
+    with pytest.raises(ProductsError, match="an empty class: no picture in c"):
+        list_products(folder)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Chair-1", "chair 1"), ("caf\u00e9", "cafe\u0301"), ("a_b", "a-b")]
+)
+def test_ids_that_collide_after_normalisation_are_refused(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    with pytest.raises(ProductsError, match="differ only in case, spaces or hyphens"):
+        list_products(fill(tmp_path / "p", {one: 3, other: 3}))
+
+
+def test_unknown_is_no_product(tmp_path: Path) -> None:
+    with pytest.raises(ProductsError, match="none of the products"):
+        list_products(fill(tmp_path / "p", {"Unknown": 3, "b": 3}))
+
+
+def test_one_product_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProductsError, match="1 products; two are needed"):
+        list_products(fill(tmp_path / "p", {"a": 3}))
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", {"a": 3, "b": 3})
+    outside = fill(tmp_path / "outside", {"x": 2})
+    (folder / "a" / "link.png").symlink_to(outside / "x" / "000.png")
+    (folder / "c").symlink_to(outside / "x")
+    listing = list_products(folder)
+    assert listing.ids == ("a", "b")
+    assert [(one.path, "link" in one.reason) for one in listing.skipped] == [
+        ("c", True),
+        ("a/link.png", True),
+    ]
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/outside.png", "..\\outside.png"])
+def test_a_zip_that_climbs_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    target = packed(fill(tmp_path / "p", {"a": 3, "b": 3}), tmp_path / "p.zip")
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr(name, picture(1))
+    with pytest.raises(ProductsError, match="climbs out of the zip's folder"):
+        list_products(target)
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProductsError, match="There is no folder or zip"):
-        read_products(tmp_path / "gone.zip")
+    with pytest.raises(ProductsError, match="There is no folder, zip or CSV"):
+        list_products(tmp_path / "gone.zip")
     (tmp_path / "text.zip").write_text("text")
-    with pytest.raises(ProductsError, match="neither a folder nor a zip"):
-        read_products(tmp_path / "text.zip")
+    with pytest.raises(ProductsError, match="neither a folder, nor a zip, nor a CSV"):
+        list_products(tmp_path / "text.zip")
 
 
 def zipped(path: Path, entries: dict[str, bytes]) -> Path:
@@ -109,24 +149,25 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = zipped(tmp_path / "bomb.zip", {f"a/{n}.png": bytes(300_000) for n in range(4)})
-    monkeypatch.setattr("visionstack.training.products.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(products, "MOST_UNPACKED_BYTES", 1_000_000)
     read: list[str] = []
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda _, name, *rest: read.append(str(name)))
     assert source.stat().st_size < 10_000
 
-    with pytest.raises(ProductsError, match=r"bomb\.zip.*1,200,000 bytes.*1,000,000"):
-        read_products(source)
+    with pytest.raises(ProductsError, match=r"bomb\.zip unfolds to 1,200,000 bytes.*1,000,000"):
+        list_products(source)
 
     assert read == []
 
 
 def test_an_entry_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
-    source = zipped(tmp_path / "liar.zip", {"a/0.png": bytes(300_000)})
+    source = zipped(tmp_path / "liar.zip", {"a/0.png": bytes(300_000), "b/0.png": picture(1)})
     data = source.read_bytes()
     source.write_bytes(data.replace((300_000).to_bytes(4, "little"), (100).to_bytes(4, "little")))
 
+    listing = list_products(source)
     with pytest.raises(ProductsError, match=r"liar\.zip: a/0\.png"):
-        read_products(source)
+        listing.read("a/0.png")
 
 
 LOCAL, CENTRAL = 0, 1
@@ -144,7 +185,7 @@ DAMAGE: dict[str, list[tuple[int, int, bytes]]] = {
 
 
 def _damaged(path: Path, how: str) -> Path:
-    data = bytearray(zipped(path, {"a/0.png": picture((1, 2, 3))}).read_bytes())
+    data = bytearray(zipped(path, {"a/0.png": picture(1), "b/0.png": picture(2)}).read_bytes())
     starts = {LOCAL: 0, CENTRAL: data.index(b"PK\x01\x02")}
     for header, offset, written in DAMAGE[how]:
         at = starts[header] + offset
@@ -156,4 +197,4 @@ def _damaged(path: Path, how: str) -> Path:
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_zip_is_a_sentence_that_names_it(tmp_path: Path, how: str) -> None:
     with pytest.raises(ProductsError, match=r"damaged\.zip"):
-        read_products(_damaged(tmp_path / "damaged.zip", how))
+        list_products(_damaged(tmp_path / "damaged.zip", how)).read("a/0.png")

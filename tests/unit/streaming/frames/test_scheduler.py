@@ -51,8 +51,8 @@ def test_streams_take_turns_however_many_frames_one_of_them_has() -> None:
         arrive(scheduler, greedy, sequence)
     for sequence in range(2):
         arrive(scheduler, modest, sequence)
-    order = [decode_next_only(scheduler).session for _ in range(4)]
-    assert order == [greedy, modest, greedy, modest]
+    order = [decode_next_only(scheduler).stream for _ in range(4)]
+    assert order == [greedy.stream, modest.stream, greedy.stream, modest.stream]
 
 
 def decode_next_only(scheduler: Scheduler) -> FrameJob:
@@ -77,7 +77,7 @@ def test_a_batch_takes_one_frame_of_each_stream_before_a_second_of_any() -> None
         scheduler.decoded(step.job)
     infer, _ = scheduler.next(0)
     assert isinstance(infer, Infer)
-    assert [job.session for job in infer.batch] == [*sessions, sessions[0]]
+    assert [job.stream for job in infer.batch] == [s.stream for s in (*sessions, sessions[0])]
 
 
 def test_a_batch_that_is_not_full_waits_for_frames_being_decoded_but_no_longer_than_allowed() -> (
@@ -258,7 +258,7 @@ def test_a_cancelled_stream_leaves_nothing_waiting() -> None:
     session = make_session()
     jobs = [arrive(scheduler, session, sequence)[0] for sequence in range(3)]
     decode_next(scheduler)
-    assert set(scheduler.cancel(session)) == set(jobs)
+    assert set(scheduler.cancel(session.stream)) == set(jobs)
     assert scheduler.frames_waiting == 0
     assert scheduler.next(0) == (None, None)
 
@@ -299,3 +299,20 @@ def test_the_batch_that_is_due_first_says_when_to_ask_again() -> None:
     assert scheduler.next(350) == (None, 2100)
     assert isinstance(scheduler.next(2100)[0], Infer)
     assert scheduler.next(2150) == (None, 2200)
+
+
+def test_a_unit_of_video_waits_for_every_picture_of_its_stream_and_the_next_unit_for_it() -> None:
+    scheduler = Scheduler()
+    session = make_session(host=host(batch=8))
+    pictures = [arrive(scheduler, session, sequence)[0] for sequence in range(2)]
+    assert [scheduler.next(0)[0] for _ in pictures] == [Decode(one) for one in pictures]
+    units = [session.take(Frame(n, 0, Encoding.H264, b""), received=0) for n in (2, 3)]
+    for unit in units:
+        scheduler.submit(unit)
+    for picture_job in pictures:
+        assert scheduler.next(0) == (None, None)
+        assert scheduler.decoding(session.stream)
+        picture_job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
+        scheduler.decoded(picture_job)
+    assert scheduler.next(0)[0] == Decode(units[0])
+    assert scheduler.next(0) == (None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,7 +183,7 @@ def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -
     keys = []
     for sequence in range(6):
         job = take(tracked, sequence)
-        keys.append(tracked.next_is_key(job))
+        keys.append(tracked.stream.next_is_key(job.model))
         left = 10.0 * sequence
         seen = Found((Detection(0, 0.9, (left, 0.0, left + 50, 100.0)),))
         complete(tracked, job, seen if keys[-1] else Predicted())
@@ -190,3 +192,48 @@ def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -
     assert flags == [False, True, True, False, True, True]
     assert {d.track for answer in outlet.decoded for d in answer.detections} == {1}
     assert outlet.decoded[5].detections[0].box[0] > outlet.decoded[3].detections[0].box[0]
+
+
+def test_a_frame_that_a_thread_is_still_writing_to_is_not_answered_before_it_is_handed_over() -> (
+    None
+):
+    session, outlet = make_session(), Outlet()
+    session.attach(outlet, next_answer=0)
+    first, second = (take(session, sequence) for sequence in range(2))
+    # As the pipeline does it: the outcome first, how long it took afterwards.
+    second.outcome = Found(())
+    complete(session, first)
+    assert outlet.sequences == [0]
+    second.post = 1000
+    session.complete(second)
+    assert outlet.sequences == [0, 1]
+    assert outlet.decoded[1].timing.post == 1000
+
+
+def test_several_frames_dropped_together_are_each_reported_as_dropped() -> None:
+    session, outlet = make_session(live=True), Outlet()
+    session.attach(outlet, next_answer=0)
+    jobs = [take(session, sequence) for sequence in range(3)]
+    for job in jobs:
+        job.outcome = DropReason.GOING_AWAY
+    for job in jobs:
+        session.complete(job)
+    assert outlet.decoded == [Dropped((n,), DropReason.GOING_AWAY) for n in range(3)]
+    assert session.pending == 0
+
+
+def test_a_session_refuses_every_thread_but_its_own() -> None:
+    session = make_session()
+    job = take(session, 0)
+    calls = [
+        lambda: take(session, 1),
+        lambda: complete(session, job),
+        lambda: session.attach(Outlet(), next_answer=0),
+        session.detach,
+        session.forget,
+    ]
+    with ThreadPoolExecutor(1) as elsewhere:
+        for call in calls:
+            with pytest.raises(RuntimeError, match="belongs to the event loop's thread"):
+                elsewhere.submit(call).result()
+    assert (session.pending, session.next_sequence) == (1, 1)

@@ -11,6 +11,7 @@ from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.limits import Limits
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.frames.frame import FrameJob
+from runtime.streaming.frames.stream import StreamDecoder
 from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.models import LoadedModel, ModelHost
 from runtime.streaming.sessions.answers import Session
@@ -22,13 +23,13 @@ class Idle:
     """A pipeline that gets nothing done."""
 
     def __init__(self) -> None:
-        self.cancelled: list[Session] = []
+        self.cancelled: list[StreamDecoder] = []
 
     def submit(self, job: FrameJob) -> Sequence[FrameJob]:
         return []
 
-    def cancel(self, session: Session) -> Sequence[FrameJob]:
-        self.cancelled.append(session)
+    def cancel(self, stream: StreamDecoder) -> Sequence[FrameJob]:
+        self.cancelled.append(stream)
         return []
 
 
@@ -139,7 +140,7 @@ def test_a_stream_that_nobody_came_back_for_is_forgotten_after_its_time_and_not_
     registry.expire()
     assert streams(registry) == 0
     registry.expire()
-    assert pipeline.cancelled == [left.session]
+    assert pipeline.cancelled == [left.session.stream]
     assert connect(registry, resume=left.session).session is not left.session
 
 

@@ -1,0 +1,300 @@
+"""Which version of a published model is current, and how that changes: promote, roll back, collect.
+
+`models/{name}/current` is one object: its first line is the version that servers and functions
+follow, the second the change that put it there, as JSON. One conditional write changes both or
+nothing, whenever a process is killed, and of two that change at once the second is refused: since
+changes are numbered, no two texts have the same ETag. The log's entries,
+`models/{name}/log/{number}.json`, are copies of that second line; whoever changes next writes the
+one that a killed process left out, and `Versions.log` shows it before.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from runtime.contract import MODELS_PREFIX
+from runtime.inference.artifact import MANIFEST, check_name
+from visionstack.models.errors import ModelError
+
+Action = Literal["publish", "promote", "rollback", "collect"]
+KEPT: Final = 3
+"""Versions that were current last, the present one among them, which `collect` leaves."""
+_RECORD: Final = "training.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An entry of the log. `top1` is the new version's accuracy on its test pictures with its
+    95 % interval, None where it was not trained here; `gone` are the versions that were deleted."""
+
+    number: int
+    action: Action
+    old: str | None
+    new: str
+    who: str
+    when: str
+    top1: dict[str, float] | None = None
+    gone: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "gone": list(self.gone)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pointer:
+    version: str
+    etag: str
+    change: Change | None
+
+
+class Versions:
+    """A model's versions in a bucket, by a boto3 S3 client. All raise `ModelError`."""
+
+    def __init__(self, client: Any, bucket: str, name: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self.name = check_name(name)
+        self._prefix = f"{MODELS_PREFIX}{self.name}/"
+
+    def current(self) -> str | None:
+        """The version that servers and functions follow."""
+        pointer = self._pointer()
+        return pointer.version if pointer else None
+
+    def published(self) -> list[str]:
+        """The versions that are whole in the bucket, sorted."""
+        tail = f"/{MANIFEST}"
+        keys = [key.removeprefix(self._prefix) for key in self._keys(self._prefix)]
+        return sorted(key.removesuffix(tail) for key in keys if key.endswith(tail))
+
+    def log(self) -> list[Change]:
+        """Every change, oldest first."""
+        keys = sorted(self._keys(f"{self._prefix}log/"))
+        found = [_read_change(self._get(key)) for key in keys]
+        pointer = self._pointer()
+        if pointer and pointer.change and pointer.change not in found:
+            found.append(pointer.change)
+        return found
+
+    def promote(
+        self, version: str, *, anyway: bool = False, action: Action = "promote"
+    ) -> Change | None:
+        """Make a published version current; None when it is already.
+
+        Refuses one that is not whole in the bucket and, unless `anyway`, one whose accuracy on the
+        same test pictures lies below the present one's interval.
+        """
+        pointer = self._pointer()
+        if pointer and pointer.version == version:
+            return None
+        collected = action != "publish" and any(
+            version in change.gone for change in self._since_publication(version)
+        )
+        if collected or version not in self.published():
+            raise ModelError(
+                f"{self.name} has no published version {version}"
+                f"{', it was deleted' if collected else ''}.",
+                remedy=f"See `visionstack models versions {self.name}`, or publish it again.",
+            )
+        record = self._record(version)
+        if pointer and not anyway:
+            self._check_not_worse(version, record, pointer.version)
+        return self._write(pointer, version, action, top1=_top1(record))
+
+    def rollback(self) -> Change:
+        """Go back to the version that was current before; again, to the one before that."""
+        pointer = self._pointer()
+        before = self._history()[:-1]
+        if pointer is None or not before:
+            raise ModelError(f"{self.name} has no earlier version to go back to.")
+        change = self.promote(before[-1], anyway=True, action="rollback")
+        if change is None:
+            raise ModelError(f"{self.name} is at {before[-1]} already.")
+        return change
+
+    def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
+        """Delete the versions that are neither current nor among the `keep` that were current
+        last; returns them. The log keeps their entries."""
+        pointer = self._pointer()
+        if pointer is None:
+            raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
+        kept = {pointer.version}
+        for version in reversed([pointer.version, *self._order()]):
+            if len(kept) < max(1, keep):
+                kept.add(version)
+        gone = tuple(one for one in self.published() if one not in kept)
+        if gone:
+            # Announced first: from here on nobody promotes what is being deleted.
+            self._write(pointer, pointer.version, "collect", gone=gone)
+        for version in gone:
+            keys = self._keys(f"{self._prefix}{version}/")
+            # The manifest goes first: what has none is no version.
+            for key in sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
+                with self._said():
+                    self._client.delete_object(Bucket=self._bucket, Key=key)
+        return gone
+
+    def _order(self) -> list[str]:
+        """Versions as they became current, oldest first."""
+        return [change.new for change in self.log() if change.action != "collect"]
+
+    def _history(self) -> list[str]:
+        """What a rollback goes back through; its last is the current version."""
+        history: list[str] = []
+        for change in self.log():
+            if change.action == "rollback" and len(history) > 1:
+                history.pop()
+            elif change.action != "collect" and history[-1:] != [change.new]:
+                if not history and change.old:
+                    history.append(change.old)
+                history.append(change.new)
+        return history
+
+    def _since_publication(self, version: str) -> list[Change]:
+        found: list[Change] = []
+        for change in self.log():
+            found = [] if (change.action, change.new) == ("publish", version) else [*found, change]
+        return found
+
+    def _check_not_worse(self, version: str, record: dict[str, Any], present: str) -> None:
+        before = self._record(present)
+        new, old = _top1(record), _top1(before)
+        if new is None or old is None or _judged_on(record) != _judged_on(before):
+            return
+        if new["share"] < old["low"]:
+            raise ModelError(
+                f"{self.name} {version} is worse than the current {present}: {new['share']:.1%} "
+                f"of the same test pictures against {old['share']:.1%} (from {old['low']:.1%}).",
+                remedy="Promote it with --anyway if you know better.",
+            )
+
+    def _write(
+        self,
+        pointer: _Pointer | None,
+        version: str,
+        action: Action,
+        *,
+        top1: dict[str, float] | None = None,
+        gone: tuple[str, ...] = (),
+    ) -> Change:
+        log = self.log()
+        if pointer and pointer.change:
+            self._log(pointer.change)
+        change = Change(
+            number=max((one.number for one in log), default=0) + 1,
+            action=action,
+            old=pointer.version if pointer else None,
+            new=version,
+            who=_who(),
+            when=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            top1=top1,
+            gone=gone,
+        )
+        condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=f"{self._prefix}current",
+                Body=f"{version}\n{json.dumps(change.to_json())}\n".encode(),
+                ContentType="text/plain",
+                **condition,
+            )
+        except Exception as error:
+            if _code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                raise ModelError(
+                    f"{self.name} was changed by somebody else in this moment.",
+                    remedy=f"Look at `visionstack models log {self.name}` and try again.",
+                ) from error
+            raise ModelError(f"{self.name} could not be changed: {error}.") from error
+        self._log(change)
+        return change
+
+    def _log(self, change: Change) -> None:
+        key = f"{self._prefix}log/{change.number:06}.json"
+        body = json.dumps(change.to_json(), indent=1).encode()
+        with self._said():
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json"
+            )
+
+    def _pointer(self) -> _Pointer | None:
+        with self._said():
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}current")
+            except Exception as error:
+                if _code(error) in ("NoSuchKey", "404"):
+                    return None
+                raise
+            text = found["Body"].read().decode("utf-8", "replace")
+        version, _, told = text.partition("\n")
+        change = _read_change(told) if told.strip() else None
+        return _Pointer(version.strip(), found["ETag"], change)
+
+    def _record(self, version: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._get(f"{self._prefix}{version}/{_RECORD}"))
+        except (ModelError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def _get(self, key: str) -> bytes:
+        with self._said():
+            data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return data
+
+    def _keys(self, prefix: str) -> list[str]:
+        keys: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            with self._said():
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+            keys += [entry["Key"] for entry in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return keys
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # botocore makes its error classes at run time
+            raise ModelError(
+                f"s3://{self._bucket}/{self._prefix} cannot be used: {error}.",
+                remedy="Check the credentials, the bucket and the connection.",
+            ) from error
+
+
+def _read_change(data: bytes | str) -> Change:
+    value = json.loads(data)
+    return Change(**{**value, "gone": tuple(value["gone"])})
+
+
+def _top1(record: dict[str, Any]) -> dict[str, float] | None:
+    found = record.get("test", {}).get("top1")
+    return {key: float(found[key]) for key in ("share", "low", "high")} if found else None
+
+
+def _judged_on(record: dict[str, Any]) -> tuple[Any, Any]:
+    products = record.get("products", {})
+    return products.get("sha256"), products.get("seed")
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

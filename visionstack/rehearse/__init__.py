@@ -1,0 +1,1 @@
+"""`visionstack rehearse`: both lanes from nothing to nothing left, and a report for an issue."""
