@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from runtime.inference.artifact import Artifact, Manifest, Measured
 from runtime.inference.engines import create_engine
-from runtime.inference.engines.precisions import MOST_LOST, fastest_measured
+from runtime.inference.engines.precisions import fastest_measured
 from runtime.inference.engines.processor import instructions
 from runtime.inference.errors import ArtifactDamagedError, EngineUnavailableError
 from visionstack.accuracy.inputs import open_inputs
@@ -57,7 +57,7 @@ def test_int8_is_in_a_new_version_with_its_figures(
     assert artifact.manifest.version != base.manifest.version
     rows = {row.precision: row for row in artifact.manifest.measured}
     assert rows["fp32"].accuracy > 0.6
-    assert rows["fp32"].accuracy - rows["int8"].accuracy <= MOST_LOST
+    assert rows["fp32"].accuracy - rows["int8"].accuracy < 0.05
     assert rows["int8"].milliseconds > 0
     assert not build(find_recipe("yolov3-tiny"), root=models).made  # it stays the current one
     assert create_engine("openvino", artifact, precision="int8").precision == "int8"

@@ -320,5 +320,5 @@ def test_auto_is_one_of_the_engines_that_are_installed() -> None:
 
 
 def test_an_unknown_precision_is_refused(make_artifact: MakeArtifact) -> None:
-    with pytest.raises(EngineUnavailableError, match="auto or fp32"):
+    with pytest.raises(EngineUnavailableError, match="auto, fp32, int8"):
         create_engine("auto", make_artifact(), precision="fp8")
