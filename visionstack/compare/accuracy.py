@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from runtime.contract import PrecisionChoice
 from visionstack import paths
 from visionstack.compare.record import Record
 from visionstack.compare.targets import Kind
