@@ -18,7 +18,7 @@ hooks = []
 def register_after_restore(function, *args, **kwargs):
     hooks.append(lambda: function(*args, **kwargs))
 """
-"""As AWS's Python runtimes from 3.12 on have it (https://pypi.org/project/snapshot-restore-py/)."""
+"""As AWS's Python runtimes from 3.12 on have it (the package snapshot-restore-py)."""
 PROGRAM = """
 import json
 from runtime.classifier import handler
