@@ -102,6 +102,11 @@ def report(
     shown = [f for row in record.rows if (f := figures(record, row, book=book)) is not None]
     best = winner(shown, strategy) or winner(shown, "speed")
     sections: list[Section] = []
+    if record.accuracy:
+        verdict = judge(candidates([record], book=book), strategy=strategy, loss=loss)
+        sections += verdict_sections(verdict, [record])
+        # A second winner, named without regard to accuracy, would contradict the first.
+        best = best if verdict is None else None
     if best is not None:
         found = next(f for f in shown if f.row.name == best.name)
         items = [
@@ -121,9 +126,6 @@ def report(
                 )
             )
         sections.append(Headlines(items))
-    if record.accuracy:
-        verdict = judge(candidates([record], book=book), strategy=strategy, loss=loss)
-        sections += verdict_sections(verdict, [record])
     sections += _notes(record)
     sections.append(table(record, book=book, strategy=strategy))
     sections += [_scenarios(record), _machines(record)]

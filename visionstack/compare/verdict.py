@@ -22,6 +22,7 @@ from visionstack.accuracy.intervals import RESAMPLES, Estimate
 from visionstack.compare.record import Record, Status
 from visionstack.compare.summary import Figures, Strategy, figures
 from visionstack.cost.prices import PriceBook
+from visionstack.report.figures import format_number
 
 LOSS: Final = 0.05
 """Of AP50 or top 1 that may be given up against the best, unless the user says otherwise."""
@@ -77,9 +78,8 @@ class Verdict:
         """The answer in one sentence, with how sure it is."""
         best = self.winner
         money = f", ${best.usd_per_million:.3g} a million pictures" if self.priced else ""
-        what = (
-            f"{best.metric} {_with_interval(best.accuracy)}, p99 {best.p99_s * 1000:.3g} ms{money}"
-        )
+        p99 = format_number(best.p99_s * 1000)
+        what = f"{best.metric} {_with_interval(best.accuracy)}, p99 {p99} ms{money}"
         if len(self.candidates) == 1:
             return f"{best.name} is the only candidate with all figures: {what}."
         head = f"{best.name}, {self._by}: {what}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from visionstack.accuracy.intervals import Estimate
 from visionstack.compare.record import Record
@@ -31,7 +32,7 @@ def _table(verdict: Verdict, records: Sequence[Record], missing: Sequence[str]) 
     labels = next(record.accuracy for record in records if record.accuracy)
     ranked = sorted(verdict.candidates, key=lambda one: -one.accuracy.value)
     note = (
-        f"{metric} over {labels['pictures']} labelled pictures of {labels['source']}, "
+        f"{metric} over {labels['pictures']} labelled pictures of {Path(labels['source']).name}, "
         f"{labels['intervals']}; scored on this machine with the same artifact, engine and "
         "precision. A candidate is beaten by one that is no worse in any figure and better in one."
     )

@@ -16,7 +16,7 @@ from visionstack.compare.runner import take
 from visionstack.compare.summary import Figures
 from visionstack.compare.targets import Kind
 from visionstack.compare.verdict import Candidate, beaten, candidates, judge, to_json
-from visionstack.report.sections import Note, Table
+from visionstack.report.sections import Headlines, Note, Table
 
 
 def candidate(
@@ -151,6 +151,19 @@ def test_several_models_stand_in_one_report_with_the_verdict_first(plan: Plan) -
     assert plain["candidates"][1]["usd_per_million"] == pytest.approx(
         0.1 / 3600 * 0.05 * 1e6, rel=0.1
     )
+
+
+def test_one_models_report_begins_with_the_verdict_and_names_no_other_winner(plan: Plan) -> None:
+    record = measured(plan, latency=1.2, value=0.70, model="small")
+    record.accuracy["source"] = "/home/someone/clips/clip.avi"
+    report = report_all([record], book=BOOK)
+    head, table = report.sections[:2]
+    assert isinstance(head, Note)
+    assert "p99 1," in head.text
+    assert "e+" not in head.text
+    assert isinstance(table, Table)
+    assert "of clip.avi" in table.note
+    assert not any(isinstance(section, Headlines) for section in report.sections)
 
 
 def test_a_row_in_another_precision_has_no_accuracy_and_is_named(plan: Plan) -> None:
