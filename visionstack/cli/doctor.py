@@ -96,7 +96,11 @@ def _show(checks: list[Check]) -> None:
         if check.remedy and check.state is not State.GOOD:
             console.out.print(f"  [dim]→ {escape(check.remedy)}[/]")
     bad = sum(check.state is State.BAD for check in checks)
-    verdict = (
-        f"{bad} of {len(checks)} checks would stop a deploy" if bad else "nothing stands in the way"
-    )
+    unknown = sum(check.state is State.UNKNOWN for check in checks)
+    if bad:
+        verdict = f"{bad} of {len(checks)} checks would stop a deploy"
+    elif unknown:
+        verdict = f"nothing found, and {unknown} of {len(checks)} checks could not be made"
+    else:
+        verdict = "nothing stands in the way"
     console.out.print(f"\n[{colour[worst(checks)]}]{verdict}[/]")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+from runtime.protocol.loopback import is_loopback
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.errors import VisionstackError
 
@@ -27,8 +29,12 @@ def translated(action: str) -> Iterator[None]:
             f"Could not {action}: no AWS region is set.", remedy=NO_REGION_REMEDY
         ) from error
     except exceptions.EndpointConnectionError as error:
-        raise VisionstackError(
-            f"Could not {action}: {error}", remedy="Look at `visionstack local status`."
-        ) from error
+        host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or ""
+        remedy = (
+            "Look at `visionstack local status`."
+            if is_loopback(host)
+            else "Is this machine online, and is the region one that AWS has?"
+        )
+        raise VisionstackError(f"Could not {action}: {error}", remedy=remedy) from error
     except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         raise VisionstackError(f"Could not {action}: {error}") from error

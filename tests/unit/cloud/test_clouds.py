@@ -105,6 +105,17 @@ def test_a_cloud_that_does_not_answer_is_told_in_a_sentence() -> None:
     assert "visionstack local status" in (caught.value.remedy or "")
 
 
+def test_aws_that_does_not_answer_is_no_matter_of_the_embedded_cloud() -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    from visionstack.cloud.aws_errors import translated
+
+    with pytest.raises(VisionstackError) as caught, translated("read the stacks"):
+        raise EndpointConnectionError(endpoint_url="https://ec2.us-east-1.example/")
+    assert "online" in (caught.value.remedy or "")
+    assert "local" not in (caught.value.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
