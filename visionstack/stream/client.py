@@ -333,9 +333,13 @@ class AsyncStreamClient:
         for said in self._session.received(data):
             match said:
                 case Welcome(offer=offer):
-                    self._give(self._session.given_up())
-                    if self._video is not None and not offer.resumed:
+                    given_up = self._session.given_up()
+                    if given_up:
+                        # This server's stream begins with that frame: begin one behind it.
+                        self._hang_up()
+                    elif self._video is not None and not offer.resumed:
                         self._session.encode_again(self._video.restart)
+                    self._give(given_up)
                     self._welcomed.set()
                     self.notify()
                 case Close(code, reason):
