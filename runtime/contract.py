@@ -198,5 +198,10 @@ MAX_PICTURE_PIXELS: Final = 50_000_000
 MAX_WAKEUP_SLEEP_MS: Final = 5_000
 MAX_WARM_ENVIRONMENTS: Final = 200
 """That one warmer holds at once, each by a call of its own."""
+DETECT_CONFIDENCE: Final = 0.3
+DETECT_IOU: Final = 0.45
+"""Overlap above which the less certain box goes; both where nobody asks for another."""
+MAX_KEY_INTERVAL: Final = 100
+"""Frames of a tracked stream of which one is inferred."""
 STREAM_PORT: Final = 7443
 STREAM_HTTP_PORT: Final = 8443

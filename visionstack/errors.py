@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from runtime.redaction import redacted
-
 
 class VisionstackError(Exception):
     """Something the user can act on.
@@ -13,6 +11,8 @@ class VisionstackError(Exception):
     """
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        from runtime.redaction import redacted  # as every command imports this module
+
         self.message = redacted(message)
         self.remedy = None if remedy is None else redacted(remedy)
         super().__init__(self.message)

@@ -9,15 +9,12 @@ and the embedded cloud's state go to the user's data folder and reports to `out/
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from platformdirs import user_data_path
-
 IMPORT_ROOT: Final = Path(__file__).resolve().parent.parent
 """The folder that `visionstack`, `runtime` and `stacks` are imported from."""
-_SHIPPED: Final = Path(str(files("visionstack"))) / "shipped"
+_SHIPPED: Final = Path(__file__).resolve().parent / "shipped"
 """In a wheel, copies of the files that stand at the top of a checkout (pyproject.toml)."""
 
 
@@ -44,8 +41,14 @@ def find_project(start: Path) -> Path | None:
     return None
 
 
+def _user_data() -> Path:
+    from platformdirs import user_data_path  # a hundredth of `visionstack --help`
+
+    return user_data_path("visionstack", appauthor=False)
+
+
 PROJECT: Final = find_project(Path.cwd())
-_KEPT: Final = PROJECT or user_data_path("visionstack", appauthor=False)
+_KEPT: Final = PROJECT or _user_data()
 _DOT: Final = "." if PROJECT else ""
 SAMPLES: Final = shipped("samples")
 RUNTIME: Final = (

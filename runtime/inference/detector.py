@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU
 from runtime.inference.artifact import Artifact, Manifest
 from runtime.inference.boxes import (
     Boxes,
@@ -26,9 +27,6 @@ from runtime.inference.boxes import (
 from runtime.inference.engines import AUTO, Engine, create_engine
 from runtime.inference.errors import ArtifactDamagedError
 from runtime.inference.letterbox import Letterbox
-
-DEFAULT_CONFIDENCE = 0.3
-DEFAULT_IOU = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,8 @@ class Detector:
         raw: Raw,
         prepared: Prepared,
         *,
-        confidence: float = DEFAULT_CONFIDENCE,
-        iou: float = DEFAULT_IOU,
+        confidence: float = DETECT_CONFIDENCE,
+        iou: float = DETECT_IOU,
     ) -> Boxes:
         """Decode and suppress one picture's outputs: arrays, in pixels of the source.
 
@@ -128,8 +126,8 @@ class Detector:
         raw: Raw,
         prepared: Prepared,
         *,
-        confidence: float = DEFAULT_CONFIDENCE,
-        iou: float = DEFAULT_IOU,
+        confidence: float = DETECT_CONFIDENCE,
+        iou: float = DETECT_IOU,
     ) -> list[Detection]:
         """As `boxes`, but labelled: best first."""
         boxes = self.boxes(raw, prepared, confidence=confidence, iou=iou)
@@ -145,8 +143,8 @@ class Detector:
         self,
         images: Sequence[NDArray[np.uint8]],
         *,
-        confidence: float = DEFAULT_CONFIDENCE,
-        iou: float = DEFAULT_IOU,
+        confidence: float = DETECT_CONFIDENCE,
+        iou: float = DETECT_IOU,
     ) -> list[list[Detection]]:
         """All stages over one batch of pictures."""
         batch = [self.prepare(image) for image in images]

@@ -10,10 +10,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU, MAX_KEY_INTERVAL
 from runtime.protocol.errors import CloseCode, ProtocolError
 
 _LARGEST_WINDOW = 65_535
-MOST_KEY_INTERVAL = 100
 
 
 def _load(data: bytes) -> dict[str, Any]:
@@ -83,8 +83,8 @@ class HelloOptions:
     policy: str = "live"
     model: str = ""
     """Empty: the server's first model."""
-    confidence: float = 0.3
-    iou: float = 0.45
+    confidence: float = DETECT_CONFIDENCE
+    iou: float = DETECT_IOU
     """Overlap above which non-maximum suppression drops the less certain box."""
     gate: float | None = None
     """Change gate: share of the picture that may change without a frame being inferred."""
@@ -106,29 +106,23 @@ class HelloOptions:
     @classmethod
     def from_json(cls, data: bytes) -> HelloOptions:
         fields = _load(data)
-        policy = _text(fields, "policy", DEFAULTS.policy)
+        policy = _text(fields, "policy", "live")
         if policy not in ("live", "lossless"):
             raise _bad("policy", policy, "live or lossless")
         return cls(
             token=_text(fields, "token", "", longest=1024),
             policy=policy,
             model=_text(fields, "model", ""),
-            confidence=_share(fields, "confidence", DEFAULTS.confidence),
-            iou=_share(fields, "iou", DEFAULTS.iou),
+            confidence=_share(fields, "confidence", DETECT_CONFIDENCE),
+            iou=_share(fields, "iou", DETECT_IOU),
             gate=None if fields.get("gate") is None else _share(fields, "gate", 0.0),
-            track=_flag(fields, "track", DEFAULTS.track),
-            key_interval=_whole(
-                fields, "key_interval", DEFAULTS.key_interval, low=1, high=MOST_KEY_INTERVAL
-            ),
+            track=_flag(fields, "track", False),
+            key_interval=_whole(fields, "key_interval", 1, low=1, high=MAX_KEY_INTERVAL),
             next_sequence=_whole(fields, "next_sequence", 0, low=0, high=2**62),
             session=_text(fields, "session", ""),
             connection=_whole(fields, "connection", 0, low=0, high=2**31),
             client=_text(fields, "client", ""),
         )
-
-
-DEFAULTS = HelloOptions(token="")
-"""What a client gets that asks for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

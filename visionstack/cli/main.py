@@ -1,7 +1,7 @@
 """The `visionstack` command: mounts each part's commands and turns errors into sentences.
 
-A part's `commands` module must import in milliseconds; heavy imports (torch, boto3, OpenVINO) are
-made inside the commands that need them.
+Each part must import in milliseconds: what takes longer is imported inside the commands that
+need it (tests/unit/cli/test_main.py has a list).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import typer
 from rich.markup import escape
 
 import visionstack
-from runtime.redaction import redacted_traceback
 from visionstack import console, extras
 from visionstack.cli import accuracy, compare, cost, demo, models, page, rehearse, start, status
 from visionstack.cli import local as localcloud
@@ -83,6 +82,8 @@ def main() -> None:
         console.err.print("interrupted")
         sys.exit(130)
     except Exception as error:
+        from runtime.redaction import redacted_traceback
+
         # A fault of this program: all of it, for a report, which must not give a camera away.
         sys.stderr.write(redacted_traceback(error))
         sys.exit(1)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
 import typer
 
@@ -59,6 +57,8 @@ def open_deployed(
         )
     else:
         show_qr_code(address)
+    import webbrowser
+
     if browser and not webbrowser.open(address):
         console.err.print("No browser was found here: open the address above in one.")
 
@@ -85,6 +85,9 @@ def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | Non
 
 def lets_in(url: str, *, origin: str) -> bool:
     """Whether the API's preflight allows pages of `origin` to call it with a key (CORS)."""
+    # A tenth of `visionstack --help`.
+    from urllib.request import Request, urlopen
+
     asked = Request(  # noqa: S310 - the deployment's own API
         f"{url}{Route.RECOGNITIONS}",
         method="OPTIONS",

@@ -7,8 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, EngineChoice
-from runtime.protocol.options import DEFAULTS, MOST_KEY_INTERVAL
+from runtime.contract import (
+    DETECT_CONFIDENCE,
+    DETECT_IOU,
+    MAX_KEY_INTERVAL,
+    STREAM_HTTP_PORT,
+    STREAM_PORT,
+    EngineChoice,
+)
 from visionstack.cli import classify
 from visionstack.cli.options import CloudOption
 
@@ -84,10 +90,10 @@ def stream(
     model: Annotated[
         str | None, typer.Option(help="One of the server's models; default its first.")
     ] = None,
-    confidence: Annotated[float, typer.Option(min=0, max=1)] = DEFAULTS.confidence,
+    confidence: Annotated[float, typer.Option(min=0, max=1)] = DETECT_CONFIDENCE,
     iou: Annotated[
         float, typer.Option(min=0, max=1, help="Overlap above which the lesser box goes.")
-    ] = DEFAULTS.iou,
+    ] = DETECT_IOU,
     gate: Annotated[
         float | None,
         typer.Option(
@@ -95,16 +101,12 @@ def stream(
             max=1,
             help="Change gate: skip inference while no more than this share changed, as 0.001.",
         ),
-    ] = DEFAULTS.gate,
-    track: Annotated[
-        bool, typer.Option("--track", help="Stable ids for objects.")
-    ] = DEFAULTS.track,
+    ] = None,
+    track: Annotated[bool, typer.Option("--track", help="Stable ids for objects.")] = False,
     key_interval: Annotated[
         int,
-        typer.Option(
-            min=1, max=MOST_KEY_INTERVAL, help="With --track: infer every so many frames."
-        ),
-    ] = DEFAULTS.key_interval,
+        typer.Option(min=1, max=MAX_KEY_INTERVAL, help="With --track: infer every so many frames."),
+    ] = 1,
     fps: Annotated[
         float | None, typer.Option(min=0.01, max=1000, help="Send no faster than this.")
     ] = None,

@@ -19,10 +19,11 @@ from typing import Any, Literal, Self, TypedDict
 import numpy as np
 
 from runtime.backoff import full_jitter
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import RETRYABLE, ProtocolError
 from runtime.protocol.messages import Close, Welcome
-from runtime.protocol.options import DEFAULTS, HelloOptions
+from runtime.protocol.options import HelloOptions
 from visionstack import __version__
 from visionstack.stream.errors import (
     FrameRefusedError,
@@ -98,11 +99,11 @@ class AsyncStreamClient:
         *,
         policy: Policy = "live",
         model: str | None = None,
-        confidence: float = DEFAULTS.confidence,
-        iou: float = DEFAULTS.iou,
-        gate: float | None = DEFAULTS.gate,
-        track: bool = DEFAULTS.track,
-        key_interval: int = DEFAULTS.key_interval,
+        confidence: float = DETECT_CONFIDENCE,
+        iou: float = DETECT_IOU,
+        gate: float | None = None,
+        track: bool = False,
+        key_interval: int = 1,
         in_flight: int | None = None,
         encoding: ArrayEncoding = "jpeg",
         quality: int = 90,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.resources import files
 
 import pytest
@@ -24,14 +22,3 @@ def test_type_checkers_are_told_that_the_packages_are_typed() -> None:
 def test_a_name_it_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         _ = visionstack.stream.Nothing
-
-
-def test_the_command_line_starts_without_the_streaming_library() -> None:
-    program = (
-        "import sys, visionstack.cli.main; "
-        "print([m for m in ('cv2', 'numpy', 'visionstack.stream.blocking') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "[]", done.stderr
