@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,14 @@ def test_a_mutant_is_killed_by_a_test_that_notices_it_and_lives_on_otherwise(
         for name in ("test_sharp.py", "test_blunt.py")
     ]
     assert fates == [False, True]
+
+
+def test_a_not_that_is_left_out_is_another_condition() -> None:
+    source = "def empty(items):\n    return not items\n"
+    (changed,) = (m for m in mutants(source) if m.change == "Not left out")
+    space: dict[str, Any] = {}
+    exec(compile(changed.tree, "changed", "exec"), space)  # noqa: S102
+    assert not space["empty"]([])
 
 
 def test_a_module_that_this_process_has_imported_is_replaced_too(
