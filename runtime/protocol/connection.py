@@ -20,6 +20,7 @@ from runtime.protocol.messages import (
     GoAway,
     Hello,
     Message,
+    Model,
     Ping,
     Pong,
     Result,
@@ -140,7 +141,7 @@ class ClientConnection(_Connection):
 
     def receive(
         self, message: bytes
-    ) -> Welcome | Result | Dropped | FrameFailed | Pong | GoAway | Close:
+    ) -> Welcome | Result | Dropped | FrameFailed | Model | Pong | GoAway | Close:
         decoded = self._decode(message, limit=Limits().message_bytes)
         match decoded:
             case Welcome(offer=offer) if self.state is State.HANDSHAKE:
@@ -152,7 +153,7 @@ class ClientConnection(_Connection):
                 self.unanswered -= len(decoded.sequences)
             case GoAway() if self.state is State.OPEN:
                 self.leaving = decoded
-            case Pong() if self.state is State.OPEN:
+            case Pong() | Model() if self.state is State.OPEN:
                 pass
             case Close():
                 pass

@@ -21,13 +21,14 @@ from runtime.protocol.messages import (
     Frame,
     FrameFailed,
     GoAway,
+    Model,
     Ping,
     Pong,
     Result,
     ResultFlag,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import HelloOptions, ModelOffer
 from visionstack.stream.pictures import EncodedPicture
 from visionstack.stream.types import (
     Answer,
@@ -59,7 +60,9 @@ class ClientSession:
     def __init__(self, options: HelloOptions, *, in_flight: int | None = None) -> None:
         self.counts = StreamCounts()
         self.server: ServerInfo | None = None
-        self._options = options
+        self._options = replace(options, model_changes=True)
+        self._models: dict[int, ModelOffer] = {}
+        """What answers the results of a revision, of the server that is connected."""
         self._live = options.policy == "live"
         self._in_flight = in_flight
         self._next_sequence = 0
@@ -223,6 +226,10 @@ class ClientSession:
                 if isinstance(decoded, Welcome):
                     self._welcomed(decoded, connection)
                 return decoded
+            case Model(revision, offer):
+                self._models[revision] = offer
+                if self.server is not None:
+                    self.server = replace(self.server, **_told(offer))
             case Pong(sent, received, answered):
                 self._clock.add(sent=sent, received=received, answered=answered, returned=arrived)
         return []
@@ -280,16 +287,9 @@ class ClientSession:
         if not offer.resumed and not self._live:
             self._blame()
         self._answered = False
-        model = offer.model
+        self._models = {offer.revision: offer.model}
         self.server = ServerInfo(
-            model=model.name,
-            version=model.version,
-            engine=model.engine,
-            precision=model.precision,
-            device=model.device,
-            weights_trained=model.weights_trained,
-            weights=model.weights,
-            labels=model.labels,
+            **_told(offer.model),
             window=offer.window,
             frame_bytes=offer.frame_bytes,
             session=offer.session,
@@ -306,8 +306,9 @@ class ClientSession:
         outgoing = self._take(result.sequence)
         self.counts.results += 1
         self._adapt(result)
-        server = self.server
-        labels = server.labels if server is not None else ()
+        # A server that is too old to tell of its models has welcomed with one.
+        model = self._models.get(result.revision) or next(iter(self._models.values()))
+        labels = model.labels
         tracked = bool(result.flags & ResultFlag.TRACKED)
         detections = tuple(
             StreamDetection(
@@ -329,6 +330,7 @@ class ClientSession:
             bool(result.flags & ResultFlag.UNCHANGED),
             bool(result.flags & ResultFlag.PREDICTED),
             result.revision,
+            model.version,
             outgoing.context,
         )
 
@@ -354,3 +356,17 @@ class ClientSession:
             downlink=(total - server - uplink) / 1000,
             clock_error=error / 1000,
         )
+
+
+def _told(offer: ModelOffer) -> dict[str, Any]:
+    """The fields of `ServerInfo` that change with the model."""
+    return {
+        "model": offer.name,
+        "version": offer.version,
+        "engine": offer.engine,
+        "precision": offer.precision,
+        "device": offer.device,
+        "weights_trained": offer.weights_trained,
+        "weights": offer.weights,
+        "labels": offer.labels,
+    }
