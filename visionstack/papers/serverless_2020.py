@@ -16,7 +16,7 @@ from visionstack.paper_reference import reference
 from visionstack.papers.evidence import Evidence
 from visionstack.papers.exhibit import Exhibit
 from visionstack.report.figures import Absent, Cell, computed, measured, paper
-from visionstack.training.comparing import NAMES, top1_figure
+from visionstack.training.comparing import NAMES, amount, top1_figure
 
 _NO_VALUES: Final = "a plot; its values are not in the text"
 _COMPARE: Final = "visionstack compare run --lambda 768 --lambda 3008::snapstart --model resnet50"
@@ -105,7 +105,7 @@ def _figure_3(evidence: Evidence) -> Exhibit:
             words = f"test top 1, {compared['seeds']} seeds" + (
                 "" if place == 0 else f"; {compared['network']}, only its last layer trained"
             )
-            label = f"{name}; {row['pictures']} pictures a product"
+            label = f"{name}; {amount(row)} pictures a product"
             rows.append((label, printed, top1_figure(row, compared), words))
     return Exhibit(
         "2020, figure 3: three ways of training",
@@ -120,10 +120,25 @@ def _figure_3_intro(compared: dict[str, Any]) -> str:
         "the curve over pictures a product tells more than 100 of them. A seed draws the pictures "
         "and the starting weights; the test pictures are the same for all."
     )
-    orders = " ".join(
-        f"{one['pictures']} a product: {one['sentence']}." for one in compared.get("order", [])
+    orders = compared.get("order", [])
+    if not orders:
+        return intro
+    known = [str(one["pictures"]) for one in orders if one["established"]]
+    verdict = f"at {', '.join(known)} pictures a product" if known else "at none of these amounts"
+    means = "; ".join(
+        f"{one['pictures']}: {' < '.join(_short(way) for way in one['ways'])}" for one in orders
     )
-    return f"{intro} Intervals: {compared['interval']}. {orders}" if orders else intro
+    machine, torch = compared["machine"], compared["versions"].get("torch", "")
+    return (
+        f"{intro} Intervals: {compared['interval']}. **The order of the three is established "
+        f"{verdict}** (each step's difference, over the same pictures and seeds, with an interval "
+        f"that holds no zero); by the means alone, {means}. "
+        f"Measured on {machine['cpu']}, {machine['cores']} cores, torch {torch}."
+    )
+
+
+def _short(way: str) -> str:
+    return {"scratch": "own CNN", "head": "pre-trained", "head-augmented": "augmented"}[way]
 
 
 def _table_3() -> Exhibit:

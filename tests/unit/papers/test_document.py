@@ -14,6 +14,7 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
 from visionstack.compare.record import FILE, Record, Row, Status
 from visionstack.compare.targets import Kind
+from visionstack.errors import UsageError, VisionstackError
 from visionstack.papers.document import document, generate
 from visionstack.papers.evidence import gather
 from visionstack.report.figures import Figure
@@ -111,6 +112,21 @@ def test_every_table_and_figure_stands_in_the_document(tmp_path: Path) -> None:
         assert any(title.startswith(wanted) for title in titles), wanted
 
 
+def test_one_section_is_replaced_and_the_others_are_kept(tmp_path: Path) -> None:
+    page = tmp_path / "papers.md"
+    generate(tmp_path / "nothing", page)
+    old = page.read_text().replace("2020, figure 12", "2020, figure 12 as measured long ago")
+    page.write_text(old.replace("the 10 of Fashion-MNIST", "what is to be replaced"))
+    generate(tmp_path / "nothing", page, only="figure 3")
+    assert "what is to be replaced" not in page.read_text()
+    assert "2020, figure 12 as measured long ago" in page.read_text()
+    with pytest.raises(UsageError, match="No table or figure is called 'figure 99'"):
+        generate(tmp_path / "nothing", page, only="figure 99")
+    page.write_text("# Another page\n")
+    with pytest.raises(VisionstackError, match="has no section 2020, figure 3"):
+        generate(tmp_path / "nothing", page, only="figure 3")
+
+
 def test_without_evidence_nothing_is_shown_as_measured(tmp_path: Path) -> None:
     shown = [cell for table in tables(tmp_path) for row in table.rows for cell in row.cells]
     kinds = {cell.kind for cell in shown if isinstance(cell, Figure)}
@@ -185,6 +201,8 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
         "seeds": 5,
         "network": "a network",
         "interval": "95 %",
+        "machine": {"cpu": "a processor", "cores": 2},
+        "versions": {"torch": "2"},
         "rows": [
             {
                 "pictures": pictures,
@@ -197,7 +215,10 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
                 (100, "the same with augmentation", 0.9),
             )
         ],
-        "order": [{"pictures": 100, "sentence": "the order is not established"}],
+        "order": [
+            {"pictures": 5, "ways": ["scratch", "head"], "established": False},
+            {"pictures": 100, "ways": ["head", "head-augmented"], "established": True},
+        ],
         "table1": [
             {
                 "model": "resnet50",
