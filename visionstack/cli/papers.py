@@ -29,7 +29,7 @@ def papers(
     results: Annotated[Path, typer.Option(help="Where the commands' JSON lies.")] = paths.OUT,
     page: Annotated[Path, typer.Option(help="The Markdown page to write.")] = _PAGE,
 ) -> None:
-    """Write docs/papers.md from what was measured."""
+    """Write docs/papers.md from what was measured; what it has more of stays."""
     from visionstack.papers.document import MODELS, generate
 
     if measure:
@@ -55,5 +55,10 @@ def papers(
                 dry_run=False,
                 as_json=False,
             )
-    html = generate(results, page)
-    console.err.print(f"{page} and {html}")
+    made = generate(results, page)
+    for exhibit in made.kept:
+        console.err.print(
+            f"kept as it was, since {results} has fewer figures of it: {exhibit.lstrip('# ')}",
+            markup=False,
+        )
+    console.err.print(f"{page} and {made.html}")

@@ -14,14 +14,14 @@ from typing import Final
 
 from runtime.contract import Stack
 from runtime.measurement.errors import MeasurementError
-from runtime.measurement.results import RunResult
 from visionstack.cloud.aws_errors import CredentialsError, TemporaryError
-from visionstack.compare.errors import MixedResultsError, NotRunError
 from visionstack.compare.fleets import Fleets
 from visionstack.compare.functions import Functions
 from visionstack.compare.machine import Here
 from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.rows import fail, has_measurements, take
 from visionstack.compare.targets import FunctionSetting, Kind
+from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.errors import VisionstackError
 
 _POLL_S: Final = 5.0
@@ -99,21 +99,14 @@ def run(
 
 
 def _machines(record: Record, here: Here, changed: Callable[[str], None]) -> None:
-    for row in _open(record, Kind.MACHINE, Kind.DARKNET):
+    measure_in_turns([Party(record=record, here=here, changed=changed)])
+    for row in _open(record, Kind.DARKNET):
         row.status = Status.RUNNING
         changed(row.name)
-
-        def grown(result: RunResult, row: Row = row) -> None:
-            row.result = result.to_json()
-            changed(row.name)
-
         try:
-            if row.kind is Kind.MACHINE:
-                take(record, row, here.measure(record, grown, **(row.setting or {})))
-            else:
-                take(record, row, here.darknet(record))
+            take(record, row, here.darknet(record))
         except (VisionstackError, MeasurementError) as error:
-            _fail(row, error)
+            fail(row, error)
         changed(row.name)
 
 
@@ -161,7 +154,7 @@ def _batch(
         executors.fleets.deploy([row.name for row in waiting])
     except VisionstackError as error:
         for row in waiting:
-            _fail(row, error)
+            fail(row, error)
         changed("the fleets could not be deployed")
         return
     end = clock() + deadline_s
@@ -182,7 +175,7 @@ def _batch(
             changed(f"waiting for {', '.join(row.name for row in waiting)}")
             sleep(_POLL_S)
     for row in waiting:
-        row.status = Status.MEASURED if _has_measurements(row) else Status.FAILED
+        row.status = Status.MEASURED if has_measurements(row) else Status.FAILED
         row.reason = f"it had not finished after {deadline_s / 60:.0f} minutes"
         changed(f"{row.name}: its time is over")
 
@@ -209,7 +202,7 @@ def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
     except (CredentialsError, TemporaryError):
         raise
     except (VisionstackError, MeasurementError) as error:
-        _fail(row, error)
+        fail(row, error)
     return True
 
 
@@ -226,49 +219,12 @@ def _functions(record: Record, functions: Functions, changed: Callable[[str], No
             row.function = functions.measure(setting, partial(_step, changed, row.name))
             row.status, row.reason = Status.MEASURED, None
         except VisionstackError as error:
-            _fail(row, error)
+            fail(row, error)
         changed(row.name)
 
 
 def _step(changed: Callable[[str], None], name: str, what: str) -> None:
     changed(f"{name}: {what}")
-
-
-def take(record: Record, row: Row, result: RunResult) -> None:
-    """Put a finished result into its row.
-
-    Raises:
-        MixedResultsError: it is of another model version or picture.
-    """
-    subject = result.subject
-    if subject is not None:
-        record.check_subject(
-            version=str(subject.get("version")),
-            picture_sha256=str(subject.get("picture_sha256")),
-            row=row.name,
-        )
-    row.result = result.to_json()
-    if result.failure:
-        row.status, row.reason = Status.FAILED, result.failure
-    elif _has_measurements(row):
-        row.status, row.reason = Status.MEASURED, None
-    else:
-        reasons = {m.reason for m in result.measurements if m.reason}
-        row.status = Status.FAILED
-        row.reason = "; ".join(sorted(reasons)) or "nothing was measured"
-
-
-def _has_measurements(row: Row) -> bool:
-    found = (row.result or {}).get("measurements", [])
-    return any(measurement["status"] == "measured" for measurement in found)
-
-
-def _fail(row: Row, error: Exception) -> None:
-    text = error.message if isinstance(error, VisionstackError) else str(error)
-    row.status = Status.NOT_RUN if isinstance(error, NotRunError) else Status.FAILED
-    row.reason = text
-    if isinstance(error, MixedResultsError):
-        row.result, row.function = None, None
 
 
 def _open(record: Record, *kinds: Kind) -> list[Row]:

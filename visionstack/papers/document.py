@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from runtime.measurement import machine
+from visionstack.errors import VisionstackError
 from visionstack.papers import serverless_2020, streaming_2019
 from visionstack.papers.evidence import gather
 from visionstack.report.markdown import markdown
@@ -34,12 +37,56 @@ def document(folder: Path) -> Report:
     )
 
 
-def generate(folder: Path, page: Path) -> Path:
+@dataclass(frozen=True)
+class Generated:
+    """The HTML, and the exhibits of the page that stand as they stood."""
+
+    html: Path
+    kept: tuple[str, ...]
+
+
+def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
+    An exhibit with fewer measured figures in `folder` than on the page stays on the page as it is.
+
     Raises:
-        VisionstackError: one of them cannot be written.
+        VisionstackError: there are no results, or a file cannot be written; the page is as it was.
     """
+    if not folder.is_dir():
+        raise VisionstackError(
+            f"There is no folder of results at {folder}.",
+            remedy="Measure first (visionstack papers --measure, visionstack compare run …), or "
+            "name the folder: --results DIR",
+        )
     report = document(folder)
-    replace_file(page, markdown(report))
-    return write(report, folder / "papers", formats=["html", "json"])["html"]
+    before = page.read_text("utf-8") if page.is_file() else ""
+    text, kept = merged(before, markdown(report))
+    html = write(report, folder / "papers", formats=["html", "json"])["html"]
+    replace_file(page, text)
+    return Generated(html, kept)
+
+
+def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
+    """The new page with the old one's exhibits where those have more figures, and their titles."""
+    old = dict(_exhibits(before))
+    kept = [
+        title
+        for title, body in _exhibits(after)
+        if title in old and _figures(old[title]) > _figures(body)
+    ]
+    for title, body in _exhibits(after):
+        if title in kept:
+            after = after.replace(body, old[title])
+    return after, tuple(kept)
+
+
+def _exhibits(page: str) -> list[tuple[str, str]]:
+    """(title, whole text with its heading) of each, without what follows the last."""
+    parts = re.split(r"^(?=## )", page.partition("\nVersions: ")[0] + "\n", flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.rstrip()) for part in parts]
+
+
+def _figures(exhibit: str) -> int:
+    """How many measured ones."""
+    return exhibit.count("| **")
