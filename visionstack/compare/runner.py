@@ -167,7 +167,7 @@ def _batch(
             except TemporaryError as error:
                 done = clock() - seen[row.name] > _UNSEEN_S
                 if done:
-                    _fail(row, error)
+                    fail(row, error)
             if done:
                 waiting.remove(row)
                 changed(row.name)
