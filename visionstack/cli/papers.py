@@ -27,12 +27,9 @@ def papers(
         float, typer.Option(min=0.1, help="At least, for each scenario of --measure.")
     ] = 20.0,
     results: Annotated[Path, typer.Option(help="Where the commands' JSON lies.")] = paths.OUT,
-    only: Annotated[
-        str, typer.Option(help="Replace only what has this in its title, such as 'figure 3'.")
-    ] = "",
     page: Annotated[Path, typer.Option(help="The Markdown page to write.")] = _PAGE,
 ) -> None:
-    """Write docs/papers.md from what was measured."""
+    """Write docs/papers.md from what was measured; what it has more of stays."""
     from visionstack.papers.document import MODELS, generate
 
     if measure:
@@ -58,5 +55,10 @@ def papers(
                 dry_run=False,
                 as_json=False,
             )
-    html = generate(results, page, only=only)
-    console.err.print(f"{page} and {html}")
+    made = generate(results, page)
+    for exhibit in made.kept:
+        console.err.print(
+            f"kept as it was, since {results} has fewer figures of it: {exhibit.lstrip('# ')}",
+            markup=False,
+        )
+    console.err.print(f"{page} and {made.html}")

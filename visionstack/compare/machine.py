@@ -30,9 +30,16 @@ class Here(Protocol):
     """Measures on this machine."""
 
     def measure(
-        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+        self,
+        record: Record,
+        tell: Tell,
+        *,
+        turn: int,
+        seconds: float,
+        engine: str = "auto",
+        precision: str = "auto",
     ) -> RunResult:
-        """This machine's result; `tell` sees it grow."""
+        """This machine's result of a turn (from 0) of so many seconds; `tell` sees it grow."""
         ...
 
     def darknet(self, record: Record) -> RunResult:
@@ -50,16 +57,26 @@ class ThisMachine:
         self._runs = runs
 
     def measure(
-        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+        self,
+        record: Record,
+        tell: Tell,
+        *,
+        turn: int,
+        seconds: float,
+        engine: str = "auto",
+        precision: str = "auto",
     ) -> RunResult:
         """Raises CompareError: the program ended without a result."""
         auto = engine == precision == "auto"
         folder = self._out / ("this-machine" if auto else f"this-machine-{engine}-{precision}")
+        if turn:
+            folder /= f"turn-{turn + 1}"
         command = [
             *(sys.executable, "-m", "runtime.measurement"),
             *("--model", str(self._model), "--picture", str(self._picture)),
-            *("--out", str(folder), "--run", record.run, "--seconds", str(record.seconds)),
+            *("--out", str(folder), "--run", record.run, "--seconds", str(seconds)),
             *("--engine", engine, "--precision", precision),
+            *(["--no-limit"] if turn else []),
         ]
         for scenario in record.scenarios:
             command += ["--scenario", scenario]
@@ -94,7 +111,14 @@ class ThisMachine:
         if Scope.STREAM.value in record.scopes:
             from visionstack.compare.stream import measure_stream
 
-            measure_stream(result, record, model=self._model, picture=self._picture, out=folder)
+            measure_stream(
+                result,
+                record,
+                model=self._model,
+                picture=self._picture,
+                out=folder,
+                seconds=seconds,
+            )
         return result
 
     def darknet(self, record: Record) -> RunResult:

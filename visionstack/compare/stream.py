@@ -43,7 +43,7 @@ class StreamWorkload:
 
 
 def measure_stream(
-    result: RunResult, record: Record, *, model: Path, picture: Path, out: Path
+    result: RunResult, record: Record, *, model: Path, picture: Path, out: Path, seconds: float
 ) -> None:
     """Add the scenarios at stream scope to this machine's result.
 
@@ -67,7 +67,7 @@ def measure_stream(
         workload = StreamWorkload(client, picture.read_bytes(), subject)
         try:
             run(
-                Plan(scenarios, [Scope.STREAM], Limits(seconds=record.seconds)),
+                Plan(scenarios, [Scope.STREAM], Limits(seconds=seconds)),
                 {Scope.STREAM: workload},
                 result,
                 sinks=[FolderSink(out)],

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from runtime.measurement import machine
-from visionstack.errors import UsageError, VisionstackError
+from visionstack.errors import VisionstackError
 from visionstack.papers import serverless_2020, streaming_2019
 from visionstack.papers.evidence import gather
 from visionstack.report.markdown import markdown
 from visionstack.report.sections import Report
 from visionstack.report.write import replace_file, write
 
-_SECTION: Final = "\n## "
 MODELS: Final = ("yolov3-tiny", "yolov3")
 """What the streaming paper timed; `--measure` times them on this machine."""
 
@@ -36,42 +37,56 @@ def document(folder: Path) -> Report:
     )
 
 
-def generate(folder: Path, page: Path, *, only: str = "") -> Path:
+@dataclass(frozen=True)
+class Generated:
+    """The HTML, and the exhibits of the page that stand as they stood."""
+
+    html: Path
+    kept: tuple[str, ...]
+
+
+def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
-    With `only` the page keeps all sections but those whose title has this text: what they show may
-    have been measured long after the rest, of which nothing is left here.
+    An exhibit with fewer measured figures in `folder` than on the page stays on the page as it is.
 
     Raises:
-        VisionstackError: one of them cannot be written, or no title has the text.
+        VisionstackError: there are no results, or a file cannot be written; the page is as it was.
     """
+    if not folder.is_dir():
+        raise VisionstackError(
+            f"There is no folder of results at {folder}.",
+            remedy="Measure first (visionstack papers --measure, visionstack compare run …), or "
+            "name the folder: --results DIR",
+        )
     report = document(folder)
-    text = markdown(report)
-    replace_file(page, _with_sections(page, text, only) if only else text)
-    return write(report, folder / "papers", formats=["html", "json"])["html"]
+    before = page.read_text("utf-8") if page.is_file() else ""
+    text, kept = merged(before, markdown(report))
+    html = write(report, folder / "papers", formats=["html", "json"])["html"]
+    replace_file(page, text)
+    return Generated(html, kept)
 
 
-def _with_sections(page: Path, text: str, only: str) -> str:
-    """The page as it is, with those sections of `text` whose title has `only`."""
-    fresh = {part.partition("\n")[0]: part for part in text.split(_SECTION)[1:]}
-    chosen = {title: part for title, part in fresh.items() if only in title}
-    if not chosen:
-        raise UsageError(
-            f"No table or figure is called {only!r}.", remedy=f"There are: {', '.join(fresh)}."
-        )
-    try:
-        kept = page.read_text(encoding="utf-8").split(_SECTION)
-    except OSError as error:
-        raise VisionstackError(
-            f"{page} cannot be read: {error.strerror or error}.",
-            remedy="Write the whole page first, without --only.",
-        ) from error
-    lost = chosen.keys() - {part.partition("\n")[0] for part in kept[1:]}
-    if lost:
-        raise VisionstackError(
-            f"{page} has no section {', '.join(sorted(lost))}.",
-            remedy="Write the whole page, without --only.",
-        )
-    return _SECTION.join(
-        [kept[0], *(chosen.get(part.partition("\n")[0], part) for part in kept[1:])]
-    )
+def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
+    """The new page with the old one's exhibits where those have more figures, and their titles."""
+    old = dict(_exhibits(before))
+    kept = [
+        title
+        for title, body in _exhibits(after)
+        if title in old and _figures(old[title]) > _figures(body)
+    ]
+    for title, body in _exhibits(after):
+        if title in kept:
+            after = after.replace(body, old[title])
+    return after, tuple(kept)
+
+
+def _exhibits(page: str) -> list[tuple[str, str]]:
+    """(title, whole text with its heading) of each, without what follows the last."""
+    parts = re.split(r"^(?=## )", page.partition("\nVersions: ")[0] + "\n", flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.rstrip()) for part in parts]
+
+
+def _figures(exhibit: str) -> int:
+    """How many measured ones."""
+    return exhibit.count("| **")

@@ -14,7 +14,7 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
 from visionstack.compare.record import FILE, Record, Row, Status
 from visionstack.compare.targets import Kind
-from visionstack.errors import UsageError, VisionstackError
+from visionstack.errors import VisionstackError
 from visionstack.papers.document import document, generate
 from visionstack.papers.evidence import gather
 from visionstack.report.figures import Figure
@@ -110,21 +110,6 @@ def test_every_table_and_figure_stands_in_the_document(tmp_path: Path) -> None:
     titles = [table.title for table in tables(tmp_path)]
     for wanted in WANTED:
         assert any(title.startswith(wanted) for title in titles), wanted
-
-
-def test_one_section_is_replaced_and_the_others_are_kept(tmp_path: Path) -> None:
-    page = tmp_path / "papers.md"
-    generate(tmp_path / "nothing", page)
-    old = page.read_text().replace("2020, figure 12", "2020, figure 12 as measured long ago")
-    page.write_text(old.replace("the 10 of Fashion-MNIST", "what is to be replaced"))
-    generate(tmp_path / "nothing", page, only="figure 3")
-    assert "what is to be replaced" not in page.read_text()
-    assert "2020, figure 12 as measured long ago" in page.read_text()
-    with pytest.raises(UsageError, match="No table or figure is called 'figure 99'"):
-        generate(tmp_path / "nothing", page, only="figure 99")
-    page.write_text("# Another page\n")
-    with pytest.raises(VisionstackError, match="has no section 2020, figure 3"):
-        generate(tmp_path / "nothing", page, only="figure 3")
 
 
 def test_without_evidence_nothing_is_shown_as_measured(tmp_path: Path) -> None:
@@ -254,8 +239,52 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
     assert intervals[0] == pytest.approx((48.0, 51.0))
     assert figures("2020, table 1") == [(97.7, FigureKind.COMPUTED)]
     assert figures("2020, figure 12") == [(2.0, FigureKind.MEASURED)]
-    # a memory size on the embedded cloud changes nothing, so it is not shown
-    assert figures("2020, figure 13") == []
+    assert figures("2020, figure 13") == [(2.0, FigureKind.MEASURED)]
+    (tmp_path / "load-aws").mkdir()
+    step["response"] = summarize([1.0] * 30).to_json()
+    step["memory_mib"] = 768
+    aws = {"cloud": "aws", "steps": [step]}
+    (tmp_path / "load-aws" / "report.json").write_text(json.dumps(aws))
+    assert figures("2020, figure 13") == [(1.0, FigureKind.MEASURED)]
+
+
+def exhibit(page: Path, title: str) -> str:
+    text = page.read_text("utf-8")
+    (found,) = [part for part in text.split("\n## ") if part.startswith(title)]
+    return found.partition("\nVersions: ")[0].strip()
+
+
+def test_the_page_keeps_the_figures_that_the_results_at_hand_do_not_hold(tmp_path: Path) -> None:
+    page, all_of_it, some = tmp_path / "papers.md", tmp_path / "all", tmp_path / "some"
+    for folder in (all_of_it, some):
+        (folder / "a").mkdir(parents=True)
+    tiny = record("yolov3-tiny", name="this machine", kind=Kind.MACHINE)
+    tiny.rows[0].result = machine_result(0.005)
+    tiny.save(all_of_it / "a")
+    assert generate(all_of_it, page).kept == ()
+    before = exhibit(page, "2019, section 4.2")
+    assert before.count("**") == 4
+    yolo = record("yolov3", name="this machine", kind=Kind.MACHINE)
+    yolo.rows[0].result = machine_result(0.1)
+    yolo.save(some / "a")
+    assert [title.partition(":")[0] for title in generate(some, page).kept] == [
+        "## 2019, section 4.2"
+    ]
+    assert exhibit(page, "2019, section 4.2") == before
+    assert "**0.1 s**" in exhibit(page, "2019, table 1")
+    # As many figures, measured anew, replace the old ones.
+    tiny.rows[0].result = machine_result(0.006)
+    tiny.save(some / "b")
+    assert generate(some, page).kept == ()
+    assert "**0.006 s**" in exhibit(page, "2019, section 4.2")
+
+
+def test_without_a_folder_of_results_the_page_stays_as_it_is(tmp_path: Path) -> None:
+    page = tmp_path / "papers.md"
+    page.write_text("figures of a week")
+    with pytest.raises(VisionstackError, match="no folder of results"):
+        generate(tmp_path / "out", page)
+    assert page.read_text() == "figures of a week"
 
 
 def test_damaged_json_is_left_out(tmp_path: Path) -> None:
