@@ -48,7 +48,7 @@ class Generated:
 def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
-    A row that is measured on the page and not in `folder` stays on the page as it is.
+    A row of the page whose figure or conditions `folder` does not hold stays as it is.
 
     Raises:
         VisionstackError: there are no results, or a file cannot be written; the page is as it was.
@@ -72,13 +72,13 @@ def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
     old = dict(_exhibits(before))
     kept: list[str] = []
     for title, body in _exhibits(after):
-        had = {what: row for what, row in _rows(old.get(title, "")) if _MEASURED in row}
+        had = dict(_rows(old.get(title, "")))
         now = _rows(body)
-        lost = [what for what in had if _MEASURED not in dict(now).get(what, "")]
+        lost = [what for what, row in had.items() if _says_less(dict(now).get(what, ""), row)]
         if not lost:
             continue
         kept += [f"{title.removeprefix('## ')}: {what}" for what in lost]
-        if _MEASURED not in body:
+        if not _FIGURE.search(body):
             after = after.replace(body, old[title])
             continue
         lines = [had[what] if what in lost else row for what, row in now]
@@ -100,5 +100,11 @@ def _rows(exhibit: str) -> list[tuple[str, str]]:
     return [(line.split(" | ")[0].removeprefix("| "), line) for line in lines[2:]]
 
 
-_MEASURED: Final = "| **"
-"""What begins a cell with a measured figure."""
+def _says_less(row: str, before: str) -> bool:
+    """Whether a row lacks the figure, or the conditions, that it had."""
+    figure = bool(_FIGURE.search(before)) and not _FIGURE.search(row)
+    return figure or (row.endswith("|  |") and not before.endswith("|  |"))
+
+
+_FIGURE: Final = re.compile(r"\| (\*\*|ƒ )")
+"""What begins a cell with a figure of ours."""
