@@ -14,6 +14,7 @@ from typing import Final
 
 from runtime.contract import Stack
 from runtime.measurement.errors import MeasurementError
+from visionstack.cloud.aws_errors import CredentialsError, TemporaryError
 from visionstack.compare.fleets import Fleets
 from visionstack.compare.functions import Functions
 from visionstack.compare.machine import Here
@@ -26,6 +27,8 @@ from visionstack.errors import VisionstackError
 _POLL_S: Final = 5.0
 _GRACE_S: Final = 600.0
 """For an instance to boot and install, above the time its measurement may take."""
+_UNSEEN_S: Final = 300.0
+"""How long AWS may be too busy, or out of reach, to say what has become of an instance."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Executors:
     here: Here
     fleets: Fleets
     functions: Functions
-    destroy: Callable[[Record, list[str]], None]
-    """Destroys what the record says was deployed; the list is of the instance types."""
+    destroy: Callable[[Record], None]
+    """Destroys what the record says was deployed."""
 
 
 def run(
@@ -53,6 +56,7 @@ def run(
 
     Raises:
         VisionstackError: what was deployed could not be destroyed.
+        CredentialsError: they expired while instances were measured.
         KeyboardInterrupt: after everything was destroyed.
     """
 
@@ -61,11 +65,11 @@ def run(
         tell(record, what)
 
     changed("planned")
-    types = [row.name for row in record.rows if row.kind is Kind.INSTANCE]
     if record.deployed:
         # An interrupted run's stacks would be changed instead of made, and may be broken.
         tell(record, "destroying what an earlier run left")
-        executors.destroy(record, types)
+        executors.destroy(record)
+    cut = "interrupted"
     try:
         _machines(record, executors.here, changed)
         _instances(
@@ -78,14 +82,19 @@ def run(
             sleep=sleep,
         )
         _functions(record, executors.functions, changed)
+    except CredentialsError as error:
+        cut = error.message
+        raise
     finally:
         for row in record.rows:
             if row.status is Status.RUNNING:
-                row.status, row.reason = Status.FAILED, "interrupted"
-        if record.deployed:
-            tell(record, "destroying")
-            executors.destroy(record, types)
-        changed("done")
+                row.status, row.reason = Status.FAILED, cut
+        try:
+            if record.deployed:
+                tell(record, "destroying")
+                executors.destroy(record)
+        finally:
+            changed("done")
     return record
 
 
@@ -149,9 +158,17 @@ def _batch(
         changed("the fleets could not be deployed")
         return
     end = clock() + deadline_s
+    seen = {row.name: clock() for row in waiting}
     while waiting and clock() < end:
         for row in list(waiting):
-            if _done(record, row, folder, executors.fleets):
+            try:
+                done = _done(record, row, folder, executors.fleets)
+                seen[row.name] = clock()
+            except TemporaryError as error:
+                done = clock() - seen[row.name] > _UNSEEN_S
+                if done:
+                    fail(row, error)
+            if done:
                 waiting.remove(row)
                 changed(row.name)
         if waiting:
@@ -164,7 +181,12 @@ def _batch(
 
 
 def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
-    """Take what a type has written; True when no more will come."""
+    """Take what a type has written; True when no more will come.
+
+    Raises:
+        TemporaryError: it could not be seen this time.
+        CredentialsError: nothing can be seen any more.
+    """
     try:
         progress = fleets.look(row.name)
         if progress.result is None:
@@ -177,6 +199,8 @@ def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
             return False
         take(record, row, progress.result)
         fleets.fetch_logs(row.name, folder / row.name / "loadgen")
+    except (CredentialsError, TemporaryError):
+        raise
     except (VisionstackError, MeasurementError) as error:
         fail(row, error)
     return True

@@ -256,8 +256,8 @@ def _executors(
     # Without a cloud no row needs one, and neither of the two is ever called.
     any_deployment: Any = deployment
 
-    def destroy(what: Record, types: list[str]) -> None:
-        fleets.destroy(what, deployment=any_deployment, types=types)
+    def destroy(what: Record) -> None:
+        fleets.destroy(what, deployment=any_deployment)
 
     return Executors(
         here=ThisMachine(model=artifact.folder, picture=picture, out=out),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from stacks.catalog import PRICE_DATE, Catalog
 from visionstack.compare.targets import Kind
+from visionstack.cost.prices import LIST_DATE, list_prices
 from visionstack.paper_reference import reference
 from visionstack.papers.evidence import Evidence, single_stream
 from visionstack.papers.exhibit import Exhibit, conditions, seconds
@@ -141,24 +141,24 @@ def _table_1(evidence: Evidence) -> Exhibit:
 
 
 def _table_2() -> Exhibit:
-    catalog = Catalog.load()
+    listed = list_prices()
     rows: list[tuple[str, Cell, Cell, str]] = []
     for name, usd in reference()["streaming_2019"]["usd_per_hour_2019"].items():
-        ours: Cell = Absent("not in the catalog")
-        if name in catalog:
-            ours = computed(catalog[name].usd_per_hour, "USD", source="the catalog's list price")
+        ours: Cell = Absent("not in the list")
+        if name in listed:
+            ours = computed(listed[name].usd, "USD", source="the list price")
         rows.append(
             (
                 f"{name}, an hour",
                 paper(usd, "USD", source="table 2", printed=f"{usd:g}"),
                 ours,
-                f"us-east-1, {PRICE_DATE}; no longer started",
+                f"us-east-1, {LIST_DATE}; no longer started",
             )
         )
     for name in ("g4dn.xlarge", "g6.xlarge", "c7i.xlarge"):
-        if name in catalog:
-            price = computed(catalog[name].usd_per_hour, "USD", source="the catalog's list price")
-            rows.append((f"{name}, an hour", "", price, f"us-east-1, {PRICE_DATE}"))
+        if name in listed:
+            price = computed(listed[name].usd, "USD", source="the list price")
+            rows.append((f"{name}, an hour", "", price, f"us-east-1, {LIST_DATE}"))
     return Exhibit(
         "2019, table 2: the price of an hour",
         rows,

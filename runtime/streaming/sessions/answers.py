@@ -50,8 +50,8 @@ class Tracking(Protocol):
 
 _LONGEST = 2**32 - 1
 """A duration is 32 bits of microseconds: 71 minutes."""
-Outlet = Callable[[bytes, int], None]
-"""Takes the bytes of an answer and how many frames it answers."""
+Answer = Result | FrameFailed | Dropped
+Outlet = Callable[[Answer], None]
 
 
 class Session:
@@ -92,7 +92,7 @@ class Session:
         self._pending: deque[FrameJob] = deque()
         self._completed: set[FrameJob] = set()
         """Those of them that were handed over; a thread may still be writing to the others."""
-        self._sent: deque[tuple[int, bytes]] = deque(maxlen=window)
+        self._sent: deque[tuple[int, Answer]] = deque(maxlen=window)
         self._outlet: Outlet | None = None
         self._tracker = tracker
         self._last: Found | FrameError = Found(())
@@ -139,7 +139,7 @@ class Session:
         self._check_thread()
         if isinstance(job.outcome, DropReason):
             self._pending.remove(job)
-            self._send(job, Dropped((job.frame.sequence,), job.outcome).encode())
+            self._send(job, Dropped((job.frame.sequence,), job.outcome))
         else:
             self._completed.add(job)
         while self._pending and self._pending[0] in self._completed:
@@ -163,7 +163,7 @@ class Session:
         self._outlet = outlet
         for sequence, answer in self._sent:
             if sequence >= next_answer:
-                outlet(answer, 1)
+                outlet(answer)
 
     def detach(self) -> None:
         self._check_thread()
@@ -176,10 +176,6 @@ class Session:
         self._completed.clear()
         self._sent.clear()
 
-    def unanswered_from(self, next_answer: int) -> int:
-        """Frames the client still waits for, those included whose answers will be replayed."""
-        return self.next_sequence - next_answer
-
     def _check_thread(self) -> None:
         if threading.get_ident() != self._thread:
             raise RuntimeError(
@@ -187,13 +183,13 @@ class Session:
                 "loop with `call_soon_threadsafe`."
             )
 
-    def _send(self, job: FrameJob, answer: bytes) -> None:
+    def _send(self, job: FrameJob, answer: Answer) -> None:
         if not self.live:
             self._sent.append((job.frame.sequence, answer))
         if self._outlet is not None:
-            self._outlet(answer, 1)
+            self._outlet(answer)
 
-    def _answer(self, job: FrameJob) -> bytes:
+    def _answer(self, job: FrameJob) -> Answer:
         sequence = job.frame.sequence
         flags = NO_FLAGS
         match job.outcome:
@@ -209,13 +205,13 @@ class Session:
                 flags |= ResultFlag.PREDICTED
                 self._last = Found(self._tracker.predict())
         if isinstance(self._last, FrameError):
-            return FrameFailed(sequence, self._last.code, self._last.reason).encode()
+            return FrameFailed(sequence, self._last.code, self._last.reason)
         if self._tracker is not None:
             flags |= ResultFlag.TRACKED
         return _result(job, self._last.detections, flags=flags)
 
 
-def _result(job: FrameJob, detections: tuple[Detection, ...], *, flags: ResultFlag) -> bytes:
+def _result(job: FrameJob, detections: tuple[Detection, ...], *, flags: ResultFlag) -> Result:
     sent = now_us()
     worked = job.decode + job.inference + job.post
     timing = Timing(
@@ -235,4 +231,4 @@ def _result(job: FrameJob, detections: tuple[Detection, ...], *, flags: ResultFl
         detections,
         flags,
         job.model.revision,
-    ).encode()
+    )

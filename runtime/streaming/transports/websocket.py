@@ -6,18 +6,23 @@ A binary WebSocket message is one protocol message; nothing else is added.
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from runtime.protocol.errors import CloseCode, ProtocolError
+from runtime.protocol.framing import Whole
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
+from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles, respond
 
 STREAM_PATH = "/stream"
@@ -25,8 +30,9 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
-def counted_sockets(registry: Registry) -> type[WebSocket]:
-    """Connections that are among the pending handshakes before they are upgraded as well."""
+def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebSocket]:
+    """Connections that are among the pending handshakes before they are upgraded as well, and
+    while TLS begins."""
 
     class Counted(WebSocket):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,7 +46,11 @@ def counted_sockets(registry: Registry) -> type[WebSocket]:
             registry.pending.leave(self)
             super().connection_lost(exc)
 
-    return Counted
+    def make(*args: Any, **kwargs: Any) -> asyncio.Protocol:
+        return behind_tls(functools.partial(Counted, *args, **kwargs), registry, tls)()
+
+    # The library calls it and hands the result to asyncio, which wants a protocol.
+    return cast(type[WebSocket], make)
 
 
 class WebSocketLink:
@@ -50,14 +60,13 @@ class WebSocketLink:
         self._registry = registry
         self._limits = registry.limits
         self._socket = socket
-        self._connection = Connection(registry, self)
+        self._connection = Connection(registry, self, framing=Whole())
         self._outbox: asyncio.Queue[bytes | CloseCode] = asyncio.Queue()
         self._unsent = 0
         self._reading = asyncio.Event()
         self._reading.set()
         self._held = False
         self.stalled_since: float | None = None
-        self.partial_since: float | None = None
 
     @property
     def address(self) -> str:
@@ -78,23 +87,16 @@ class WebSocketLink:
                         ProtocolError(CloseCode.PROTOCOL_ERROR, "a text message, not a binary one")
                     )
                     continue
-                if len(message) > self._connection.message_limit:
-                    self._connection.fail(
-                        ProtocolError(
-                            CloseCode.MESSAGE_TOO_LARGE, f"a message of {len(message)} bytes"
-                        )
-                    )
                 self._connection.received(bytes(message))
-                if self._connection.session is not None:
-                    self._socket.protocol.max_message_size = self._connection.message_limit
+                self._socket.protocol.max_message_size = self._connection.message_limit
         except ConnectionClosed:
             self._connection.lost()
         finally:
             await writer
 
-    def send(self, message: bytes) -> None:
-        self._unsent += len(message)
-        self._outbox.put_nowait(message)
+    def send(self, data: bytes) -> None:
+        self._unsent += len(data)
+        self._outbox.put_nowait(data)
         if self._unsent > self._limits.unsent_bytes and self.stalled_since is None:
             self.stalled_since = time.monotonic()
             self._read_or_not()

@@ -177,7 +177,7 @@ class Fakes:
     def fetch_logs(self, name: str, folder: Path) -> None:
         self.log.append(f"logs {name}")
 
-    def destroy(self, record: Record, types: list[str]) -> None:
+    def destroy(self, record: Record) -> None:
         self.log.append(f"destroy {' '.join(record.deployed)}")
         record.deployed = []
 
