@@ -1,7 +1,7 @@
-"""This process, and all that it starts, held to some of the machine: processors and memory.
+"""Programs held to some of this machine: processors and memory.
 
-So a row of this machine can stand for a smaller one: the server and what measures it share the
-processor and the memory, as they would there. The processors themselves stay this machine's.
+So a row of this machine can stand for a smaller one. What measures shares the processors with the
+server; the memory is that of the programs, since a desk that is killed for it could tell nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ _ROOT: Final = Path("/sys/fs/cgroup")
 
 
 @contextmanager
-def held(processors: int | None, memory_mib: int | None) -> Iterator[None]:
-    """Until the end of the block; None holds nothing back.
+def held(processors: int | None, memory_mib: int | None) -> Iterator[list[str]]:
+    """The words to begin a command with, for the block; None holds nothing back.
 
-    What this process holds in memory already is not counted, only what it and its children take
-    from then on. Raises `NotRunError` where this machine has fewer processors, or no control
-    groups for memory that can be written.
+    This process shares the processors with what it starts. Raises `NotRunError` where this machine
+    has fewer, or no control groups for memory that can be written.
     """
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if processors is not None and processors > len(before):
@@ -32,23 +31,23 @@ def held(processors: int | None, memory_mib: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, sorted(before)[:processors])
     try:
         if memory_mib is None:
-            yield
+            yield []
         else:
-            with _memory(memory_mib):
-                yield
+            with _memory(memory_mib) as group:
+                yield ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs")]
     finally:
         if processors is not None:
             os.sched_setaffinity(0, before)
 
 
 @contextmanager
-def _memory(mib: int) -> Iterator[None]:
+def _memory(mib: int) -> Iterator[Path]:
+    """An empty control group; its programs have ended when the block does."""
     above, limit = _group_of_memory()
     group = above / f"visionstack-{os.getpid()}"
     try:
         group.mkdir()
         (group / limit).write_text(str(mib * 2**20))
-        (group / "cgroup.procs").write_text(str(os.getpid()))
     except OSError as error:
         if group.is_dir():
             group.rmdir()
@@ -57,7 +56,7 @@ def _memory(mib: int) -> Iterator[None]:
             "root on Linux"
         ) from error
     try:
-        yield
+        yield group
     finally:
         for pid in (group / "cgroup.procs").read_text().split():
             (above / "cgroup.procs").write_text(pid)

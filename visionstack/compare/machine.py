@@ -91,8 +91,8 @@ class ThisMachine:
         for scope in record.scopes:
             if scope != "stream":
                 command += ["--scope", scope]
-        with held(processors, memory_mib):
-            result = _run(command, folder, tell)
+        with held(processors, memory_mib) as prefix:
+            result = _run([*prefix, *command], folder, tell)
             if Scope.STREAM.value in record.scopes:
                 from visionstack.compare.stream import measure_stream
 
@@ -103,6 +103,7 @@ class ThisMachine:
                     picture=self._picture,
                     out=folder,
                     seconds=seconds,
+                    prefix=prefix,
                 )
         return result
 

@@ -99,9 +99,9 @@ def _tiny(evidence: Evidence) -> Exhibit:
         "2019, section 4.2: YOLOv3-tiny without a GPU",
         rows,
         missing="a t2.micro itself: its processor is another, and is its own only while it has "
-        "credits. Its size does hold the streaming server: the held rows are of one processor and "
-        "of a control group with what its 1 GiB leaves beside the system, with the server and what "
-        "measures it in it.",
+        "credits. Its size does hold the streaming server: in the held rows the server and what "
+        "measures it share one processor, and the program that infers is in a control group with "
+        "what 1 GiB leaves beside the system.",
         intro="darknet prints the time of its network alone; the paper's times are taken to be "
         "that, and both depths are given.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,8 +16,8 @@ from visionstack.compare.held import held
 _TAKES = "import os; taken = bytearray(int({mib}) << 20); print(len(os.sched_getaffinity(0)))"
 
 
-def child(mib: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _TAKES.format(mib=mib)]
+def child(mib: int, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*prefix, sys.executable, "-c", _TAKES.format(mib=mib)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -24,11 +25,12 @@ def child(mib: int) -> subprocess.CompletedProcess[str]:
 def test_what_is_started_has_the_processors_and_the_memory_and_no_more() -> None:
     before = os.sched_getaffinity(0)
     try:
-        with held(1, 128):
-            small, large = child(16), child(512)
+        with held(1, 128) as prefix:
+            small, large, outside = child(16, prefix), child(512, prefix), child(512)
     except NotRunError as error:
         pytest.skip(str(error))
     assert small.stdout.strip() == "1"
+    assert outside.returncode == 0
     assert large.returncode < 0, "it took more memory than it was given"
     assert os.sched_getaffinity(0) == before
     assert child(512).stdout.strip() == str(len(before))
