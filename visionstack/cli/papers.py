@@ -56,9 +56,8 @@ def papers(
                 as_json=False,
             )
     made = generate(results, page)
-    for exhibit in made.kept:
-        console.err.print(
-            f"kept as it was, since {results} has fewer figures of it: {exhibit.lstrip('# ')}",
-            markup=False,
-        )
+    if made.kept:
+        console.err.print(f"kept as they were, since {results} does not hold them:", markup=False)
+    for row in made.kept:
+        console.err.print(f"  {row}", markup=False)
     console.err.print(f"{page} and {made.html}")

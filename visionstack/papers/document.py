@@ -39,7 +39,7 @@ def document(folder: Path) -> Report:
 
 @dataclass(frozen=True)
 class Generated:
-    """The HTML, and the exhibits of the page that stand as they stood."""
+    """The HTML, and the rows of the page that stand as they stood."""
 
     html: Path
     kept: tuple[str, ...]
@@ -48,7 +48,7 @@ class Generated:
 def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
-    An exhibit with fewer measured figures in `folder` than on the page stays on the page as it is.
+    A row of the page whose figure or conditions `folder` does not hold stays as it is.
 
     Raises:
         VisionstackError: there are no results, or a file cannot be written; the page is as it was.
@@ -68,16 +68,23 @@ def generate(folder: Path, page: Path) -> Generated:
 
 
 def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
-    """The new page with the old one's exhibits where those have more figures, and their titles."""
+    """The new page with the rows whose figures only the old one has, and what those are called."""
     old = dict(_exhibits(before))
-    kept = [
-        title
-        for title, body in _exhibits(after)
-        if title in old and _figures(old[title]) > _figures(body)
-    ]
+    kept: list[str] = []
     for title, body in _exhibits(after):
-        if title in kept:
+        had = dict(_rows(old.get(title, "")))
+        now = _rows(body)
+        lost = [what for what, row in had.items() if _says_less(dict(now).get(what, ""), row)]
+        if not lost:
+            continue
+        kept += [f"{title.removeprefix('## ')}: {what}" for what in lost]
+        if not _FIGURE.search(body):
             after = after.replace(body, old[title])
+            continue
+        lines = [had[what] if what in lost else row for what, row in now]
+        lines += [had[what] for what in lost if what not in dict(now)]
+        table = "\n".join(row for _, row in now)
+        after = after.replace(body, body.replace(table, "\n".join(lines)))
     return after, tuple(kept)
 
 
@@ -87,6 +94,17 @@ def _exhibits(page: str) -> list[tuple[str, str]]:
     return [(part.partition("\n")[0], part.rstrip()) for part in parts]
 
 
-def _figures(exhibit: str) -> int:
-    """How many measured ones."""
-    return exhibit.count("| **")
+def _rows(exhibit: str) -> list[tuple[str, str]]:
+    """(first cell, line) of its table's rows, without the two lines of its head."""
+    lines = [line for line in exhibit.splitlines() if line.startswith("|")]
+    return [(line.split(" | ")[0].removeprefix("| "), line) for line in lines[2:]]
+
+
+def _says_less(row: str, before: str) -> bool:
+    """Whether a row lacks the figure, or the conditions, that it had."""
+    figure = bool(_FIGURE.search(before)) and not _FIGURE.search(row)
+    return figure or (row.endswith("|  |") and not before.endswith("|  |"))
+
+
+_FIGURE: Final = re.compile(r"\| (\*\*|ƒ )")
+"""What begins a cell with a figure of ours."""
