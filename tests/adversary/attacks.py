@@ -65,7 +65,14 @@ async def pings(port: int, http_port: int, token: str) -> None:
         one.abort()
 
 
-ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings)}
+async def nothing(port: int, http_port: int, token: str) -> None:
+    """As much of this machine as an attack takes, and no connection: what the others are compared
+    with, so that what is seen is the server and not the processor that the attacker shares."""
+    while True:
+        await asyncio.sleep(0)
+
+
+ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings, nothing)}
 
 if __name__ == "__main__":
     os.nice(10)

