@@ -8,7 +8,6 @@ async with AsyncStreamClient(endpoint, policy="lossless") as client:
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import warnings
 from collections import deque
@@ -19,10 +18,11 @@ from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 
+from runtime.backoff import full_jitter
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import RETRYABLE, ProtocolError
 from runtime.protocol.messages import Close, Welcome
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import DEFAULTS, HelloOptions
 from visionstack import __version__
 from visionstack.stream.errors import (
     FrameRefusedError,
@@ -68,7 +68,7 @@ class Patience:
 
 
 class StreamOptions(TypedDict, total=False):
-    """What a stream client can be asked for by keyword; the defaults are `AsyncStreamClient`'s."""
+    """What a stream client and the command can be asked for; defaults: `AsyncStreamClient`."""
 
     policy: Policy
     model: str | None
@@ -98,11 +98,11 @@ class AsyncStreamClient:
         *,
         policy: Policy = "live",
         model: str | None = None,
-        confidence: float = 0.3,
-        iou: float = 0.45,
-        gate: float | None = None,
-        track: bool = False,
-        key_interval: int = 1,
+        confidence: float = DEFAULTS.confidence,
+        iou: float = DEFAULTS.iou,
+        gate: float | None = DEFAULTS.gate,
+        track: bool = DEFAULTS.track,
+        key_interval: int = DEFAULTS.key_interval,
         in_flight: int | None = None,
         encoding: ArrayEncoding = "jpeg",
         quality: int = 90,
@@ -398,9 +398,9 @@ class AsyncStreamClient:
                 break
             tries += 1
             if tries > 1 or len(self._endpoints) == 1:
-                most = min(patience.longest_delay, patience.first_delay * 2**tries)
-                # Jitter keeps many clients of a server that went away from coming at once.
-                await asyncio.sleep(random.uniform(0, most))  # noqa: S311
+                await asyncio.sleep(
+                    full_jitter(tries, first=patience.first_delay, longest=patience.longest_delay)
+                )
         self.notify()
 
     async def _connect_once(self, endpoint: EndpointLike) -> None:
