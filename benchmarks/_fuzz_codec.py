@@ -5,16 +5,15 @@ Run by `benchmarks.fuzzing` in a virtual environment that holds atheris and noth
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports():
     from runtime.protocol import messages
-    from runtime.protocol.connection import ClientConnection, ServerConnection
+    from runtime.protocol.connection import Role, StreamProtocol
     from runtime.protocol.errors import ProtocolError
-    from runtime.protocol.framing import MessageReader
-    from runtime.protocol.limits import Limits
 
 
 def feed(data: bytes) -> None:
@@ -28,14 +27,11 @@ def feed(data: bytes) -> None:
         # A NaN in a box is not equal to itself; its bytes are.
         if again.encode() != decoded.encode():
             raise AssertionError(f"{decoded} became {again}")
-    server, client = ServerConnection(limits=Limits()), ClientConnection()
-    reader = MessageReader(limit=server.message_limit)
-    try:
-        for message in reader.feed(data):
-            server.receive(message)
-            client.receive(message)
-    except ProtocolError:
-        pass
+    for role in Role:
+        protocol = StreamProtocol(role)
+        protocol.receive_data(data)
+        with contextlib.suppress(ProtocolError):
+            list(protocol.events())
 
 
 if __name__ == "__main__":

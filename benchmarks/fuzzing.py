@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks._results import Results
 from runtime.protocol.errors import CloseCode, FrameErrorCode
-from runtime.protocol.framing import frame_message
+from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.messages import (
     Close,
     Detection,
@@ -100,4 +100,4 @@ def _seed(corpus: Path) -> None:
     for message in seeds:
         name = type(message).__name__.lower()
         (corpus / name).write_bytes(message.encode())
-        (corpus / f"{name}-framed").write_bytes(frame_message(message.encode()))
+        (corpus / f"{name}-framed").write_bytes(LengthPrefixed().wrap(message.encode()))

@@ -1,14 +1,12 @@
-"""EC2 instance types: architecture, accelerator, memory and a dated on-demand price.
+"""EC2 instance types: processors, memory, architecture and accelerator.
 
-The data is `ec2_instance_types.csv`, made from Karpenter's generated instance types and prices
-(https://github.com/aws/karpenter-provider-aws, Apache-2.0). Prices are US dollars an hour in
-us-east-1, on demand, Linux, as of `PRICE_DATE`.
+The data is `ec2_instance_types.csv`, made from Karpenter's generated instance types
+(https://github.com/aws/karpenter-provider-aws, Apache-2.0). Prices are `visionstack.cost.prices`'.
 """
 
 from __future__ import annotations
 
 import csv
-import datetime
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,14 +17,11 @@ from typing import Final, Literal
 from runtime.contract import Arch
 from stacks.errors import UnknownInstanceTypeError
 
-PRICE_DATE: Final = datetime.date(2026, 7, 20)
-SOURCE: Final = "Karpenter (Apache-2.0)"
-
 Compute = Literal["cpu", "gpu"]
 
 _DATA: Final = Path(__file__).with_name("ec2_instance_types.csv")
 _RETIRED_FAMILIES: Final = frozenset({"p2", "p3"})
-"""AWS starts none of these any more; their prices are history, kept for the papers' tables."""
+"""AWS starts none of these any more; the papers' tables are of them."""
 _SMALLEST_MIB: Final = 2048
 """Below this an engine, OpenCV and one network do not fit into memory together."""
 _DEEP_LEARNING_AMI: Final = "oss-nvidia-driver-gpu-pytorch-2.9-ubuntu-24.04"
@@ -41,23 +36,18 @@ class InstanceType:
     """One EC2 instance type.
 
     `gpu_memory_mib` is that of one GPU. A `gpu_count` of 0 beside a `gpu` means a share of one.
-    `accelerator` is a chip that is no GPU (Inferentia, Trainium). `network_mbps` is the baseline.
+    `accelerator` is a chip that is no GPU (Inferentia, Trainium).
     """
 
     name: str
     vcpus: int
     memory_mib: int
     arch: Arch
-    cpu_manufacturer: str
     gpu: str | None
     gpu_manufacturer: str | None
     gpu_count: int
     gpu_memory_mib: int
     accelerator: str | None
-    accelerator_count: int
-    network_mbps: int | None
-    usd_per_hour: float
-    price_date: datetime.date = PRICE_DATE
 
     @property
     def family(self) -> str:
@@ -154,13 +144,9 @@ def _instance_type(row: Mapping[str, str]) -> InstanceType:
         vcpus=int(row["vcpus"]),
         memory_mib=int(row["memory_mib"]),
         arch="arm64" if row["arch"] == "arm64" else "x86_64",
-        cpu_manufacturer=row["cpu_manufacturer"],
         gpu=row["gpu"] or None,
         gpu_manufacturer=row["gpu_manufacturer"] or None,
         gpu_count=int(row["gpu_count"] or 0),
         gpu_memory_mib=int(row["gpu_memory_mib"] or 0),
         accelerator=row["accelerator"] or None,
-        accelerator_count=int(row["accelerator_count"] or 0),
-        network_mbps=int(row["network_mbps"]) if row["network_mbps"] else None,
-        usd_per_hour=float(row["usd_per_hour_us_east_1"]),
     )

@@ -16,7 +16,6 @@ import hmac
 import http.client
 import io
 import json
-import random
 import socket
 import threading
 import time
@@ -26,6 +25,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
+
+from runtime.backoff import full_jitter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -283,8 +284,12 @@ class S3Client:
         failure = "no attempt"
         for attempt in range(self._retry.attempts):
             if attempt:
-                ceiling = min(self._retry.cap_seconds, self._retry.base_seconds * 2**attempt)
-                pause = min(random.uniform(0, ceiling), deadline - time.monotonic())  # noqa: S311
+                pause = min(
+                    full_jitter(
+                        attempt, first=self._retry.base_seconds, longest=self._retry.cap_seconds
+                    ),
+                    deadline - time.monotonic(),
+                )
                 self._sleep(max(pause, 0.0))
             if time.monotonic() >= deadline:
                 break

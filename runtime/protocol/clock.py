@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 def now_us() -> int:
     """This end's clock in microseconds: monotonic, so that a corrected wall clock can't bend a
-    latency. Its zero means nothing; only differences do."""
+    latency. Its zero means nothing; only differences do. It is the clock of `time.monotonic()`, in
+    whose seconds limits and deadlines are, as asyncio has them; microseconds go over the wire."""
     return time.monotonic_ns() // 1000
 
 

@@ -69,7 +69,8 @@ class Limits:
     resume_seconds: float = 30.0
     """A lossless session whose connection was lost is kept this long."""
     drain_seconds: float = 20.0
-    """After goaway, frames on their way are still answered for this long."""
+    """After goaway, frames on their way are still answered for this long. Of a server that was
+    started by hand: a deployed one is told (the setting `drain_seconds`)."""
 
     def memory_bytes(self, *, threads: int) -> int:
         """Most memory for frames, beyond what an idle server takes: waiting, decoded, references

@@ -13,6 +13,7 @@ from typing import Any
 from runtime.protocol.errors import CloseCode, ProtocolError
 
 _LARGEST_WINDOW = 65_535
+MOST_KEY_INTERVAL = 100
 
 
 def _load(data: bytes) -> dict[str, Any]:
@@ -98,6 +99,8 @@ class HelloOptions:
     """Which connection of this stream it is, counted by the client. One that comes after a later
     one was held up on its way: the client has given it up."""
     client: str = ""
+    model_changes: bool = False
+    """The client understands a MODEL message, and wants one when the version changes."""
 
     def to_json(self) -> bytes:
         return _dump(asdict(self))
@@ -105,23 +108,30 @@ class HelloOptions:
     @classmethod
     def from_json(cls, data: bytes) -> HelloOptions:
         fields = _load(data)
-        policy = _text(fields, "policy", "live")
+        policy = _text(fields, "policy", DEFAULTS.policy)
         if policy not in ("live", "lossless"):
             raise _bad("policy", policy, "live or lossless")
         return cls(
             token=_text(fields, "token", "", longest=1024),
             policy=policy,
             model=_text(fields, "model", ""),
-            confidence=_share(fields, "confidence", 0.3),
-            iou=_share(fields, "iou", 0.45),
+            confidence=_share(fields, "confidence", DEFAULTS.confidence),
+            iou=_share(fields, "iou", DEFAULTS.iou),
             gate=None if fields.get("gate") is None else _share(fields, "gate", 0.0),
-            track=_flag(fields, "track", False),
-            key_interval=_whole(fields, "key_interval", 1, low=1, high=100),
+            track=_flag(fields, "track", DEFAULTS.track),
+            key_interval=_whole(
+                fields, "key_interval", DEFAULTS.key_interval, low=1, high=MOST_KEY_INTERVAL
+            ),
             next_sequence=_whole(fields, "next_sequence", 0, low=0, high=2**62),
             session=_text(fields, "session", ""),
             connection=_whole(fields, "connection", 0, low=0, high=2**31),
             client=_text(fields, "client", ""),
+            model_changes=_flag(fields, "model_changes", False),
         )
+
+
+DEFAULTS = HelloOptions(token="")
+"""What a client gets that asks for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +147,17 @@ class ModelOffer:
     precision: str
     device: str
     labels: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        return _dump(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ModelOffer:
+        """Raises ProtocolError that names a field that is missing or of a wrong type."""
+        try:
+            return _model(_load(data))
+        except ProtocolError as error:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the model's {error.reason}") from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +176,8 @@ class WelcomeOffer:
     resume_seconds: float
     server: str
     model: ModelOffer
+    revision: int = 0
+    """Of the model: results of this revision are its."""
 
     def to_json(self) -> bytes:
         return _dump(asdict(self))
@@ -175,6 +198,7 @@ class WelcomeOffer:
                 resume_seconds=_seconds(fields, "resume_seconds"),
                 server=_text(fields, "server", None),
                 model=_model(fields.get("model")),
+                revision=_whole(fields, "revision", 0, low=0, high=2**16 - 1),
             )
         except ProtocolError as error:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the welcome's {error.reason}") from None

@@ -231,12 +231,10 @@ def test_without_the_cdk_command_cdk_json_speaks(tmp_path: Path) -> None:
         DeploymentSettings.from_environment({}, cdk_json=cdk_json)
 
 
-def test_the_catalog_knows_architecture_accelerator_and_a_dated_price() -> None:
+def test_the_catalog_knows_architecture_and_accelerator() -> None:
     catalog = Catalog.load()
     g6 = catalog["g6.xlarge"]
     assert (g6.arch, g6.compute, g6.gpu, g6.gpu_count) == ("x86_64", "gpu", "l4", 1)
-    assert g6.usd_per_hour == pytest.approx(0.8048)
-    assert g6.price_date.isoformat() == "2026-07-20"
     assert (catalog["c7g.xlarge"].arch, catalog["c7g.xlarge"].compute) == ("arm64", "cpu")
     assert catalog["p3.2xlarge"].retired
     assert not catalog["p4d.24xlarge"].retired

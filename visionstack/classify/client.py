@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 
+from runtime.backoff import full_jitter
 from runtime.contract import MAX_PICTURE_BYTES, Route
 from visionstack.errors import VisionstackError
 
@@ -65,7 +66,7 @@ class BackOff:
 
     def delay(self, attempt: int, retry_after: float, draw: Callable[[], float]) -> float:
         """Seconds before attempt number `attempt` + 1 (from 1); `draw` gives [0, 1)."""
-        return retry_after + draw() * min(self.cap, self.base * 2.0 ** min(attempt, 16))
+        return retry_after + full_jitter(attempt, first=self.base, longest=self.cap, draw=draw)
 
 
 def is_busy(status: int, code: object) -> bool:

@@ -15,11 +15,11 @@ from locust.env import Environment  # isort: skip
 
 import json
 import os
-import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.backoff import full_jitter
 from visionstack.classify.client import is_busy
 from visionstack.errors import VisionstackError
 
@@ -98,9 +98,9 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             refused = 400 <= status < 500 and not is_busy(status, body.get("code"))
             if late or refused or failed >= _FAILED_ATTEMPTS:
                 return sample | {"code": body.get("code")}
-            ceiling = min(CONFIG["cap"], CONFIG["base"] * 2.0 ** min(attempt, 16))
             after = response.headers.get("retry-after", "0") if response.headers else "0"
-            time.sleep(float(after) + random.uniform(0, ceiling))  # noqa: S311  jitter
+            pause = full_jitter(attempt, first=CONFIG["base"], longest=CONFIG["cap"])
+            time.sleep(float(after) + pause)
 
 
 def _headers() -> dict[str, str]:

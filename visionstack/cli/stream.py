@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, EngineChoice
+from runtime.protocol.options import DEFAULTS, MOST_KEY_INTERVAL
 from visionstack.cli import classify
 from visionstack.cli.options import CloudOption
 
@@ -83,10 +84,10 @@ def stream(
     model: Annotated[
         str | None, typer.Option(help="One of the server's models; default its first.")
     ] = None,
-    confidence: Annotated[float, typer.Option(min=0, max=1)] = 0.3,
+    confidence: Annotated[float, typer.Option(min=0, max=1)] = DEFAULTS.confidence,
     iou: Annotated[
         float, typer.Option(min=0, max=1, help="Overlap above which the lesser box goes.")
-    ] = 0.45,
+    ] = DEFAULTS.iou,
     gate: Annotated[
         float | None,
         typer.Option(
@@ -94,11 +95,16 @@ def stream(
             max=1,
             help="Change gate: skip inference while no more than this share changed, as 0.001.",
         ),
-    ] = None,
-    track: Annotated[bool, typer.Option("--track", help="Stable ids for objects.")] = False,
+    ] = DEFAULTS.gate,
+    track: Annotated[
+        bool, typer.Option("--track", help="Stable ids for objects.")
+    ] = DEFAULTS.track,
     key_interval: Annotated[
-        int, typer.Option(min=1, max=100, help="With --track: infer every so many frames.")
-    ] = 1,
+        int,
+        typer.Option(
+            min=1, max=MOST_KEY_INTERVAL, help="With --track: infer every so many frames."
+        ),
+    ] = DEFAULTS.key_interval,
     fps: Annotated[
         float | None, typer.Option(min=0.01, max=1000, help="Send no faster than this.")
     ] = None,
@@ -131,17 +137,19 @@ def stream(
             source=source,
             endpoint=endpoint,
             policy=policy,
-            model=model,
-            confidence=confidence,
-            iou=iou,
-            gate=gate,
-            track=track,
-            key_interval=key_interval,
+            options={
+                "model": model,
+                "confidence": confidence,
+                "iou": iou,
+                "gate": gate,
+                "track": track,
+                "key_interval": key_interval,
+                "encoding": encoding,
+            },
             fps=fps,
             limit=limit,
             as_json=as_json,
             save=save,
-            encoding=encoding,
         )
     )
     if summary.failed:

@@ -16,8 +16,8 @@ from runtime.measurement.statistics import percentile
 from visionstack import console
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.blocking import StreamClient
-from visionstack.stream.client import Policy
-from visionstack.stream.pictures import ArrayEncoding, Picture
+from visionstack.stream.client import Policy, StreamOptions
+from visionstack.stream.pictures import Picture
 from visionstack.stream.sources import Source, SourceFrame, open_source, paced
 from visionstack.stream.summary import StreamSummary, answer_json
 from visionstack.stream.types import (
@@ -44,17 +44,12 @@ class StreamRequest:
     endpoint: EndpointLike
     policy: Policy | None
     """None: live for what comes in real time, lossless for files."""
-    model: str | None
-    confidence: float
-    iou: float
-    gate: float | None
-    track: bool
-    key_interval: int
+    options: StreamOptions
+    """The others that the client takes."""
     fps: float | None
     limit: int | None
     as_json: bool
     save: Path | None
-    encoding: ArrayEncoding
 
 
 def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> StreamAddress:
@@ -74,22 +69,11 @@ def run_stream(request: StreamRequest) -> StreamSummary:
     """Stream the source and write answers as they come. Raises VisionstackError kinds."""
     source = open_source(request.source)
     policy: Policy = request.policy or ("live" if source.realtime else "lossless")
+    options: StreamOptions = {**request.options, "policy": policy}
     summary = StreamSummary()
     with ExitStack() as stack:
         saver = _saver(request, source, stack)
-        client = stack.enter_context(
-            StreamClient(
-                request.endpoint,
-                policy=policy,
-                model=request.model,
-                confidence=request.confidence,
-                iou=request.iou,
-                gate=request.gate,
-                track=request.track,
-                key_interval=request.key_interval,
-                encoding=request.encoding,
-            )
-        )
+        client = stack.enter_context(StreamClient(request.endpoint, **options))
         _introduce(client.server, policy)
         progress = stack.enter_context(console.progress())
         total = source.total

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,10 @@ REFRESHED: Final = paths.OUT / "prices"
 """Where `visionstack cost --refresh-prices` puts what it was answered."""
 TODAY: Final = "today"
 """Names the newest of the dated snapshots."""
+LIST_DATE: Final = datetime.date(2026, 7, 20)
+_LIST: Final = Path(__file__).with_name("ec2_prices.csv")
+"""US dollars an hour in us-east-1, on demand, Linux, as of `LIST_DATE`, from Karpenter's generated
+prices (https://github.com/aws/karpenter-provider-aws, Apache-2.0)."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +99,20 @@ class PriceBook:
         """The on-demand price an hour of an EC2 instance type.
 
         Raises:
-            NoPriceError: neither this book nor the instance catalog knows a price for it.
+            NoPriceError: neither this book nor the list of EC2 prices has one for it.
         """
         if name in self.ec2:
             return self.ec2[name]
         if not self.historical:
-            from stacks.catalog import PRICE_DATE, SOURCE, Catalog
-            from stacks.errors import UnknownInstanceTypeError
-
-            try:
-                usd = Catalog.load()[name].usd_per_hour
-            except UnknownInstanceTypeError as error:
+            listed = list_prices()
+            if name not in listed:
+                near = " or ".join(difflib.get_close_matches(name, listed, n=3))
                 raise NoPriceError(
-                    f"There is no price for the instance type {name!r}: {error}",
+                    f"There is no price for the instance type {name!r}"
+                    f"{f'; did you mean {near}?' if near else '.'}",
                     remedy="Give one with --usd-per-hour, or fetch it with --refresh-prices.",
-                ) from error
-            return Price(((math.inf, usd),), "hour", f"{SOURCE}, us-east-1 on demand", PRICE_DATE)
+                )
+            return listed[name]
         raise NoPriceError(
             f"The price book {self.name} has no price for the instance type {name!r}.",
             remedy=f"It has: {', '.join(self.ec2)}. Today's prices: --prices {TODAY}.",
@@ -117,6 +122,21 @@ class PriceBook:
         """The oldest and the newest date among the prices."""
         all_dates = [price.date for price in (*self.prices.values(), *self.ec2.values())]
         return min(all_dates), max(all_dates)
+
+
+@cache
+def list_prices() -> Mapping[str, Price]:
+    """The price an hour of every EC2 instance type that the project knows (read once a process)."""
+    with _LIST.open(newline="", encoding="utf-8") as file:
+        return {
+            name: Price(
+                ((math.inf, float(usd)),),
+                "hour",
+                "Karpenter (Apache-2.0), us-east-1 on demand",
+                LIST_DATE,
+            )
+            for name, usd in list(csv.reader(file))[1:]
+        }
 
 
 def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> PriceBook:

@@ -57,7 +57,7 @@ class Recipe:
 
 def recipe(target: PackageTarget, *, classifier_model: str) -> Recipe:
     """The recipe of a target; `classifier_model` matters where the model goes inside."""
-    shared = ("__init__.py", "contract.py", "redaction.py")
+    shared = ("__init__.py", "backoff.py", "contract.py", "redaction.py")
     match target.kind:
         case "warmer":
             return Recipe(

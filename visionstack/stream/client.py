@@ -8,7 +8,6 @@ async with AsyncStreamClient(endpoint, policy="lossless") as client:
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import warnings
 from collections import deque
@@ -19,10 +18,11 @@ from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 
+from runtime.backoff import full_jitter
 from runtime.protocol.clock import now_us
-from runtime.protocol.errors import RETRYABLE, CloseCode, ProtocolError
+from runtime.protocol.errors import RETRYABLE, ProtocolError
 from runtime.protocol.messages import Close, Welcome
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import DEFAULTS, HelloOptions
 from visionstack import __version__
 from visionstack.stream.errors import (
     FrameRefusedError,
@@ -68,7 +68,7 @@ class Patience:
 
 
 class StreamOptions(TypedDict, total=False):
-    """What a stream client can be asked for by keyword; the defaults are `AsyncStreamClient`'s."""
+    """What a stream client and the command can be asked for; defaults: `AsyncStreamClient`."""
 
     policy: Policy
     model: str | None
@@ -98,11 +98,11 @@ class AsyncStreamClient:
         *,
         policy: Policy = "live",
         model: str | None = None,
-        confidence: float = 0.3,
-        iou: float = 0.45,
-        gate: float | None = None,
-        track: bool = False,
-        key_interval: int = 1,
+        confidence: float = DEFAULTS.confidence,
+        iou: float = DEFAULTS.iou,
+        gate: float | None = DEFAULTS.gate,
+        track: bool = DEFAULTS.track,
+        key_interval: int = DEFAULTS.key_interval,
         in_flight: int | None = None,
         encoding: ArrayEncoding = "jpeg",
         quality: int = 90,
@@ -182,9 +182,7 @@ class AsyncStreamClient:
     async def close(self) -> None:
         """End the stream; frames without an answer are given up."""
         self._closing = True
-        if self._link is not None:
-            self._link.send(Close(CloseCode.NORMAL).encode())
-            self._link.close()
+        self._hang_up()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -322,31 +320,41 @@ class AsyncStreamClient:
 
     def _flush(self) -> None:
         if self._link is not None:
-            for message in self._session.to_send():
-                self._link.send(message)
+            for data in self._session.data_to_send():
+                self._link.send(data)
 
-    def _received(self, message: bytes) -> None:
-        decoded = self._session.received(message)
-        match decoded:
-            case Welcome(offer=offer):
-                self._give(self._session.given_up())
-                if self._video is not None and not offer.resumed:
-                    self._session.encode_again(self._video.restart)
-                self._welcomed.set()
-                self.notify()
-            case Close(code, reason):
-                self._farewell = reason
-                if code not in RETRYABLE and not self._closing:
-                    self._error = StreamRefusedError(code, reason)
-                if self._link is not None:
-                    self._link.close()
-            case _:
-                if decoded:
-                    self._progress = time.monotonic()
-                self._give(decoded)
+    def _hang_up(self) -> None:
+        self._session.close()
         self._flush()
-        if self._session.moving and self._link is not None:
+        if self._link is not None:
             self._link.close()
+
+    def _received(self, data: bytes) -> None:
+        for said in self._session.received(data):
+            match said:
+                case Welcome(offer=offer):
+                    given_up = self._session.given_up()
+                    if given_up:
+                        # This server's stream begins with that frame: begin one behind it.
+                        self._hang_up()
+                    elif self._video is not None and not offer.resumed:
+                        self._session.encode_again(self._video.restart)
+                    self._give(given_up)
+                    self._welcomed.set()
+                    self.notify()
+                case Close(code, reason):
+                    self._farewell = reason
+                    if code not in RETRYABLE and not self._closing:
+                        self._error = StreamRefusedError(code, reason)
+                    if self._link is not None:
+                        self._link.close()
+                case _:
+                    if said:
+                        self._progress = time.monotonic()
+                    self._give(said)
+            self._flush()
+            if self._session.moving and self._link is not None:
+                self._link.close()
 
     def _lost(self, link: StreamLink) -> None:
         if link is self._link:
@@ -390,9 +398,9 @@ class AsyncStreamClient:
                 break
             tries += 1
             if tries > 1 or len(self._endpoints) == 1:
-                most = min(patience.longest_delay, patience.first_delay * 2**tries)
-                # Jitter keeps many clients of a server that went away from coming at once.
-                await asyncio.sleep(random.uniform(0, most))  # noqa: S311
+                await asyncio.sleep(
+                    full_jitter(tries, first=patience.first_delay, longest=patience.longest_delay)
+                )
         self.notify()
 
     async def _connect_once(self, endpoint: EndpointLike) -> None:
@@ -405,7 +413,8 @@ class AsyncStreamClient:
             timeout=self._patience.connect,
         )
         self._link = link
-        link.send(self._session.connected(endpoint.token))
+        self._session.connected(endpoint.token)
+        self._flush()
         waiting = [asyncio.create_task(event.wait()) for event in (self._welcomed, link.ended)]
         try:
             await asyncio.wait(
@@ -434,7 +443,8 @@ class AsyncStreamClient:
         patience = self._patience
         pings = 0
         while link is not None and not link.ended.is_set():
-            link.send(self._session.ping())
+            self._session.ping()
+            self._flush()
             pings += 1
             pause = 0.05 if pings < _FIRST_PINGS else patience.ping
             try:

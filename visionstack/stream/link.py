@@ -1,4 +1,4 @@
-"""One TCP connection of the client: TLS with a pinned certificate, messages in and out."""
+"""One TCP connection of the client: TLS with a pinned certificate, bytes in and out."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ from collections.abc import Callable
 from typing import cast
 
 from runtime.protocol.errors import ProtocolError
-from runtime.protocol.framing import MessageReader, frame_message
-from runtime.protocol.limits import Limits
 from runtime.protocol.loopback import is_loopback
 from visionstack.stream.errors import StreamError
 from visionstack.stream.types import EndpointLike
 
 
 class StreamLink(asyncio.Protocol):
-    """`received` gets whole messages; `lost` is called once, when the connection has ended."""
+    """`received` gets what arrives; `lost` is called once, when the connection has ended."""
 
     def __init__(
         self, *, received: Callable[[bytes], None], lost: Callable[[StreamLink], None]
     ) -> None:
         self._received = received
         self._lost = lost
-        self._reader = MessageReader(limit=Limits().message_bytes)
         self._transport: asyncio.Transport | None = None
         self.heard = time.monotonic()
         self.ended = asyncio.Event()
@@ -39,8 +36,7 @@ class StreamLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard = time.monotonic()
         try:
-            for message in self._reader.feed(data):
-                self._received(message)
+            self._received(data)
         except ProtocolError as error:
             self.trouble = error
             self.abort()
@@ -50,9 +46,9 @@ class StreamLink(asyncio.Protocol):
         self.ended.set()
         self._lost(self)
 
-    def send(self, message: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(frame_message(message))
+            self._transport.write(data)
 
     def close(self) -> None:
         """End it after what was sent."""

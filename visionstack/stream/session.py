@@ -8,26 +8,28 @@ under way are counted as dropped by the connection.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.protocol.clock import ClockEstimate, now_us
-from runtime.protocol.connection import ClientConnection
+from runtime.protocol.connection import Role, State, StreamProtocol
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.messages import (
     Close,
     Dropped,
     Frame,
     FrameFailed,
-    GoAway,
+    Hello,
+    Message,
+    Model,
     Ping,
     Pong,
     Result,
     ResultFlag,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import HelloOptions, ModelOffer
 from visionstack.stream.pictures import EncodedPicture
 from visionstack.stream.types import (
     Answer,
@@ -59,13 +61,16 @@ class ClientSession:
     def __init__(self, options: HelloOptions, *, in_flight: int | None = None) -> None:
         self.counts = StreamCounts()
         self.server: ServerInfo | None = None
-        self._options = options
+        self._options = replace(options, model_changes=True)
+        self._model: ModelOffer | None = None
+        """What answers, by the last welcome or by what the server has said of it since."""
         self._live = options.policy == "live"
         self._in_flight = in_flight
         self._next_sequence = 0
         self._waiting: deque[_Outgoing] = deque()
         self._under_way: OrderedDict[int, _Outgoing] = OrderedDict()
-        self._connection: ClientConnection | None = None
+        self._protocol: StreamProtocol | None = None
+        """The connection's, while there is one."""
         self._clock = ClockEstimate()
         self._live_limit = _LEAST_LIVE
         self._answered = False
@@ -89,12 +94,7 @@ class ClientSession:
     @property
     def moving(self) -> bool:
         """Whether the server has asked to move on and owes no more answers."""
-        connection = self._connection
-        return connection is not None and connection.leaving is not None and not self._under_way
-
-    @property
-    def leaving(self) -> GoAway | None:
-        return self._connection.leaving if self._connection else None
+        return self._protocol is not None and self._protocol.leaving and not self._under_way
 
     @property
     def waits(self) -> bool:
@@ -146,28 +146,27 @@ class ClientSession:
             for outgoing, picture in zip(self._waiting, again, strict=True)
         )
 
-    def connected(self, token: str) -> bytes:
-        """A connection was made; the hello to send on it."""
-        self._connection = ClientConnection()
+    def connected(self, token: str) -> None:
+        """A connection was made: greet the server."""
+        self._protocol = StreamProtocol(Role.CLIENT)
         self._clock = ClockEstimate()
         self.counts.connections += 1
         first = next(iter(self._under_way), None)
         if first is None:
             first = self._waiting[0].frame.sequence if self._waiting else self._next_sequence
         session = self.server.session if self.server is not None and not self._live else ""
-        return self._connection.send_hello(
-            replace(
-                self._options,
-                token=token,
-                next_sequence=first,
-                session=session,
-                connection=self.counts.connections,
-            )
+        options = replace(
+            self._options,
+            token=token,
+            next_sequence=first,
+            session=session,
+            connection=self.counts.connections,
         )
+        self._protocol.send(Hello(options))
 
     def disconnected(self) -> list[Answer]:
         """The connection is gone. In live policy the frames on it are lost."""
-        self._connection = None
+        self._protocol = None
         if not self._live:
             return []
         lost: list[Answer] = [
@@ -183,34 +182,39 @@ class ClientSession:
         given_up, self._given_up = self._given_up, []
         return given_up
 
-    def to_send(self) -> list[bytes]:
-        """Messages that may be sent now: waiting frames, as far as credits and `in_flight` go."""
-        connection = self._connection
-        messages: list[bytes] = []
-        while (
-            connection is not None
-            and self._waiting
-            and connection.credits > 0
-            and len(self._under_way) < self._window
-        ):
+    def data_to_send(self) -> list[bytes]:
+        """What may be sent now; of waiting frames as many as credits and `in_flight` allow."""
+        protocol = self._protocol
+        if protocol is None:
+            return []
+        while self._waiting and protocol.credits > 0 and len(self._under_way) < self._window:
             outgoing = self._waiting.popleft()
             self._under_way[outgoing.frame.sequence] = outgoing
-            messages.append(connection.send_frame(outgoing.frame))
-        return messages
+            protocol.send(outgoing.frame)
+        return protocol.data_to_send()
 
-    def ping(self) -> bytes:
-        return Ping(now_us()).encode()
+    def ping(self) -> None:
+        if self._protocol is not None and self._protocol.state is State.OPEN:
+            self._protocol.send(Ping(now_us()))
 
-    def received(self, message: bytes) -> list[Answer] | Welcome | Close:
-        """A whole message has arrived. Raises ProtocolError when it makes no sense."""
+    def close(self) -> None:
+        """Tell the server that the stream has ended."""
+        if self._protocol is not None:
+            self._protocol.close(CloseCode.NORMAL)
+
+    def received(self, data: bytes) -> Iterator[list[Answer] | Welcome | Close]:
+        """Bytes have arrived; what each message among them says. Raises ProtocolError when one
+        makes no sense."""
         arrived = now_us()
-        connection = self._connection
-        if connection is None:
-            return []
-        decoded = connection.receive(message)
-        match decoded:
+        if self._protocol is not None:
+            self._protocol.receive_data(data)
+            for message in self._protocol.events():
+                yield self._heard(message, arrived)
+
+    def _heard(self, message: Message, arrived: int) -> list[Answer] | Welcome | Close:
+        match message:
             case Result():
-                return [self._result(decoded, arrived)]
+                return [self._result(message, arrived)]
             case Dropped(sequences):
                 self.counts.dropped_server += len(sequences)
                 self._live_limit = max(_LEAST_LIVE, self._live_limit - 1)
@@ -219,10 +223,15 @@ class ClientSession:
                 self.counts.failed += 1
                 context = self._take(sequence).context
                 return [FailedFrame(sequence, code.name.lower(), reason, context)]
-            case Welcome() | Close():
-                if isinstance(decoded, Welcome):
-                    self._welcomed(decoded, connection)
-                return decoded
+            case Model(offer=offer):
+                self._model = offer
+                if self.server is not None:
+                    self.server = replace(self.server, **_told(offer))
+            case Welcome():
+                self._welcomed(message)
+                return message
+            case Close():
+                return message
             case Pong(sent, received, answered):
                 self._clock.add(sent=sent, received=received, answered=answered, returned=arrived)
         return []
@@ -275,21 +284,14 @@ class ClientSession:
         )
         self._given_up.append(FailedFrame(sequence, "server_lost", reason, outgoing.context))
 
-    def _welcomed(self, welcome: Welcome, connection: ClientConnection) -> None:
+    def _welcomed(self, welcome: Welcome) -> None:
         offer = welcome.offer
         if not offer.resumed and not self._live:
             self._blame()
         self._answered = False
-        model = offer.model
+        self._model = offer.model
         self.server = ServerInfo(
-            model=model.name,
-            version=model.version,
-            engine=model.engine,
-            precision=model.precision,
-            device=model.device,
-            weights_trained=model.weights_trained,
-            weights=model.weights,
-            labels=model.labels,
+            **_told(offer.model),
             window=offer.window,
             frame_bytes=offer.frame_bytes,
             session=offer.session,
@@ -300,14 +302,13 @@ class ClientSession:
         # have to be sent (again), oldest first.
         again = [s for s in self._under_way if s >= offer.next_sequence]
         self._waiting.extendleft(self._under_way.pop(s) for s in reversed(again))
-        connection.unanswered = len(self._under_way)
 
     def _result(self, result: Result, arrived: int) -> StreamResult:
         outgoing = self._take(result.sequence)
         self.counts.results += 1
         self._adapt(result)
-        server = self.server
-        labels = server.labels if server is not None else ()
+        model = self._model
+        labels = model.labels if model is not None else ()
         tracked = bool(result.flags & ResultFlag.TRACKED)
         detections = tuple(
             StreamDetection(
@@ -329,6 +330,7 @@ class ClientSession:
             bool(result.flags & ResultFlag.UNCHANGED),
             bool(result.flags & ResultFlag.PREDICTED),
             result.revision,
+            model.version if model is not None else "",
             outgoing.context,
         )
 
@@ -354,3 +356,17 @@ class ClientSession:
             downlink=(total - server - uplink) / 1000,
             clock_error=error / 1000,
         )
+
+
+def _told(offer: ModelOffer) -> dict[str, Any]:
+    """The fields of `ServerInfo` that change with the model."""
+    return {
+        "model": offer.name,
+        "version": offer.version,
+        "engine": offer.engine,
+        "precision": offer.precision,
+        "device": offer.device,
+        "weights_trained": offer.weights_trained,
+        "weights": offer.weights,
+        "labels": offer.labels,
+    }

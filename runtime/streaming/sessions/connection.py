@@ -1,4 +1,4 @@
-"""The server's end of one connection, whatever carries it: bytes of messages in, answers out."""
+"""The server's end of one connection, whatever carries it: bytes in, answers out."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from typing import Protocol
 
 from runtime.protocol.clock import now_us
-from runtime.protocol.connection import ServerConnection, State
+from runtime.protocol.connection import Role, State, StreamProtocol
 from runtime.protocol.errors import CloseCode, ProtocolError
-from runtime.protocol.messages import Close, Frame, GoAway, Hello, Ping, Pong
+from runtime.protocol.framing import LengthPrefixed, Whole
+from runtime.protocol.messages import Close, Frame, GoAway, Hello, Message, Ping, Pong, Welcome
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.admission import TokenBucket
 from runtime.streaming.sessions.answers import Session
@@ -28,12 +29,7 @@ class Link(Protocol):
         """Since when (monotonic seconds) the other end has not read enough; None if it does."""
         ...
 
-    @property
-    def partial_since(self) -> float | None:
-        """Since when a message has been arriving; None when there is none."""
-        ...
-
-    def send(self, message: bytes) -> None: ...
+    def send(self, data: bytes) -> None: ...
     def hold(self, holding: bool) -> None:
         """Stop reading from the other end, or go on."""
         ...
@@ -44,13 +40,15 @@ class Link(Protocol):
 
 
 class Connection:
-    """Feeds a `ServerConnection` and keeps its times."""
+    """Feeds a `StreamProtocol` and keeps its times."""
 
-    def __init__(self, registry: Registry, link: Link) -> None:
+    def __init__(self, registry: Registry, link: Link, *, framing: LengthPrefixed | Whole) -> None:
         self._registry = registry
         self._link = link
-        self._connection = ServerConnection(limits=registry.limits)
+        self._protocol = StreamProtocol(Role.SERVER, framing=framing, limits=registry.limits)
         self._began = self._heard = time.monotonic()
+        self._partial_since: float | None = None
+        """Since when a message has been arriving; None when there is none."""
         self._held = False
         self._released = 0.0
         self._pings = TokenBucket(
@@ -61,7 +59,7 @@ class Connection:
 
     @property
     def message_limit(self) -> int:
-        return self._connection.message_limit
+        return self._protocol.message_limit
 
     @property
     def host(self) -> str:
@@ -74,24 +72,29 @@ class Connection:
         except ProtocolError as error:
             self.fail(error)
 
-    def received(self, message: bytes) -> None:
-        """A whole message has arrived."""
-        if self._gone:
-            return
+    def received(self, data: bytes) -> None:
+        """Bytes have arrived: see `StreamProtocol.receive_data`."""
         arrived = now_us()
-        self._heard = time.monotonic()
+        self._protocol.receive_data(data)
         try:
-            match self._connection.receive(message):
-                case Frame() as frame if self.session is not None:
-                    self._registry.frame(self.session, frame, received=arrived)
-                case Ping(sent):
-                    self._pong(sent, arrived)
-                case Hello(options):
-                    self._open(options)
-                case Close():
-                    self._end(CloseCode.NORMAL, final=True)
+            for message in self._protocol.events():
+                self._heard = time.monotonic()
+                self._partial_since = None
+                match message:
+                    case Frame() if self.session is not None:
+                        self._registry.frame(self.session, message, received=arrived)
+                    case Ping(sent):
+                        self._pong(sent, arrived)
+                    case Hello(options):
+                        self._open(options)
+                    case Close():
+                        self._end(CloseCode.NORMAL, final=True)
         except ProtocolError as error:
             self.fail(error)
+        if not self._protocol.partial:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = time.monotonic()
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -111,14 +114,14 @@ class Connection:
                 "reason": error.reason,
             },
         )
-        if self._connection.state is not State.CLOSED:
-            self._link.send(self._connection.send_close(error.code, error.reason))
+        self._protocol.close(error.code, error.reason)
+        self._flush()
         self._end(error.code, final=False, abort=abort)
 
     def go_away(self, *, deadline_seconds: float, reason: str) -> None:
         """Ask the client to move on; its frames on the way are still answered."""
-        if self._connection.state is State.OPEN:
-            self._link.send(GoAway(int(deadline_seconds * 1000), reason).encode())
+        if self._protocol.state is State.OPEN:
+            self._send(GoAway(int(deadline_seconds * 1000), reason))
         else:
             self.fail(ProtocolError(CloseCode.GOING_AWAY, reason))
 
@@ -135,32 +138,20 @@ class Connection:
         link = self._link
         patience = self._registry.handshake_seconds
         if self.session is None and now - self._began > patience:
-            self.fail(ProtocolError(CloseCode.HANDSHAKE_TIMEOUT, f"no hello within {patience:g} s"))
+            late = CloseCode.HANDSHAKE_TIMEOUT, f"no hello within {patience:g} s"
         elif link.stalled_since and now - link.stalled_since > limits.stall_seconds:
-            self.fail(
-                ProtocolError(
-                    CloseCode.SLOW_READER, f"answers not read for {limits.stall_seconds:g} s"
-                ),
-                abort=True,
-            )
+            late = CloseCode.SLOW_READER, f"answers not read for {limits.stall_seconds:g} s"
         elif self._held:
             return
-        elif (
-            link.partial_since
-            and now - max(link.partial_since, self._released) > limits.message_seconds
-        ):
-            self.fail(
-                ProtocolError(
-                    CloseCode.IDLE_TIMEOUT,
-                    f"a message took more than {limits.message_seconds:g} s",
-                )
-            )
-        elif now - self._heard > limits.idle_seconds and not link.partial_since:
-            self.fail(
-                ProtocolError(
-                    CloseCode.IDLE_TIMEOUT, f"nothing heard for {limits.idle_seconds:g} s"
-                )
-            )
+        elif self._partial_since:
+            if now - max(self._partial_since, self._released) <= limits.message_seconds:
+                return
+            late = CloseCode.IDLE_TIMEOUT, f"a message took more than {limits.message_seconds:g} s"
+        elif now - self._heard > limits.idle_seconds:
+            late = CloseCode.IDLE_TIMEOUT, f"nothing heard for {limits.idle_seconds:g} s"
+        else:
+            return
+        self.fail(ProtocolError(*late), abort=late[0] is CloseCode.SLOW_READER)
 
     def _pong(self, sent: int, arrived: int) -> None:
         if not self._pings.take(self._heard):
@@ -168,15 +159,13 @@ class Connection:
                 CloseCode.PROTOCOL_ERROR,
                 f"more than {self._registry.limits.pings_per_second:g} pings a second",
             )
-        self._link.send(Pong(sent, arrived, now_us()).encode())
+        self._send(Pong(sent, arrived, now_us()))
 
     def _open(self, options: HelloOptions) -> None:
         session, offer = self._registry.open(self, options)
-        next_answer = options.next_sequence
-        unanswered = session.unanswered_from(next_answer) if offer.resumed else 0
-        self._link.send(self._connection.send_welcome(offer, unanswered=unanswered))
+        self._send(Welcome(offer))
         self.session = session
-        session.attach(self._answer, next_answer=next_answer)
+        session.attach(self._send, next_answer=options.next_sequence)
         log.info(
             "stream opened",
             extra={
@@ -189,9 +178,13 @@ class Connection:
             },
         )
 
-    def _answer(self, message: bytes, frames: int) -> None:
-        self._connection.note_answered(frames)
-        self._link.send(message)
+    def _send(self, message: Message) -> None:
+        self._protocol.send(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            self._link.send(data)
 
     def _end(self, code: CloseCode, *, final: bool, abort: bool = False) -> None:
         self._gone = True

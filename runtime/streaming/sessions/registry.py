@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -204,7 +205,7 @@ class Registry:
         if session.live or final or self.draining is not None:
             self._end(session)
         else:
-            self._parked[session.id] = (session, now_us() / 1e6 + self.limits.resume_seconds)
+            self._parked[session.id] = (session, time.monotonic() + self.limits.resume_seconds)
 
     def close_all(self) -> None:
         """The server stops now."""
@@ -221,7 +222,7 @@ class Registry:
 
     def expire(self) -> None:
         """End the sessions that nobody came back for. Called now and then."""
-        now = now_us() / 1e6
+        now = time.monotonic()
         for session, deadline in list(self._parked.values()):
             if now > deadline:
                 del self._parked[session.id]
@@ -282,7 +283,7 @@ class Registry:
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
-        limits = self.limits
+        limits, model = self.limits, session.host.current
         return WelcomeOffer(
             session=session.id,
             resumed=resumed,
@@ -293,7 +294,8 @@ class Registry:
             idle_seconds=limits.idle_seconds,
             resume_seconds=limits.resume_seconds,
             server=SERVER_NAME,
-            model=session.host.current.offer,
+            model=model.offer,
+            revision=model.revision,
         )
 
     def _count(self, job: FrameJob) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import cast
 
-from runtime.protocol.errors import CloseCode, ProtocolError
-from runtime.protocol.framing import MessageReader, frame_message
+from runtime.protocol.errors import CloseCode
+from runtime.protocol.framing import LengthPrefixed
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
 
@@ -18,11 +18,9 @@ class TcpLink(asyncio.Protocol):
     def __init__(self, registry: Registry) -> None:
         self._limits = registry.limits
         self._unsent_bytes = registry.limits.unsent_bytes
-        self._connection = Connection(registry, self)
-        self._reader = MessageReader(limit=self._connection.message_limit)
+        self._connection = Connection(registry, self, framing=LengthPrefixed())
         self._transport: asyncio.Transport | None = None
         self.stalled_since: float | None = None
-        self.partial_since: float | None = None
         self._held = False
 
     @property
@@ -36,20 +34,7 @@ class TcpLink(asyncio.Protocol):
         self._connection.connected()
 
     def data_received(self, data: bytes) -> None:
-        try:
-            for message in self._reader.feed(data):
-                self._connection.received(message)
-                if self._transport is None or self._transport.is_closing():
-                    # What came behind the message that ended the connection costs nothing more.
-                    return
-                self._reader.limit = self._connection.message_limit
-                self.partial_since = None
-        except ProtocolError as error:
-            self._connection.fail(error)
-        if not self._reader.partial:
-            self.partial_since = None
-        elif self.partial_since is None:
-            self.partial_since = time.monotonic()
+        self._connection.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -63,9 +48,9 @@ class TcpLink(asyncio.Protocol):
         self.stalled_since = None
         self._read_or_not()
 
-    def send(self, message: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(frame_message(message))
+            self._transport.write(data)
 
     def hold(self, holding: bool) -> None:
         self._held = holding

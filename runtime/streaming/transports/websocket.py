@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from runtime.protocol.errors import CloseCode, ProtocolError
+from runtime.protocol.framing import Whole
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
@@ -59,14 +60,13 @@ class WebSocketLink:
         self._registry = registry
         self._limits = registry.limits
         self._socket = socket
-        self._connection = Connection(registry, self)
+        self._connection = Connection(registry, self, framing=Whole())
         self._outbox: asyncio.Queue[bytes | CloseCode] = asyncio.Queue()
         self._unsent = 0
         self._reading = asyncio.Event()
         self._reading.set()
         self._held = False
         self.stalled_since: float | None = None
-        self.partial_since: float | None = None
 
     @property
     def address(self) -> str:
@@ -87,23 +87,16 @@ class WebSocketLink:
                         ProtocolError(CloseCode.PROTOCOL_ERROR, "a text message, not a binary one")
                     )
                     continue
-                if len(message) > self._connection.message_limit:
-                    self._connection.fail(
-                        ProtocolError(
-                            CloseCode.MESSAGE_TOO_LARGE, f"a message of {len(message)} bytes"
-                        )
-                    )
                 self._connection.received(bytes(message))
-                if self._connection.session is not None:
-                    self._socket.protocol.max_message_size = self._connection.message_limit
+                self._socket.protocol.max_message_size = self._connection.message_limit
         except ConnectionClosed:
             self._connection.lost()
         finally:
             await writer
 
-    def send(self, message: bytes) -> None:
-        self._unsent += len(message)
-        self._outbox.put_nowait(message)
+    def send(self, data: bytes) -> None:
+        self._unsent += len(data)
+        self._outbox.put_nowait(data)
         if self._unsent > self._limits.unsent_bytes and self.stalled_since is None:
             self.stalled_since = time.monotonic()
             self._read_or_not()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stacks.catalog import Catalog
 from visionstack.cost.bill import usd_per_million
 from visionstack.cost.breakeven import crossings, linear_break_even
 from visionstack.cost.errors import CostInputError, NoPriceError, PriceBookError
@@ -21,7 +22,7 @@ from visionstack.cost.instances import (
     steps,
 )
 from visionstack.cost.mix import cheapest_mix, mix_of, split
-from visionstack.cost.prices import BOOKS, load
+from visionstack.cost.prices import BOOKS, list_prices, load
 from visionstack.cost.recalculated import discrepancies
 from visionstack.cost.serverless import Function, function_bill
 
@@ -105,12 +106,16 @@ def test_new_tls_connections_can_be_what_a_load_balancer_charges_for() -> None:
     assert tcp.item("load balancer capacity") == pytest.approx(0.125 * 730 * 0.006)
 
 
-def test_the_catalog_prices_a_type_and_an_unknown_one_has_no_price() -> None:
-    price = BOOK.instance("g4dn.xlarge")
-    assert price.usd > 0
+def test_the_list_prices_a_type_and_an_unknown_one_has_no_price() -> None:
+    price = BOOK.instance("g6.xlarge")
+    assert price.usd == pytest.approx(0.8048)
     assert price.date.isoformat() == "2026-07-20"
-    with pytest.raises(NoPriceError, match=r"g99\.huge"):
-        BOOK.instance("g99.huge")
+    with pytest.raises(NoPriceError, match=r"g6\.xlrage.*did you mean .*g6\.xlarge"):
+        BOOK.instance("g6.xlrage")
+
+
+def test_every_type_that_can_be_deployed_has_a_price_and_no_other() -> None:
+    assert set(list_prices()) == set(Catalog.load())
 
 
 def test_the_paper_book_holds_table_2_and_nothing_later() -> None:

@@ -11,10 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.protocol import messages
-from runtime.protocol.connection import ClientConnection, ServerConnection
 from runtime.protocol.errors import CloseCode, DropReason, FrameErrorCode, ProtocolError
-from runtime.protocol.framing import MessageReader, frame_message
-from runtime.protocol.limits import Limits
 from runtime.protocol.messages import (
     Close,
     Detection,
@@ -24,13 +21,14 @@ from runtime.protocol.messages import (
     FrameFailed,
     GoAway,
     Hello,
+    Model,
     Ping,
     Pong,
     Result,
     ResultFlag,
     Timing,
 )
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import HelloOptions, ModelOffer
 
 u16 = st.integers(0, 2**16 - 1)
 u32 = st.integers(0, 2**32 - 1)
@@ -57,6 +55,17 @@ hellos = st.builds(
     session=text,
     client=text,
 )
+offers = st.builds(
+    ModelOffer,
+    name=text,
+    version=text,
+    weights_trained=st.booleans(),
+    weights=text,
+    engine=text,
+    precision=text,
+    device=text,
+    labels=st.lists(text, max_size=5).map(tuple),
+)
 valid_messages = st.one_of(
     st.builds(Hello, hellos),
     st.builds(Frame, u64, u64, st.sampled_from(Encoding), st.binary(max_size=300), u16, u16),
@@ -72,6 +81,7 @@ valid_messages = st.one_of(
     ),
     st.builds(Dropped, st.lists(u64, max_size=20).map(tuple), st.sampled_from(DropReason)),
     st.builds(FrameFailed, u64, st.sampled_from(FrameErrorCode), text),
+    st.builds(Model, u16, offers),
     st.builds(Ping, u64),
     st.builds(Pong, u64, u64, u64),
     st.builds(GoAway, u32, text),
@@ -100,54 +110,6 @@ def test_a_damaged_message_is_a_protocol_error_or_another_message(
     cut = data.draw(st.integers(0, len(damaged)))
     with contextlib.suppress(ProtocolError):
         messages.decode(bytes(damaged[:cut]))
-
-
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=10), st.data())
-def test_messages_come_out_whole_however_the_bytes_are_cut(
-    sent: list[bytes], data: st.DataObject
-) -> None:
-    stream = b"".join(frame_message(message) for message in sent)
-    reader = MessageReader(limit=300)
-    received: list[bytes] = []
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        received.extend(reader.feed(stream[:size]))
-        stream = stream[size:]
-    assert received == sent
-    assert not reader.partial
-
-
-@given(st.lists(st.binary(max_size=100), max_size=20))
-def test_a_server_connection_survives_any_garbage(received: list[bytes]) -> None:
-    connection = ServerConnection(limits=Limits())
-    for message in received:
-        with contextlib.suppress(ProtocolError):
-            connection.receive(message)
-
-
-@given(st.lists(valid_messages, max_size=20))
-def test_a_client_connection_survives_messages_in_any_order(received: list[Any]) -> None:
-    connection = ClientConnection()
-    for message in received:
-        with contextlib.suppress(ProtocolError):
-            connection.receive(message.encode())
-
-
-def test_a_message_longer_than_the_limit_is_refused_on_its_length_alone() -> None:
-    reader = MessageReader(limit=100)
-    with pytest.raises(ProtocolError) as refused:
-        list(reader.feed(struct.pack(">I", 101)))
-    assert refused.value.code is CloseCode.MESSAGE_TOO_LARGE
-
-
-def test_an_http_request_is_refused_as_too_large() -> None:
-    with pytest.raises(ProtocolError, match="are allowed"):
-        list(MessageReader(limit=8192).feed(b"GET / HTTP/1.1\r\n\r\n"))
-
-
-def test_a_message_of_no_bytes_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="no bytes"):
-        list(MessageReader(limit=100).feed(b"\0\0\0\0"))
 
 
 def test_a_hello_without_the_magic_word_is_refused() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from runtime.protocol import messages
 from runtime.protocol.errors import CloseCode, ProtocolError
-from runtime.protocol.framing import MessageReader, frame_message
+from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.messages import (
     Close,
     Dropped,
@@ -73,19 +73,18 @@ class Peer:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
-        self._messages = MessageReader(limit=2**24)
-        self._received: list[bytes] = []
+        self._framing = LengthPrefixed()
 
     def send(self, message: bytes) -> None:
-        self.writer.write(frame_message(message))
+        self.writer.write(self._framing.wrap(message))
 
     async def receive(self) -> Any:
-        while not self._received:
+        while (message := self._framing.next(limit=2**24)) is None:
             data = await self._reader.read(65536)
             if not data:
                 raise ConnectionError
-            self._received.extend(self._messages.feed(data))
-        return messages.decode(self._received.pop(0))
+            self._framing.feed(data)
+        return messages.decode(message)
 
     async def welcome(self, **offer: Any) -> Hello:
         """Read the hello and welcome whoever said it, from its own next frame on."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from runtime.protocol import messages
 from runtime.protocol.clock import ClockEstimate, now_us
 from runtime.protocol.errors import FrameErrorCode, ProtocolError
+from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.messages import (
     Detection,
     Dropped,
@@ -50,11 +52,33 @@ OFFER = WelcomeOffer(
 )
 
 
+FRAMING = LengthPrefixed()
+
+
+def told(session: ClientSession, message: messages.Message) -> object:
+    """What the session makes of the server's message."""
+    (said,) = session.received(FRAMING.wrap(message.encode()))
+    return said
+
+
+def sent(session: ClientSession) -> list[Any]:
+    """The messages that the session sends now."""
+    FRAMING.feed(b"".join(session.data_to_send()))
+    return [messages.decode(one) for one in iter(lambda: FRAMING.next(limit=2**24), None)]
+
+
 def opened(policy: str, **offer: object) -> ClientSession:
     session = ClientSession(HelloOptions(token="", policy=policy))
     session.connected("t")
-    session.received(Welcome(replace(OFFER, **offer)).encode())
+    told(session, Welcome(replace(OFFER, **offer)))
     return session
+
+
+def reconnected(session: ClientSession) -> Hello:
+    session.connected("t")
+    (hello,) = sent(session)
+    assert isinstance(hello, Hello)
+    return hello
 
 
 def submit(session: ClientSession, count: int = 1) -> list[int]:
@@ -62,35 +86,33 @@ def submit(session: ClientSession, count: int = 1) -> list[int]:
     return [session.submit(picture, captured=now_us(), context=f"c{n}")[0] for n in range(count)]
 
 
-def sent(session: ClientSession) -> list[int]:
-    frames = [messages.decode(message) for message in session.to_send()]
-    assert all(isinstance(frame, Frame) for frame in frames)
-    return [frame.sequence for frame in frames]
+def frames(session: ClientSession) -> list[int]:
+    return [frame.sequence for frame in sent(session) if isinstance(frame, Frame)]
 
 
 def send(session: ClientSession, count: int = 1) -> list[int]:
     """As the client does it: each frame leaves at once if it may. Returns those that did."""
-    return [left for _ in range(count) for _ in submit(session) for left in sent(session)]
+    return [left for _ in range(count) for _ in submit(session) for left in frames(session)]
 
 
 def answer(session: ClientSession, sequence: int, **timing: int) -> list[object]:
-    return session.received(Result(sequence, 10, 10, Timing(**timing)).encode())
+    return told(session, Result(sequence, 10, 10, Timing(**timing)))
 
 
 def test_no_more_frames_are_sent_than_there_are_credits() -> None:
     session = opened("lossless")
     submit(session, 7)
-    assert sent(session) == [0, 1, 2, 3]
+    assert frames(session) == [0, 1, 2, 3]
     assert not session.room
     answer(session, 0)
-    assert sent(session) == [4]
+    assert frames(session) == [4]
 
 
 def test_before_the_welcome_nothing_is_sent() -> None:
     session = ClientSession(HelloOptions(token="", policy="lossless"))
     session.connected("t")
     submit(session)
-    assert sent(session) == []
+    assert frames(session) == []
 
 
 def test_a_live_frame_that_waits_gives_way_to_the_next() -> None:
@@ -105,36 +127,35 @@ def test_a_live_frame_that_waits_gives_way_to_the_next() -> None:
 
 def test_each_hello_says_which_connection_of_the_stream_it_is() -> None:
     session = opened("lossless")
-    hellos = [messages.decode(session.connected("t")) for _ in range(2)]
+    hellos = [reconnected(session) for _ in range(2)]
     assert [hello.options.connection for hello in hellos] == [2, 3]
 
 
 def test_after_a_reconnect_only_what_the_server_lacks_is_sent_again() -> None:
     session = opened("lossless")
     submit(session, 6)
-    sent(session)
+    frames(session)
     answer(session, 0)
-    sent(session)
+    frames(session)
     session.disconnected()
-    hello = messages.decode(session.connected("t"))
-    assert isinstance(hello, Hello)
+    hello = reconnected(session)
     assert (hello.options.session, hello.options.next_sequence) == ("s1", 1)
-    session.received(Welcome(replace(OFFER, resumed=True, next_sequence=3)).encode())
-    assert sent(session) == [3, 4]
+    told(session, Welcome(replace(OFFER, resumed=True, next_sequence=3)))
+    assert frames(session) == [3, 4]
     for sequence in (1, 2, 3, 4):
         answer(session, sequence)
-    assert sent(session) == [5]
+    assert frames(session) == [5]
 
 
 def test_on_a_server_that_knows_nothing_every_unanswered_frame_is_sent_again() -> None:
     session = opened("lossless")
     submit(session, 4)
-    sent(session)
+    frames(session)
     answer(session, 0)
     session.disconnected()
     session.connected("t")
-    session.received(Welcome(replace(OFFER, next_sequence=1)).encode())
-    assert sent(session) == [1, 2, 3]
+    told(session, Welcome(replace(OFFER, next_sequence=1)))
+    assert frames(session) == [1, 2, 3]
 
 
 def test_a_live_stream_that_lost_its_connection_counts_its_frames_as_lost() -> None:
@@ -142,17 +163,17 @@ def test_a_live_stream_that_lost_its_connection_counts_its_frames_as_lost() -> N
     send(session, 2)
     lost = session.disconnected()
     assert lost == [DroppedFrame(0, "connection", "c0"), DroppedFrame(1, "connection", "c0")]
-    hello = messages.decode(session.connected("t"))
+    hello = reconnected(session)
     assert (hello.options.session, hello.options.next_sequence) == ("", 2)
 
 
 def test_after_goaway_nothing_is_sent_and_the_client_moves_when_all_is_answered() -> None:
     session = opened("lossless")
     submit(session, 2)
-    sent(session)
-    session.received(GoAway(1000, "bye").encode())
+    frames(session)
+    told(session, GoAway(1000, "bye"))
     submit(session, 1)
-    assert sent(session) == []
+    assert frames(session) == []
     assert not session.moving
     answer(session, 0)
     answer(session, 1)
@@ -169,23 +190,23 @@ def test_answers_carry_label_context_and_reason() -> None:
     session = opened("live")
     send(session, 3)
     found = (Detection(1, 0.5, (1.0, 2.0, 3.0, 4.0)), Detection(9, 0.5, (1.0, 2.0, 3.0, 4.0)))
-    (result,) = session.received(Result(0, 10, 10, Timing(), found).encode())
+    (result,) = told(session, Result(0, 10, 10, Timing(), found))
     assert isinstance(result, StreamResult)
     assert [d.label for d in result.detections] == ["one", "9"]
     assert result.context == "c0"
-    failed = session.received(FrameFailed(1, FrameErrorCode.UNDECODABLE, "no").encode())
+    failed = told(session, FrameFailed(1, FrameErrorCode.UNDECODABLE, "no"))
     assert failed == [FailedFrame(1, "undecodable", "no", "c0")]
-    assert session.received(Dropped((2,)).encode()) == [DroppedFrame(2, "server", "c0")]
+    assert told(session, Dropped((2,))) == [DroppedFrame(2, "server", "c0")]
 
 
 def test_live_frames_under_way_become_more_on_a_long_way_and_fewer_when_the_server_drops() -> None:
     session = opened("live", window=8)
     assert send(session, 5) == [0, 1, 2]
     answer(session, 0, inference=1000, queue=10)
-    assert len(sent(session) + send(session, 3)) == 2
+    assert len(frames(session) + send(session, 3)) == 2
     assert session.unanswered == 5
-    session.received(Dropped((1,)).encode())
-    assert sent(session) == []
+    told(session, Dropped((1,)))
+    assert frames(session) == []
 
 
 def test_the_clock_offset_comes_from_the_ping_with_the_shortest_round_trip() -> None:
@@ -202,10 +223,10 @@ def test_uplink_is_corrected_by_the_offset_of_the_two_clocks() -> None:
     session = opened("live")
     base = now_us()
     ahead = 5_000_000
-    session.received(Pong(base, base + ahead, base + ahead).encode())
+    told(session, Pong(base, base + ahead, base + ahead))
     picture = EncodedPicture(Encoding.JPEG, b"jpeg")
     session.submit(picture, captured=base - 20_000, context=None)
-    sent(session)
+    frames(session)
     (result,) = answer(
         session, 0, received=base + ahead - 10_000, sent=base + ahead - 5_000, queue=5_000
     )
@@ -219,7 +240,7 @@ def answered_at(
     session: ClientSession, monkeypatch: pytest.MonkeyPatch, arrived: int, timing: Timing
 ) -> StreamResult:
     monkeypatch.setattr("visionstack.stream.session.now_us", lambda: arrived)
-    (result,) = session.received(Result(0, 10, 10, timing).encode())
+    (result,) = told(session, Result(0, 10, 10, timing))
     assert isinstance(result, StreamResult)
     return result
 
@@ -233,7 +254,7 @@ def test_without_a_ping_the_way_is_shared_equally_and_may_be_all_wrong(
 ) -> None:
     session = opened("live")
     session.submit(JPEG, captured=2_000, context=None)
-    sent(session)
+    frames(session)
     timing = Timing(received=900_000, sent=920_000, **STAGES)
     latency = answered_at(session, monkeypatch, 32_000, timing).latency
     assert (latency.total, latency.uplink, latency.downlink) == (30, 5, 5)
@@ -247,9 +268,9 @@ def test_with_a_ping_the_ways_there_and_back_are_told_apart(
     """The server's clock is 499,950 us ahead by a ping of 100 us: 7 ms there, 20 in it, 3 back."""
     session = opened("live")
     monkeypatch.setattr("visionstack.stream.session.now_us", lambda: 1_110)
-    session.received(Pong(1_000, 501_000, 501_010).encode())
+    told(session, Pong(1_000, 501_000, 501_010))
     session.submit(JPEG, captured=2_000, context=None)
-    sent(session)
+    frames(session)
     timing = Timing(received=508_950, sent=528_950, **STAGES)
     latency = answered_at(session, monkeypatch, 32_000, timing).latency
     assert (latency.total, latency.uplink, latency.downlink) == (30, 7, 3)
@@ -262,9 +283,9 @@ def test_every_frame_is_counted_once_whatever_became_of_it() -> None:
     submit(session)
     assert session.refuse("too much")[0] == 5
     answer(session, 0)
-    session.received(FrameFailed(1, FrameErrorCode.UNDECODABLE, "no").encode())
-    session.received(Dropped((2,)).encode())
-    assert sent(session) == [4]
+    told(session, FrameFailed(1, FrameErrorCode.UNDECODABLE, "no"))
+    told(session, Dropped((2,)))
+    assert frames(session) == [4]
     assert send(session) == [6]
     assert len(session.disconnected()) == 2
     counts = session.counts

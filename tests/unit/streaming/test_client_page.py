@@ -13,6 +13,7 @@ import visionstack.stream
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 from visionstack.paths import IMPORT_ROOT
 from visionstack.stream import AsyncStreamClient, StreamAddress, StreamClient
+from visionstack.stream.client import StreamOptions
 
 PAGE = (IMPORT_ROOT / "docs" / "streaming-client.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -51,6 +52,7 @@ def test_the_page_lists_every_argument_with_its_default(client: type[Any]) -> No
     parameters = inspect.signature(client).parameters
     if "options" in parameters:  # the blocking client hands them on to the other
         parameters = inspect.signature(AsyncStreamClient).parameters
+    assert parameters.keys() - {"endpoint"} == StreamOptions.__annotations__.keys()
     for name, parameter in parameters.items():
         if name == "endpoint":
             continue

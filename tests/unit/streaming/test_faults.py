@@ -11,7 +11,7 @@ import pytest
 
 from runtime.protocol import messages
 from runtime.protocol.errors import CloseCode
-from runtime.protocol.framing import MessageReader, frame_message
+from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import (
     Close,
@@ -34,8 +34,7 @@ class RawClient:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
-        self._messages = MessageReader(limit=2**24)
-        self._received: list[bytes] = []
+        self._framing = LengthPrefixed()
 
     @classmethod
     async def connect(cls, address: StreamAddress) -> RawClient:
@@ -48,17 +47,17 @@ class RawClient:
         return welcome
 
     def send(self, message: bytes) -> None:
-        self.writer.write(frame_message(message))
+        self.writer.write(self._framing.wrap(message))
 
     async def receive(self) -> object:
         """The next message; None when the connection has ended."""
         async with asyncio.timeout(10):
-            while not self._received:
+            while (message := self._framing.next(limit=2**24)) is None:
                 data = await self._reader.read(65536)
                 if not data:
                     return None
-                self._received.extend(self._messages.feed(data))
-        return messages.decode(self._received.pop(0))
+                self._framing.feed(data)
+        return messages.decode(message)
 
     async def close_code(self) -> CloseCode | None:
         """Read until the server's close; None when it just ended."""
@@ -195,7 +194,7 @@ async def test_a_handshake_that_never_comes_is_ended(running: ServerFactory) -> 
 async def test_a_handshake_of_a_byte_a_moment_is_ended(running: ServerFactory) -> None:
     async with running(limits=quick(handshake_seconds=0.3)) as one:
         raw = await RawClient.connect(one.address)
-        drip = frame_message(Hello(HelloOptions(token=TOKEN)).encode())
+        drip = LengthPrefixed().wrap(Hello(HelloOptions(token=TOKEN)).encode())
 
         async def send() -> None:
             for byte in drip:
@@ -278,7 +277,7 @@ async def test_a_client_that_stops_reading_is_held_and_then_ended_while_others_g
         raw = await RawClient.connect(one.address)
         await raw.hello()
         raw.writer.transport.pause_reading()
-        ping = frame_message(Ping(0).encode())
+        ping = LengthPrefixed().wrap(Ping(0).encode())
         closed = one.server.metrics.closes.labels("slow_reader")
         for _ in range(2000):
             raw.writer.write(ping * 2000)

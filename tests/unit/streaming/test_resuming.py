@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from runtime.protocol.limits import Limits
+from tests.unit.stream.test_hostile_servers import Peer
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
 from visionstack.stream.client import AsyncStreamClient, Patience
 from visionstack.stream.errors import StreamUnreachableError
-from visionstack.stream.types import Answer, DroppedFrame, StreamAddress, StreamResult
+from visionstack.stream.types import Answer, DroppedFrame, FailedFrame, StreamAddress, StreamResult
 
 HASTY = Patience(first_delay=0.02, longest_delay=0.2, ping=0.1, silence=0.6, connect=1.0)
 ROOT = Path(__file__).resolve().parents[3]
@@ -267,6 +268,37 @@ async def test_a_server_killed_in_mid_stream_is_replaced_by_the_other_and_no_fra
         answers = await collecting
     assert_each_answered_once_in_order(answers, 300)
     assert client.counts.connections >= 2
+
+
+async def test_after_a_frame_that_ended_three_servers_a_real_one_takes_those_behind_it(
+    running: ServerFactory,
+) -> None:
+    lost = 0
+
+    class DeadlyAtFirst(Cable):
+        async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal lost
+            if lost == 3:
+                await super()._accept(reader, writer)
+                return
+            lost += 1
+            server = Peer(reader, writer)
+            await server.welcome()
+            await server.frame()
+            writer.close()
+
+    async with (
+        running() as one,
+        DeadlyAtFirst(one.address).laid() as cable,
+        AsyncStreamClient(cable.address, policy="lossless", patience=HASTY) as client,
+        asyncio.timeout(20),
+    ):
+        failed, *answers = await collect(client, 5)
+        assert isinstance(failed, FailedFrame)
+        assert (failed.sequence, failed.code) == (0, "server_lost")
+        assert [(one.sequence, one.detections[0].class_id) for one in answers] == [
+            (n, n) for n in range(1, 5)
+        ]
 
 
 async def test_delays_between_tries_grow_and_are_spread() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.protocol import messages
 from runtime.protocol.errors import ProtocolError
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Dropped, Encoding, Frame, Result
@@ -26,7 +25,7 @@ from runtime.streaming.frames.pipeline import Pipeline
 from runtime.streaming.frames.stream import StreamDecoder
 from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.models import LoadedModel, ModelHost
-from runtime.streaming.sessions.answers import Session
+from runtime.streaming.sessions.answers import Answer, Session
 from runtime.streaming.sessions.registry import Registry
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, offer, picture
 
@@ -113,8 +112,7 @@ class Client:
         self.registry.frame(self.session, Frame(self.sent, 0, encoding, payload), received=0)
         self.sent += 1
 
-    def answered(self, message: bytes, frames: int) -> None:
-        answer = messages.decode(message)
+    def answered(self, answer: Answer) -> None:
         self.answers.append(answer)
         if isinstance(answer, Result) and (
             (self.session.stream, answer.sequence) not in self.handed_over

@@ -12,10 +12,12 @@ done <"$ROOT/stream.env"
 
 if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] && [ "$ROOT" = /opt/visionstack ]; then
   install -m 0644 "$ROOT/$UNIT" "/etc/systemd/system/$UNIT"
-  # systemd must wait at least as long as the server may drain.
-  install -d "/etc/systemd/system/$UNIT.d"
-  printf '[Service]\nTimeoutStopSec=%d\n' "$((${VISIONSTACK_STREAM_DRAIN_SECONDS:-120} + 15))" \
-    >"/etc/systemd/system/$UNIT.d/drain.conf"
+  if [ -n "${VISIONSTACK_STREAM_DRAIN_SECONDS:-}" ]; then
+    # systemd must wait at least as long as the server may drain; by default it waits 90 s.
+    install -d "/etc/systemd/system/$UNIT.d"
+    printf '[Service]\nTimeoutStopSec=%d\n' "$((VISIONSTACK_STREAM_DRAIN_SECONDS + 15))" \
+      >"/etc/systemd/system/$UNIT.d/drain.conf"
+  fi
   systemctl daemon-reload
   exec systemctl enable --now "$UNIT"
 fi

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.protocol import messages
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import DropReason, FrameError, FrameErrorCode, ProtocolError
 from runtime.protocol.messages import (
@@ -17,29 +17,31 @@ from runtime.protocol.messages import (
     Encoding,
     Frame,
     FrameFailed,
+    Model,
     Result,
     ResultFlag,
 )
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.tracks import StreamTracker
-from runtime.streaming.sessions.answers import Session
-from tests.unit.streaming.conftest import make_session, picture
+from runtime.streaming.models import LoadedModel, ModelHost
+from runtime.streaming.sessions.answers import Answer, Session
+from tests.unit.streaming.conftest import FakeDetector, make_session, offer, picture
 
 
 class Outlet:
     def __init__(self) -> None:
-        self.messages: list[bytes] = []
+        self.said: list[Answer | Model] = []
 
-    def __call__(self, message: bytes, frames: int) -> None:
-        self.messages.append(message)
+    def __call__(self, message: Answer | Model) -> None:
+        self.said.append(message)
+
+    @property
+    def answers(self) -> list[Any]:
+        return [message for message in self.said if not isinstance(message, Model)]
 
     @property
     def sequences(self) -> list[int]:
-        return [answer.sequence for answer in self.decoded]
-
-    @property
-    def decoded(self) -> list[Result | FrameFailed]:
-        return [messages.decode(message) for message in self.messages]
+        return [answer.sequence for answer in self.answers]
 
 
 def take(session: Session, sequence: int) -> FrameJob:
@@ -123,10 +125,10 @@ def test_a_dropped_frame_is_reported_at_once_and_holds_nobody_up() -> None:
     session.attach(outlet, next_answer=0)
     old, dropped, new = (take(session, sequence) for sequence in range(3))
     complete(session, dropped, DropReason.NEWER_FRAME)
-    assert outlet.decoded == [Dropped((1,))]
+    assert outlet.answers == [Dropped((1,))]
     complete(session, old)
     complete(session, new)
-    assert [answer.sequence for answer in outlet.decoded[1:]] == [0, 2]
+    assert [answer.sequence for answer in outlet.answers[1:]] == [0, 2]
 
 
 def test_a_failed_frame_is_answered_in_its_turn() -> None:
@@ -135,9 +137,9 @@ def test_a_failed_frame_is_answered_in_its_turn() -> None:
     jobs = [take(session, sequence) for sequence in range(3)]
     complete(session, jobs[1], FrameError(FrameErrorCode.ENGINE_FAILED, "it broke"))
     complete(session, jobs[2])
-    assert outlet.messages == []
+    assert outlet.answers == []
     complete(session, jobs[0])
-    assert outlet.decoded[1] == FrameFailed(1, FrameErrorCode.ENGINE_FAILED, "it broke")
+    assert outlet.answers[1] == FrameFailed(1, FrameErrorCode.ENGINE_FAILED, "it broke")
     assert outlet.sequences == [0, 1, 2]
 
 
@@ -147,7 +149,7 @@ def test_the_parts_of_the_time_in_the_server_sum_to_the_whole() -> None:
     job = session.take(Frame(0, 0, Encoding.PNG, b""), received=now_us() - 50_000)
     job.decode, job.inference, job.post = 3000, 20_000, 1000
     complete(session, job)
-    timing = outlet.decoded[0].timing
+    timing = outlet.answers[0].timing
     assert timing.queue > 0
     assert timing.decode + timing.queue + timing.inference + timing.post == (
         timing.sent - timing.received
@@ -160,7 +162,7 @@ def test_an_unchanged_frame_repeats_the_last_detections_and_says_so() -> None:
     one = Detection(3, 0.5, (1.0, 2.0, 3.0, 4.0))
     complete(session, take(session, 0), Found((one,)))
     complete(session, take(session, 1), Unchanged())
-    first, second = outlet.decoded
+    first, second = outlet.answers
     assert second.detections == first.detections == (one,)
     assert second.flags == ResultFlag.UNCHANGED
 
@@ -170,7 +172,7 @@ def test_an_unchanged_frame_after_a_failed_one_fails_too() -> None:
     session.attach(outlet, next_answer=0)
     complete(session, take(session, 0), FrameError(FrameErrorCode.ENGINE_FAILED, "it broke"))
     complete(session, take(session, 1), Unchanged())
-    assert [type(answer) for answer in outlet.decoded] == [FrameFailed, FrameFailed]
+    assert [type(answer) for answer in outlet.answers] == [FrameFailed, FrameFailed]
 
 
 def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -> None:
@@ -188,10 +190,10 @@ def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -
         seen = Found((Detection(0, 0.9, (left, 0.0, left + 50, 100.0)),))
         complete(tracked, job, seen if keys[-1] else Predicted())
     assert keys == [True, False, False, True, False, False]
-    flags = [bool(answer.flags & ResultFlag.PREDICTED) for answer in outlet.decoded]
+    flags = [bool(answer.flags & ResultFlag.PREDICTED) for answer in outlet.answers]
     assert flags == [False, True, True, False, True, True]
-    assert {d.track for answer in outlet.decoded for d in answer.detections} == {1}
-    assert outlet.decoded[5].detections[0].box[0] > outlet.decoded[3].detections[0].box[0]
+    assert {d.track for answer in outlet.answers for d in answer.detections} == {1}
+    assert outlet.answers[5].detections[0].box[0] > outlet.answers[3].detections[0].box[0]
 
 
 def test_a_frame_that_a_thread_is_still_writing_to_is_not_answered_before_it_is_handed_over() -> (
@@ -207,7 +209,7 @@ def test_a_frame_that_a_thread_is_still_writing_to_is_not_answered_before_it_is_
     second.post = 1000
     session.complete(second)
     assert outlet.sequences == [0, 1]
-    assert outlet.decoded[1].timing.post == 1000
+    assert outlet.answers[1].timing.post == 1000
 
 
 def test_several_frames_dropped_together_are_each_reported_as_dropped() -> None:
@@ -218,7 +220,7 @@ def test_several_frames_dropped_together_are_each_reported_as_dropped() -> None:
         job.outcome = DropReason.GOING_AWAY
     for job in jobs:
         session.complete(job)
-    assert outlet.decoded == [Dropped((n,), DropReason.GOING_AWAY) for n in range(3)]
+    assert outlet.answers == [Dropped((n,), DropReason.GOING_AWAY) for n in range(3)]
     assert session.pending == 0
 
 
@@ -237,3 +239,33 @@ def test_a_session_refuses_every_thread_but_its_own() -> None:
             with pytest.raises(RuntimeError, match="belongs to the event loop's thread"):
                 elsewhere.submit(call).result()
     assert (session.pending, session.next_sequence) == (1, 1)
+
+
+def test_what_is_replayed_after_a_change_of_the_model_is_told_apart() -> None:
+    old, new = (
+        LoadedModel(offer(version=version, labels=(version,)), FakeDetector())
+        for version in ("old", "new")
+    )
+    host = ModelHost(old)
+    session, first, second = make_session(host=host, model_changes=True), Outlet(), Outlet()
+    session.attach(first, next_answer=0)
+    jobs = [take(session, 0)]
+    host.replace(new)
+    jobs.append(take(session, 1))
+    for job in jobs:
+        complete(session, job)
+    session.detach()
+    session.attach(second, next_answer=0)
+    assert [type(message) for message in first.said] == [Result, Model, Result]
+    told = [(m.revision, m.offer.version) for m in second.said if isinstance(m, Model)]
+    assert told == [(0, "old"), (1, "new")]
+    assert [type(message) for message in second.said] == [Model, Result, Model, Result]
+
+
+def test_a_client_that_did_not_ask_is_told_of_no_model() -> None:
+    host = ModelHost(LoadedModel(offer(version="old"), FakeDetector()))
+    session, outlet = make_session(host=host), Outlet()
+    session.attach(outlet, next_answer=0)
+    host.replace(LoadedModel(offer(version="new"), FakeDetector()))
+    complete(session, take(session, 0))
+    assert [type(message) for message in outlet.said] == [Result]

@@ -54,14 +54,14 @@ class Clock:
     def __init__(self) -> None:
         self.seconds = 1000.0
 
-    def now_us(self) -> int:
-        return round(self.seconds * 1e6)
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("runtime.streaming.sessions.registry.now_us", clock.now_us)
+    monkeypatch.setattr("runtime.streaming.sessions.registry.time", clock)
     return clock
 
 

@@ -1,0 +1,18 @@
+"""One back-off for all callers."""
+
+from __future__ import annotations
+
+from runtime.backoff import full_jitter
+
+
+def test_the_ceiling_doubles_to_the_longest_and_all_below_it_may_be_drawn() -> None:
+    def waits(draw: float) -> list[float]:
+        return [full_jitter(n, first=0.5, longest=5, draw=lambda: draw) for n in (0, 1, 2, 3, 9)]
+
+    assert waits(1.0) == [0.5, 1, 2, 4, 5]
+    assert waits(0.0) == [0, 0, 0, 0, 0]
+
+
+def test_somebody_who_tries_for_days_still_gets_a_number() -> None:
+    """2 ** 1024 is no float: the stream client's own formula ended in an OverflowError there."""
+    assert full_jitter(5000, first=0.1, longest=5, draw=lambda: 1.0) == 5
