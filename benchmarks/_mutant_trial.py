@@ -51,7 +51,8 @@ def warm_up(tests: Sequence[str], *, seconds: float) -> bool | None:
         child = os.fork()
         if child == 0:
             code = _run(tests)
-            Path(imported.name).write_text("\n".join(filter(_is_foreign, sorted(sys.modules))))
+            # In the order in which they came: `_asyncio` before `asyncio` leaves half of each.
+            Path(imported.name).write_text("\n".join(filter(_is_foreign, sys.modules)))
             os._exit(code)
         passed = _outcome(child, seconds)
         for name in imported.read().split():
@@ -61,25 +62,29 @@ def warm_up(tests: Sequence[str], *, seconds: float) -> bool | None:
 
 
 def passes(tests: Sequence[str], *, module: Path, tree: ast.Module, seconds: float) -> bool | None:
-    """Whether the tests pass with `tree` in the place of `module`; None when time ran out.
-
-    Call it in a process that has not imported the module.
-    """
+    """Whether the tests pass with `tree` in the place of `module`; None when time ran out."""
     child = os.fork()
     if child == 0:
         name = ".".join(module.with_suffix("").parts)
         code = 1
         with contextlib.suppress(BaseException):
+            # What this process has imported of ours (to write results, say) has the module in it.
+            for imported in [one for one in sys.modules if _is_ours(one)]:
+                del sys.modules[imported]
             sys.meta_path.insert(0, _Finder(name, module.resolve(), tree))
             code = _run(tests)
         os._exit(code)
     return _outcome(child, seconds)
 
 
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in {"runtime", "visionstack", "stacks", "tests"}
+
+
 def _is_foreign(name: str) -> bool:
     """Whether a module may be imported once for all: not ours, and no process behind it."""
-    return name.partition(".")[0] not in {
-        *("runtime", "visionstack", "stacks", "tests", "benchmarks", "__main__", "__mp_main__"),
+    return not _is_ours(name) and name.partition(".")[0] not in {
+        *("benchmarks", "__main__", "__mp_main__"),
         *("aws_cdk", "jsii", "constructs"),
     }
 

@@ -103,8 +103,8 @@ def _of_operators(parent: ast.AST) -> Iterator[_Change]:
             swapped: ast.boolop = ast.Or() if isinstance(operator, ast.And) else ast.And()
             change = f"{type(operator).__name__} to {type(swapped).__name__}"
             yield parent, change, _attribute(parent, "op", swapped)
-        case ast.UnaryOp(op=ast.Not()):
-            yield parent, "Not to Not Not", _attribute(parent, "operand", _negated(parent))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield parent, "Not left out", _attribute(parent, "operand", _negated(operand))
 
 
 def _of_statements(parent: ast.AST) -> Iterator[_Change]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 from onnx import shape_inference
+
+from runtime.inference.engines.openvino_engine import shared_core
 
 _WARM_UP, _RUNS = 3, 10
 _SUFFIX = "/WithoutBiases"
@@ -22,7 +23,7 @@ def time_by_operation(model: Path) -> list[dict[str, Any]]:
     Shares are of the operations' own time, as OpenVINO's counters give it (they slow the network
     down a little); rates in GFLOP/s, two operations a multiplication with its addition.
     """
-    core = openvino.Core()
+    core = shared_core()
     compiled = core.compile_model(
         core.read_model(model), "CPU", {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
     )

@@ -25,6 +25,7 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from runtime.inference.detector import Detector
 from runtime.inference.engines import Engine, choose_engine, create_engine
+from runtime.inference.engines.openvino_engine import shared_core
 from runtime.inference.pictures import decode_bgr
 from runtime.measurement.limit import peak_flop_per_second
 from visionstack.models.building import build
@@ -208,9 +209,7 @@ def _ratios(slower: Sequence[float], faster: Sequence[float]) -> dict[str, Any]:
 
 def _profile(artifact: Artifact) -> dict[str, float]:
     """OpenVINO's own count of milliseconds by kind of layer, the median of several runs."""
-    import openvino
-
-    core = openvino.Core()
+    core = shared_core()
     fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",

@@ -15,7 +15,6 @@ from stacks.classifier.stack import ClassifierStack
 from stacks.comparison.stack import ComparisonStack
 from stacks.errors import DeploymentError
 from stacks.packages import PackageFolders
-from stacks.parts.acknowledgment import acknowledge
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
 from stacks.streaming.stack import StreamingStack
@@ -50,7 +49,12 @@ def build_app(
     Raises:
         DeploymentError: when a setting is wrong or a package is missing.
     """
-    app = cdk.App(context={**_FEATURE_FLAGS, **(context or {})}, outdir=outdir)
+    app = cdk.App(
+        context={**_FEATURE_FLAGS, **(context or {})},
+        outdir=outdir,
+        # It only warns, and takes most of the time of a synthesis: cfn-lint is run by the tests.
+        builtin_cloud_formation_validation=False,
+    )
     settings = DeploymentSettings.from_context(app.node.get_all_context())
     catalog = Catalog.load()
     folders = folders or PackageFolders()
@@ -106,9 +110,7 @@ def build_app(
 
 def _empty(app: cdk.App, name: str) -> None:
     # CDK's report of its own use would be a resource.
-    stack = cdk.Stack(app, name, analytics_reporting=False)
-    reason = "A stack without resources is not deployed, and deleted where it is."
-    acknowledge(stack, {"CloudFormation-Validate::F0001": reason})
+    cdk.Stack(app, name, analytics_reporting=False)
 
 
 def main() -> None:

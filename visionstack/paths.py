@@ -66,6 +66,13 @@ OUT: Final = (PROJECT or Path.cwd()) / "out"
 """Reports."""
 
 
+def sample(name: str) -> str:
+    """A sample's path as one would type it: relative where it lies below the working directory."""
+    path = SAMPLES / name
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def project() -> Path:
     """The project that AWS commands work on.
 

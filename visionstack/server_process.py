@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +26,17 @@ class _Endpoint:
 
 
 @contextmanager
-def served(model: Path, *, engine: str = "auto") -> Iterator[_Endpoint]:
+def served(model: Path, *, engine: str = "auto", prefix: Sequence[str] = ()) -> Iterator[_Endpoint]:
     """A stream server of this model on a free port of loopback, stopped at the end.
+
+    `prefix` begins its command, such as with what holds it to less than the machine.
 
     Raises:
         VisionstackError: it ended before it was ready.
     """
     name = model.parent.name
     command = [
+        *prefix,
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
         *("--port", "0", "--http-port", "0", "--engine", engine),
     ]

@@ -189,14 +189,20 @@ class S3Client:
         return self._request("GET", bucket, key, max_bytes=max_bytes).body
 
     def get_object(self, **kwargs: Any) -> dict[str, Any]:
-        """boto3's call of that name, as `runtime.inference.store.ObjectClient` wants it.
+        """boto3's call of that name, as `runtime.inference.store.ObjectClient` wants it: a part of
+        an object, of which no more is read than `Range` asks for, or a small object.
 
         Raises:
-            S3NotFoundError, S3Error.
+            S3NotFoundError, S3TooLargeError, S3Error.
         """
         span = kwargs.get("Range")
         extra = {"range": str(span)} if span else None
-        answer = self._request("GET", str(kwargs["Bucket"]), str(kwargs["Key"]), extra=extra)
+        most = PART_BYTES
+        if span:
+            first, last = str(span).removeprefix("bytes=").split("-")
+            most = int(last) - int(first) + 1
+        where = str(kwargs["Bucket"]), str(kwargs["Key"])
+        answer = self._request("GET", *where, extra=extra, max_bytes=most)
         return {"Body": io.BytesIO(answer.body)}
 
     def stream(self, bucket: str, key: str, *, size: int) -> Iterator[bytes]:

@@ -11,11 +11,18 @@ to the image before. The attribute `ImageId` is the image; a delete does nothing
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
+
+DENIED = {"AccessDeniedException", "AccessDenied", "UnrecognizedClientException"}
+PAUSES_S = (1, 2, 4, 8, 15)
+"""Half of the minute that the function may run."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,23 @@ def pinned(event: dict[str, Any], *, ssm: Any, cloudformation: Any) -> Pinned:
         if parameter == now.parameter and not asked:
             return Pinned(now.image, asked, parameter, now.image)
         before = now.image
-    newest = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-    return Pinned(newest, asked, parameter, before)
+    return Pinned(newest(ssm, parameter), asked, parameter, before)
+
+
+def newest(ssm: Any, parameter: str, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """What the parameter holds. It is asked again while it is denied: this runs seconds after its
+    role was made, and IAM's changes take a while to hold everywhere (IAM user guide, "Changes that
+    I make are not always immediately visible")."""
+    for pause_s in (*PAUSES_S, None):
+        try:
+            value: str = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+        except ClientError as error:
+            if pause_s is None or error.response["Error"]["Code"] not in DENIED:
+                raise
+            sleep(pause_s)
+        else:
+            return value
+    raise AssertionError("the last attempt returns or raises")
 
 
 def handle(event: dict[str, Any], context: Any) -> None:

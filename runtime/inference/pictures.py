@@ -51,6 +51,8 @@ _PNG_END: Final = b"IEND\xaeB`\x82"
 _JPEG_SCAN: Final = b"\xff\xda"
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
+_PNM_IN_DIGITS: Final = (b"P1", b"P2", b"P3")
+"""Pillow reads the numbers in Python, a hundred times slower than any other format."""
 _PIECE_BYTES: Final = 1024
 """A decoder against the clock is given this much at a time: some fifty of the shortest scans."""
 _STRIP_ROWS: Final = 256
@@ -71,6 +73,8 @@ class PictureLimits:
     well below this."""
     scanned_pixels: int = 12 * MAX_PICTURE_PIXELS
     """Scans times pixels of a JPEG: the largest picture as the usual progressive JPEG."""
+    digits_bytes: int = 1024 * 1024
+    """Of a PNM whose pixels are written in digits."""
     seconds: float = 5.0
     """For decoding a JPEG of more than `PLAIN_SCANS` scans."""
     decoded_bytes: int = 640 * 1024 * 1024
@@ -133,6 +137,11 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
         raise PictureTooLargeError(
             f"The picture has {len(data):,} bytes, more than the {limits.bytes:,} allowed; "
             "send it smaller or compress it more."
+        )
+    if data.startswith(_PNM_IN_DIGITS) and len(data) > limits.digits_bytes:
+        raise TooCostlyPictureError(
+            f"The picture is a PNM written in digits of {len(data):,} bytes, more than the "
+            f"{limits.digits_bytes:,} allowed; save it as PNG."
         )
     scans = _scans(data, limits=limits)
     file = io.BytesIO(data)

@@ -95,13 +95,15 @@ def _openvino_product(precision: str, size: int) -> Callable[[], object] | None:
     import openvino
     from openvino import opset13 as ops
 
+    from runtime.inference.engines.openvino_engine import shared_core
+
     if precision not in {"fp32", "bf16"}:
         return None
     weights = np.random.default_rng(0).random((size, size), dtype=np.float32)
     left = ops.parameter([size, size], dtype=np.float32)
     model = openvino.Model([ops.matmul(left, ops.constant(weights), False, False)], [left], "p")
     hint = "bf16" if precision == "bf16" else "f32"
-    compiled: Any = openvino.Core().compile_model(
+    compiled: Any = shared_core().compile_model(
         model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     )
     request = compiled.create_infer_request()

@@ -35,6 +35,8 @@ class Measurement:
     latency_s: Summary | None = None
     """Seconds a query (a picture, but for MultiStream's eight)."""
     raw_s: Sequence[float] = ()
+    turns: Sequence[int] = ()
+    """How many of `raw_s`, in order, are of each turn; empty where it was measured in one go."""
     camera: dict[str, Any] | None = None
     loadgen: dict[str, Any] | None = None
 

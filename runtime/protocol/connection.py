@@ -22,6 +22,7 @@ from runtime.protocol.messages import (
     GoAway,
     Hello,
     Message,
+    Model,
     Ping,
     Pong,
     Result,
@@ -52,7 +53,7 @@ _MAY_SAY: dict[Role, dict[State, tuple[type[Message], ...]]] = {
     Role.SERVER: {
         State.NEW: (Close,),
         State.GREETED: (Welcome, Close),
-        State.OPEN: (Result, Dropped, FrameFailed, Pong, GoAway, Close),
+        State.OPEN: (Result, Dropped, FrameFailed, Model, Pong, GoAway, Close),
         State.CLOSED: (),
     },
 }

@@ -80,6 +80,11 @@ class Limits:
         return self.waiting_bytes + decoding + self.video_bytes + unsent
 
     @property
+    def descriptors(self) -> int:
+        """Files that a full server has open: its connections, as many that linger, and its own."""
+        return 2 * (self.connections + self.pending_handshakes) + 256
+
+    @property
     def message_bytes(self) -> int:
         """Longest message after the handshake: a frame and its header."""
         return self.frame_bytes + FRAME_HEADER_BYTES

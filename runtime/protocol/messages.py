@@ -28,6 +28,7 @@ class Kind(IntEnum):
     RESULT = 0x11
     DROPPED = 0x12
     FRAME_FAILED = 0x13
+    MODEL = 0x14
     PING = 0x20
     PONG = 0x21
     GOAWAY = 0x30
@@ -295,6 +296,28 @@ class FrameFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """Server to client: what answers the results of this revision, before the first of them.
+
+    Only to a client that asked for it (`HelloOptions.model_changes`). The revision that the welcome
+    names needs none.
+    """
+
+    revision: int
+    offer: documents.ModelOffer
+
+    HEADER: ClassVar = struct.Struct(">BH")
+
+    def encode(self) -> bytes:
+        return self.HEADER.pack(Kind.MODEL, self.revision) + self.offer.to_json()
+
+    @classmethod
+    def decode(cls, message: bytes) -> Model:
+        _, revision = cls.HEADER.unpack_from(message)
+        return cls(revision, documents.ModelOffer.from_json(message[cls.HEADER.size :]))
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Client to server; `sent` is the client's clock in microseconds."""
 
@@ -364,7 +387,9 @@ class Close:
         return cls(_member(CloseCode, code), _text(message[cls.HEADER.size :]))
 
 
-Message = Hello | Welcome | Frame | Result | Dropped | FrameFailed | Ping | Pong | GoAway | Close
+Message = (
+    Hello | Welcome | Frame | Result | Dropped | FrameFailed | Model | Ping | Pong | GoAway | Close
+)
 
 E = TypeVar("E", bound=IntEnum)
 
@@ -375,6 +400,7 @@ _DECODERS: dict[int, Any] = {
     Kind.RESULT: Result,
     Kind.DROPPED: Dropped,
     Kind.FRAME_FAILED: FrameFailed,
+    Kind.MODEL: Model,
     Kind.PING: Ping,
     Kind.PONG: Pong,
     Kind.GOAWAY: GoAway,

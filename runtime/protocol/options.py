@@ -99,6 +99,8 @@ class HelloOptions:
     """Which connection of this stream it is, counted by the client. One that comes after a later
     one was held up on its way: the client has given it up."""
     client: str = ""
+    model_changes: bool = False
+    """The client understands a MODEL message, and wants one when the version changes."""
 
     def to_json(self) -> bytes:
         return _dump(asdict(self))
@@ -122,6 +124,7 @@ class HelloOptions:
             session=_text(fields, "session", ""),
             connection=_whole(fields, "connection", 0, low=0, high=2**31),
             client=_text(fields, "client", ""),
+            model_changes=_flag(fields, "model_changes", False),
         )
 
 
@@ -138,6 +141,17 @@ class ModelOffer:
     precision: str
     device: str
     labels: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        return _dump(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ModelOffer:
+        """Raises ProtocolError that names a field that is missing or of a wrong type."""
+        try:
+            return _model(_load(data))
+        except ProtocolError as error:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the model's {error.reason}") from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +170,8 @@ class WelcomeOffer:
     resume_seconds: float
     server: str
     model: ModelOffer
+    revision: int = 0
+    """Of the model: results of this revision are its."""
 
     def to_json(self) -> bytes:
         return _dump(asdict(self))
@@ -176,6 +192,7 @@ class WelcomeOffer:
                 resume_seconds=_seconds(fields, "resume_seconds"),
                 server=_text(fields, "server", None),
                 model=_model(fields.get("model")),
+                revision=_whole(fields, "revision", 0, low=0, high=2**16 - 1),
             )
         except ProtocolError as error:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the welcome's {error.reason}") from None

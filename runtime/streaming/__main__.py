@@ -12,6 +12,7 @@ import sys
 from runtime.protocol.errors import StreamingError
 from runtime.streaming.errors import EngineBrokenError
 from runtime.streaming.host import aws, logs
+from runtime.streaming.host.descriptors import make_room_when_exhausted, raise_limit
 from runtime.streaming.host.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
@@ -32,6 +33,8 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     server = server or Server(settings)
+    raise_limit(settings.limits.descriptors)
+    make_room_when_exhausted(server.make_room)
     metadata = InstanceMetadata(settings.metadata_endpoint)
     starting = asyncio.create_task(server.start())
     telling = asyncio.create_task(_tell_deployment(server, settings, metadata))

@@ -47,6 +47,14 @@ class PendingHandshakes:
             if not self._by_address[address]:
                 del self._by_address[address]
 
+    def make_room(self) -> int:
+        """End the older half of them, for want of anything that they take up; returns how many."""
+        leaving = list(self._waiting.items())[: (len(self._waiting) + 1) // 2]
+        for key, (_, evict) in leaving:
+            self.leave(key)
+            evict()
+        return len(leaving)
+
     def _evict_oldest(self, address: str) -> None:
         key = next(key for key, (one, _) in self._waiting.items() if one == address)
         _, evict = self._waiting[key]

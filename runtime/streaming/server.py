@@ -33,6 +33,7 @@ from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, pro
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.supervision import cancelled, supervised
+from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles
 from runtime.streaming.transports.tcp import TcpLink
 from runtime.streaming.transports.websocket import HttpPages, WebSocketLink, counted_sockets
@@ -168,6 +169,10 @@ class Server:
                 log.error("a thread did not stop", extra={"seconds": seconds})
         log.info("stopped")
 
+    def make_room(self) -> int:
+        """End some connections that have shown no token yet; returns how many."""
+        return 0 if self.registry is None else self.registry.pending.make_room()
+
     def figures(self) -> dict[str, float]:
         """What happened since the last call, by CloudWatch metric name."""
         waiting = 0 if self._pipeline is None else self._pipeline.frames_waiting
@@ -206,12 +211,10 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             tcp = await loop.create_server(
-                functools.partial(TcpLink, registry),
+                behind_tls(functools.partial(TcpLink, registry), registry, tls),
                 settings.host,
                 settings.port,
-                ssl=tls,
                 backlog=limits.connections,
-                ssl_handshake_timeout=None if tls is None else limits.handshake_seconds,
             )
             self._listeners.append(tcp)
 
@@ -222,7 +225,6 @@ class Server:
                 upgraded,
                 settings.host,
                 settings.http_port,
-                ssl=tls,
                 process_request=HttpPages(
                     healthz=self._healthz,
                     readyz=self._readyz,
@@ -232,7 +234,7 @@ class Server:
                     loopback=is_loopback(settings.host),
                     full=lambda: registry.full,
                 ),
-                create_connection=counted_sockets(registry),
+                create_connection=counted_sockets(registry, tls),
                 # Raised when the token was right.
                 max_size=HANDSHAKE_BYTES,
                 close_timeout=limits.linger_seconds,

@@ -58,6 +58,13 @@ class SettingFields(BaseModel):
     log_retention_days: int = _setting(
         30, "days that logs are kept", allowed=", ".join(map(str, LOG_RETENTION_DAYS))
     )
+    log_settle_seconds: int = _setting(
+        15,
+        "seconds for which nothing more may arrive in the emptied logs bucket before cdk destroy"
+        " deletes it; the policy that refuses puts takes a while to hold everywhere",
+        ge=0,
+        le=300,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "INFO", "what the runtime logs"
     )

@@ -75,8 +75,7 @@ class StorageStack(Stack):
         emptier = BucketEmptier(self, "Emptier", log_retention_days=settings.log_retention_days)
         for bucket in (self.artifacts, self.pictures):
             emptier.empties(bucket)
-        # A changed bucket policy takes seconds to hold everywhere.
-        emptier.empties(self.logs, settle=Duration.seconds(15))
+        emptier.empties(self.logs, settle=Duration.seconds(settings.log_settle_seconds))
         CfnOutput(self, Output.ARTIFACTS_BUCKET, value=self.artifacts.bucket_name)
         CfnOutput(self, Output.PICTURES_BUCKET, value=self.pictures.bucket_name)
 

@@ -52,20 +52,36 @@ async def heavy_streams(port: int, http_port: int, token: str) -> None:
 
 
 async def pings(port: int, http_port: int, token: str) -> None:
-    """As many as the connection takes, and again on the next when it is ended."""
+    """As many as the connection takes, for as long as it is not ended, and again on the next."""
     message = ping()
+    many = (len(message).to_bytes(4) + message) * 1000
     while True:
         one = await Connection.open(port, source=ADDRESS)
         await one.hello(token=token)
+        ending = asyncio.create_task(read_all(one))
         with contextlib.suppress(ConnectionError):
-            for _ in range(5000):
-                one.send(message)
-            await one.writer.drain()
-        assert await one.ended() in (4001, None)
+            while not (ending.done() or one.writer.is_closing()):
+                one.writer.write(many)
+                await one.writer.drain()
+        await ending
         one.abort()
 
 
-ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings)}
+async def read_all(one: Connection) -> None:
+    """Until the connection ends; without taking messages apart, which would slow the flood."""
+    with contextlib.suppress(ConnectionError):
+        while await one.reader.read(2**18):
+            pass
+
+
+async def nothing(port: int, http_port: int, token: str) -> None:
+    """As much of this machine as an attack takes, and no connection: what the others are compared
+    with, so that what is seen is the server and not the processor that the attacker shares."""
+    while True:
+        await asyncio.sleep(0)
+
+
+ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings, nothing)}
 
 if __name__ == "__main__":
     os.nice(10)

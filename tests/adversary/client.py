@@ -96,5 +96,5 @@ class HonestStream:
             await asyncio.sleep(0.002)
         return taken
 
-    def close(self) -> None:
+    def abort(self) -> None:
         self._connection.abort()

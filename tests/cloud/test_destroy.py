@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runtime.contract import Output, Stack
 from tests.cloud.conftest import SMALL_SETTINGS
-from visionstack.cloud.deployment import connect
 from visionstack.cloud.local_fleet import Fleet
-from visionstack.deploy.cdk import cdk
 from visionstack.deploy.local import destroy
 
 if TYPE_CHECKING:
@@ -19,28 +16,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 PATIENCE_S = 60
-
-
-def test_data_outlives_a_switch_to_retain_data_and_the_stack(
-    embedded_cloud: EmbeddedCloud,
-) -> None:
-    s3 = embedded_cloud.deployment.client("s3")
-    stack = f"kept-{Stack.STORAGE}"
-    only = ["deploy", stack, "--exclusively", "--require-approval", "never"]
-    cdk(only, cloud="local", context={"prefix": "kept"})
-    kept = connect(cloud="local", prefix="kept")
-    bucket = kept.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
-    s3.put_object(Bucket=bucket, Key="models/a/current", Body=b"1")
-
-    cdk(only, cloud="local", context={"prefix": "kept", "retain_data": "true"})
-    assert s3.get_object(Bucket=bucket, Key="models/a/current")["Body"].read() == b"1"
-    cdk(["destroy", stack, "--exclusively", "--force"], cloud="local", context={"prefix": "kept"})
-    assert s3.get_object(Bucket=bucket, Key="models/a/current")["Body"].read() == b"1"
-
-    s3.delete_object(Bucket=bucket, Key="models/a/current")
-    for name in [one["Name"] for one in s3.list_buckets()["Buckets"]]:
-        if name.startswith("kept-"):
-            s3.delete_bucket(Bucket=name)
 
 
 def test_destroy_leaves_no_stack_no_data_and_no_server(embedded_cloud: EmbeddedCloud) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from runtime.image.handler import Pinned, pinned
+from runtime.image.handler import Pinned, newest, pinned
 
 PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 STACK = "visionstack-streaming"
@@ -93,3 +94,31 @@ def test_no_parameter_of_the_stack_is_read_anew_by_an_update(defaults: Any, gpu:
 
 def test_an_image_that_is_named_needs_no_look_up(arm: Any) -> None:
     assert arm.resources("second-streaming", "Custom::PinnedImage") == []
+
+
+class Denying(Aws):
+    """Refuses so many calls, as AWS does while it does not know the role everywhere."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__("ami-1", "CREATE_IN_PROGRESS")
+        self.left = calls
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        if self.left:
+            self.left -= 1
+            error = {"Code": "AccessDeniedException", "Message": "is not authorized to perform"}
+            raise ClientError({"Error": error}, "GetParameter")
+        return super().get_parameter(Name=Name)
+
+
+def test_a_role_that_is_not_known_everywhere_yet_is_waited_for() -> None:
+    slept: list[float] = []
+    assert newest(Denying(3), PARAMETER, sleep=slept.append) == "ami-1"
+    assert len(slept) == 3
+
+
+def test_a_role_that_stays_refused_is_told_before_the_function_is_cut_off() -> None:
+    slept: list[float] = []
+    with pytest.raises(ClientError, match="AccessDenied"):
+        newest(Denying(100), PARAMETER, sleep=slept.append)
+    assert sum(slept) <= 30

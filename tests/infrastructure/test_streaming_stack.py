@@ -183,16 +183,21 @@ def test_the_group_has_the_size_and_the_zones_that_were_asked_for(gpu: Any, arm:
     assert {subnet["AvailabilityZone"] for subnet in subnets} == {"eu-west-1a", "eu-west-1b"}
 
 
+@pytest.mark.parametrize(
+    ("name", "stack"), [("defaults", STACK), ("comparison", "visionstack-comparison")]
+)
 def test_a_group_with_public_addresses_is_made_after_its_way_out_and_ended_before(
-    defaults: Any,
+    name: str, stack: str, synthesized: Any
 ) -> None:
-    resources = defaults.whole_by_id(STACK)
-    (group,) = [one for one in resources.values() if one["Type"] == GROUP]
-    routes = [one for one in group["DependsOn"] if resources[one]["Type"] == "AWS::EC2::Route"]
-    assert len(routes) == len(group["Properties"]["VPCZoneIdentifier"])
-    for route in routes:
-        (attached,) = resources[route]["DependsOn"]
-        assert resources[attached]["Type"] == "AWS::EC2::VPCGatewayAttachment"
+    resources = synthesized(name).whole_by_id(stack)
+    groups = [one for one in resources.values() if one["Type"] == GROUP]
+    assert groups
+    for group in groups:
+        routes = [one for one in group["DependsOn"] if resources[one]["Type"] == "AWS::EC2::Route"]
+        assert len(routes) == len(group["Properties"]["VPCZoneIdentifier"])
+        for route in routes:
+            (attached,) = resources[route]["DependsOn"]
+            assert resources[attached]["Type"] == "AWS::EC2::VPCGatewayAttachment"
 
 
 def test_the_group_scales_on_what_the_servers_publish(defaults: Any) -> None:

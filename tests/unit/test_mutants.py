@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +82,25 @@ def test_a_mutant_is_killed_by_a_test_that_notices_it_and_lives_on_otherwise(
         for name in ("test_sharp.py", "test_blunt.py")
     ]
     assert fates == [False, True]
+
+
+def test_a_not_that_is_left_out_is_another_condition() -> None:
+    source = "def empty(items):\n    return not items\n"
+    (changed,) = (m for m in mutants(source) if m.change == "Not left out")
+    space: dict[str, Any] = {}
+    exec(compile(changed.tree, "changed", "exec"), space)  # noqa: S102
+    assert not space["empty"]([])
+
+
+def test_a_module_that_this_process_has_imported_is_replaced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Path("runtime/measurement/statistics.py")
+    importlib.import_module("runtime.measurement.statistics")
+    test = tmp_path / "test_import.py"
+    test.write_text("import runtime.measurement.statistics\n\ndef test_it():\n    pass\n")
+    changed = ast.parse("raise ImportError")
+    assert _mutant_trial.passes([str(test)], module=module, tree=changed, seconds=100) is False
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

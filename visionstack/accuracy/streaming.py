@@ -29,10 +29,17 @@ class StreamedFrame(Generic[T]):
 def seen_at_each_frame(
     frames: Sequence[StreamedFrame[T]], *, delay: float = 0.0
 ) -> list[tuple[T, ...]]:
-    """What was known when each frame was captured: the newest frame's result among those there.
+    """What was known when each frame was captured; see `seen_at`."""
+    return seen_at([frame.captured for frame in frames], frames, delay=delay)
+
+
+def seen_at(
+    moments: Sequence[float], frames: Sequence[StreamedFrame[T]], *, delay: float = 0.0
+) -> list[tuple[T, ...]]:
+    """What was known at each moment: the newest frame's result among those that had arrived.
 
     `delay` (seconds) is added to every arrival, as a longer round trip would. Before the first
-    result nothing is known. Frames are in the order of their capture.
+    result nothing is known. Moments rise; frames are in the order of their capture.
     """
     arrivals = sorted(
         (frame.arrived + delay, place)
@@ -41,8 +48,8 @@ def seen_at_each_frame(
     )
     seen: list[tuple[T, ...]] = []
     newest, following = -1, 0
-    for frame in frames:
-        while following < len(arrivals) and arrivals[following][0] <= frame.captured:
+    for moment in moments:
+        while following < len(arrivals) and arrivals[following][0] <= moment:
             newest = max(newest, arrivals[following][1])
             following += 1
         seen.append(frames[newest].found if newest >= 0 else ())

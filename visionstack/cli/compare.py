@@ -51,6 +51,10 @@ def run(
         list[str] | None,
         typer.Option(help="With --local: a row for each ENGINE[:PRECISION]; repeatable."),
     ] = None,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(help="With --local: a row held to PROCESSORS:MIB, such as 1:700; repeatable."),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="What --labelled shows: COCO JSON, data.yaml, MOTChallenge's gt.txt."),
@@ -123,10 +127,11 @@ def run(
         cold_calls=cold_calls,
         picture=picture,
         engines=engine or [],
+        within=within or [],
         local_usd_per_hour=usd_per_hour,
     )
-    if engine and not local:
-        raise UsageError("--engine names rows of this machine.", remedy="Add --local.")
+    if (engine or within) and not local:
+        raise UsageError("--engine and --within name rows of this machine.", remedy="Add --local.")
     if labels is not None and labelled is None:
         raise UsageError(
             "--labels needs the pictures that they label.",
@@ -172,6 +177,60 @@ def resume(
         confirmed=yes,
         as_json=as_json,
     )
+
+
+@compare.command()
+def cameras(
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A detector; repeatable; yolov3-tiny.")
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=120, help="Frames a second each.")] = 5.0,
+    p99_ms: Annotated[
+        float, typer.Option(min=1, help="From capture to result, for 99 of 100 frames.")
+    ] = 500.0,
+    accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Streaming AP50 that each camera must reach.")
+    ] = 0.3,
+    clip: Annotated[Path, typer.Option(help="What every camera shows, at most 60 s.")] = (
+        paths.SAMPLES / "pedestrians.avi"
+    ),
+    labels: Annotated[
+        Path | None, typer.Option(help="Of the clip; those of the sample clip unless given.")
+    ] = None,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="The clip is the beginning of what gt.txt labels.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=1, help="At most, for each model.")] = 5.0,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="What an hour of this machine costs.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = paths.OUT / "cameras",
+    as_json: JsonOption = False,
+) -> None:
+    """How many cameras this machine serves at a rate, within a time, with an accuracy."""
+    from visionstack.compare import camera_session
+    from visionstack.compare.accuracy import Labelled
+
+    camera_session.run(
+        model or ["yolov3-tiny"],
+        fps=fps,
+        within_s=p99_ms / 1000,
+        accuracy=accuracy,
+        labelled=Labelled(source=clip, labels=labels or _labels_of(clip)),
+        cut=cut,
+        seconds=minutes * 60,
+        usd_per_hour=usd_per_hour,
+        out=out,
+        as_json=as_json,
+    )
+
+
+def _labels_of(clip: Path) -> Path | None:
+    from visionstack.compare.accuracy import default_labels
+
+    sample = default_labels("detect")
+    return sample.labels if sample and sample.source == clip else None
 
 
 @compare.command()

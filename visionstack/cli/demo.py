@@ -29,9 +29,9 @@ def demo(
     if finished.kept:
         console.out.print(
             "The embedded cloud is still up. Try:\n"
-            "  visionstack stream samples/dog.jpg --json\n"
-            "  visionstack stream samples/pedestrians.avi --save out/pedestrians.mp4\n"
-            "  visionstack classify samples/dog.jpg\n"
+            f"  visionstack stream {paths.sample('dog.jpg')} --json\n"
+            f"  visionstack stream {paths.sample('pedestrians.avi')} --save out/pedestrians.mp4\n"
+            f"  visionstack classify {paths.sample('dog.jpg')}\n"
             "  visionstack wakeup\n"
             "  visionstack local status\n"
             "  visionstack local down"

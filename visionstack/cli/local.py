@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from visionstack import console
+from visionstack import console, paths
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Context = Annotated[
@@ -86,8 +86,9 @@ def deploy(
         return
     console.out.print(
         "Both lanes are served. Try:\n"
-        "  visionstack stream samples/dog.jpg\n"
-        "  visionstack classify samples/dog.jpg"
+        f"  visionstack stream {paths.sample('dog.jpg')}\n"
+        f"  visionstack classify {paths.sample('dog.jpg')}\n"
+        "  visionstack open"
     )
 
 

@@ -29,7 +29,7 @@ def papers(
     results: Annotated[Path, typer.Option(help="Where the commands' JSON lies.")] = paths.OUT,
     page: Annotated[Path, typer.Option(help="The Markdown page to write.")] = _PAGE,
 ) -> None:
-    """Write docs/papers.md from what was measured."""
+    """Write docs/papers.md from what was measured; what it has more of stays."""
     from visionstack.papers.document import MODELS, generate
 
     if measure:
@@ -55,5 +55,9 @@ def papers(
                 dry_run=False,
                 as_json=False,
             )
-    html = generate(results, page)
-    console.err.print(f"{page} and {html}")
+    made = generate(results, page)
+    if made.kept:
+        console.err.print(f"kept as they were, since {results} does not hold them:", markup=False)
+    for row in made.kept:
+        console.err.print(f"  {row}", markup=False)
+    console.err.print(f"{page} and {made.html}")

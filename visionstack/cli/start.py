@@ -33,12 +33,10 @@ def try_here(
     http_port: Annotated[int, typer.Option(min=0, max=65_535)] = STREAM_HTTP_PORT,
 ) -> None:
     """See boxes on your own camera: serves on this machine and opens the page in the browser."""
-    from visionstack import paths
     from visionstack.cli.serve_run import ANY_ADDRESS, serve
-    from visionstack.models.building import ready
-    from visionstack.models.catalog import find_recipe
+    from visionstack.models.named import find_model
 
-    artifact = ready(find_recipe(model), root=paths.MODELS)
+    artifact = find_model(model)()
     if not artifact.manifest.weights.trained:
         console.err.print(f"[bold yellow]{model} has random weights: it detects nothing[/]")
     serve(

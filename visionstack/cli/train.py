@@ -15,6 +15,8 @@ from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from visionstack.training.dataset import Dataset
     from visionstack.training.plans import Candidate, Epoch
 
@@ -85,13 +87,8 @@ def classifier(  # noqa: PLR0917 - Typer's options
     _check_size(size)
     _check_name(name)
     folder = out / name
-    with _progress() as progress:
-        task = progress.add_task("reading the pictures", total=None)
-
-        def tick(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        dataset, read = _read(data, folder, size=size, seed=seed, tick=tick)
+    with _display() as display:
+        dataset, read = _read(data, folder, size=size, seed=seed, tick=display.tick)
         tell_of_data(dataset)
         plan = Plan(
             name=name,
@@ -111,15 +108,10 @@ def classifier(  # noqa: PLR0917 - Typer's options
         from visionstack.training.story import tell
 
         def told(candidate: Candidate, epoch: Epoch) -> None:
-            words = f"{candidate.name}: validation {epoch.val_top1:.1%}, at most {epochs} epochs"
-            progress.update(task, total=epochs, completed=epoch.number, description=words)
+            display.word(f"{candidate.key}: {epoch.val_top1:.1%} of validation right")
+            display.tick(epoch.number, epochs)
 
-        outcome = train(
-            dataset,
-            plan,
-            say=lambda what: progress.update(task, description=what, completed=0),
-            told=told,
-        )
+        outcome = train(dataset, plan, say=display.step, told=told)
         page = write(tell(outcome, dataset), folder, formats=["html"])["html"]
     record = outcome.record
     if not as_json:
@@ -167,19 +159,13 @@ def compare(  # noqa: PLR0917 - Typer's options
         wanted = ()
     if not wanted or wanted[0] < 3:
         raise UsageError(f"--counts is numbers from 3 with commas between, not {counts!r}.")
-    with _progress() as progress:
-        task = progress.add_task("reading the pictures", total=None)
-
-        def tick(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        dataset, _ = _read(data, out / "compare", size=size, seed=0, tick=tick)
+    with _display() as display:
+        dataset, _ = _read(data, out / "compare", size=size, seed=0, tick=display.tick)
+        display.step("the network")
         question = Question(
             seeds=seeds, counts=wanted, backbone=backbone, models=paths.MODELS, folder=out
         )
-        record = compare_ways(
-            dataset, question, say=lambda what: progress.update(task, description=what), tick=tick
-        )
+        record = compare_ways(dataset, question, say=display.word, tick=display.tick)
         page = draw(record, out)
     if as_json:
         console.print_json(record)
@@ -283,9 +269,29 @@ def _check_size(size: int | None) -> None:
         raise UsageError(f"--size is a multiple of 32 from 32 to 512, not {size}.")
 
 
+class _Display:
+    """What is going on, how far it is, and the time left."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("reading the pictures", total=None)
+
+    def step(self, what: str) -> None:
+        """Another step, of a length that is not known yet: the last one's total is not its own."""
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(what, total=None)
+
+    def word(self, what: str) -> None:
+        """Other words for the step that is going on."""
+        self._progress.update(self._task, description=what)
+
+    def tick(self, done: int, total: int) -> None:
+        """How far the step is."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
 @contextmanager
-def _progress() -> Iterator[Any]:
-    """A display with the time left."""
+def _display() -> Iterator[_Display]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -295,19 +301,22 @@ def _progress() -> Iterator[Any]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    whole = Column(no_wrap=True)
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        # In a narrow terminal the words give way, not the numbers.
+        TextColumn("{task.description}", table_column=Column(overflow="fold")),
+        BarColumn(bar_width=12, table_column=whole),
+        MofNCompleteColumn(table_column=whole.copy()),
+        TimeElapsedColumn(table_column=whole.copy()),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=whole.copy()),
         console=console.err,
         transient=not console.err.is_terminal,
     ) as progress:
-        yield progress
+        yield _Display(progress)
 
 
 def _print(record: dict[str, Any], page: Path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from runtime import contract
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     import boto3
 
     from visionstack.cloud.signing import SignedRequests
+
+_ATTEMPTS: Final = 8
+"""Of a call on AWS. The SDK's own 3 are over within seconds of throttling."""
+_BROKEN: Final = frozenset(
+    {"CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+)
+"""What is left of a stack that was never made or is half gone; it can only be deleted."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,9 @@ class Deployment:
     @cached_property
     def session(self) -> boto3.Session:
         """A boto3 session: the user's own on AWS, one that knows no user on the embedded cloud."""
-        import boto3
-
         if self.endpoint_url is None:
             with translated("open an AWS session"):
-                return boto3.Session(region_name=aws_region())
+                return _aws_session()
         return _local_session()
 
     def client(self, service: str) -> Any:
@@ -121,6 +127,8 @@ class Deployment:
         stacks = [one for one in answer["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE"]
         if not stacks:
             raise self._missing(name)
+        if stacks[0]["StackStatus"] in _BROKEN:
+            raise self._broken(name, stacks[0])
         return {one["OutputKey"]: one["OutputValue"] for one in stacks[0].get("Outputs", [])}
 
     def output(self, stack: str, key: str) -> str:
@@ -149,7 +157,7 @@ class Deployment:
                 local_state.CloudFolder.from_environment(), group=group, timeout_s=wait_s
             )
             host, port, http_port = balancer.host, balancer.stream_port, balancer.http_port
-        with translated("read the stream token"):
+        with translated("read the token of the stream"):
             secret = self.client("secretsmanager").get_secret_value(
                 SecretId=outputs[contract.Output.STREAM_TOKEN_SECRET]
             )
@@ -171,7 +179,7 @@ class Deployment:
             url = local_api_url(url, endpoint=self.endpoint_url)
         if contract.Output.API_KEY_ID not in outputs:
             return ClassifierApi(url=url, key="", signing=self.signing(), cloud=self.cloud)
-        with translated("read the API key"):
+        with translated("read the key of the API"):
             key = self.client("apigateway").get_api_key(
                 apiKey=outputs[contract.Output.API_KEY_ID], includeValue=True
             )
@@ -207,6 +215,17 @@ class Deployment:
                 raise
         value: str = answer["Parameter"]["Value"].strip()
         return None if value == contract.FINGERPRINT_PENDING else value
+
+    def _broken(self, name: str, stack: Mapping[str, Any]) -> VisionstackError:
+        status, reason = stack["StackStatus"], stack.get("StackStatusReason")
+        where = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
+        return VisionstackError(
+            f"Stack {name} is in {status} and cannot be used: "
+            f"{reason or 'a deployment failed, or its removal did'}.",
+            remedy=f"Delete it, `npx cdk destroy {name} -c prefix={self.prefix}`, then deploy "
+            f"again: `{where}`. Its events name the resource that failed: `aws cloudformation "
+            f"describe-stack-events --stack-name {name}`.",
+        )
 
     def _missing(self, name: str) -> VisionstackError:
         command = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
@@ -247,6 +266,15 @@ def default_prefix() -> str:
     settings = json.loads((paths.PROJECT / "cdk.json").read_text())
     prefix = settings.get("context", {}).get("visionstack", {}).get("prefix", contract.PROJECT)
     return str(prefix)
+
+
+def _aws_session() -> boto3.Session:
+    import boto3
+    import botocore.session
+
+    attempts = ("max_attempts", "AWS_MAX_ATTEMPTS", _ATTEMPTS, int)
+    core = botocore.session.Session(session_vars={"max_attempts": attempts})
+    return boto3.Session(region_name=aws_region(), botocore_session=core)
 
 
 def _local_session() -> boto3.Session:

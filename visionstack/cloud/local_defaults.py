@@ -27,6 +27,8 @@ def context() -> dict[str, str]:
         "lambda_wheels_python": python_version(),
         "instance_python": python_version(),
         "lambda_arch": architecture(),
+        # No access log is ever on its way there.
+        "log_settle_seconds": "0",
     }
     if architecture() == "arm64":
         values["instance_type"] = "c7g.xlarge"

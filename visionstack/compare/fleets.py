@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _SOLD_OUT: Final = re.compile("InsufficientInstanceCapacity|sufficient .* capacity", re.IGNORECASE)
 """In a scaling activity's message: this zone has none, and the group tries the next by itself."""
+_NOT_YET: Final = re.compile("Invalid IAM Instance Profile", re.IGNORECASE)
+"""In a scaling activity's message: a role that was just made is not known everywhere (IAM user
+guide, "Changes that I make are not always immediately visible"; terraform-provider-aws#29866), and
+the group tries again by itself."""
+_TRIES: Final = 4
+"""Launches that may fail so before the role is to blame."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +230,8 @@ class StackFleets:
                 ]
                 if len(failures) < len(description["AvailabilityZones"]):
                     return None
+            if _NOT_YET.search(reason) and len(failures) < _TRIES:
+                return None
         self._set_capacity(name, 0)
         return f"not run: {reason}"
 
@@ -266,31 +274,25 @@ def refuse_another(deployment: Deployment, record: Record) -> None:
         )
 
 
-def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()) -> None:
+def destroy(record: Record, *, deployment: Deployment) -> None:
     """Destroy every stack that this comparison started: by CDK, or, if that fails, directly.
 
     Raises:
         VisionstackError: a stack is still there; the message names it.
     """
-    from stacks.catalog import Catalog
     from visionstack.deploy.cdk import cdk
 
     if not record.deployed:
         return
-    context: dict[str, object] = {"prefix": record.prefix}
-    # The app has a comparison stack only with a type; one is enough to destroy it, and one that
-    # cannot be started is refused before anything else.
-    catalog = Catalog.load()
-    startable = (name for name in types if name in catalog and catalog[name].obstacle is None)
-    if (first := next(startable, None)) is not None:
-        context["instance_types"] = first
+    context = {"prefix": record.prefix}
     try:
         cdk(["destroy", *record.deployed, "--force"], cloud=deployment.cloud, context=context)
     except VisionstackError:
         delete_stacks(
             deployment.client("cloudformation"),
             record.deployed,
-            remedy="`visionstack compare resume` tries again.",
+            remedy="Instances end by themselves when their time is over; the rest is destroyed by "
+            "`visionstack compare resume --out` with this comparison's folder.",
         )
     record.deployed = []
 
@@ -298,19 +300,52 @@ def destroy(record: Record, *, deployment: Deployment, types: Sequence[str] = ()
 def delete_stacks(client: Any, names: Sequence[str], *, remedy: str) -> None:
     """Delete the stacks without CDK, the last one first: those that use storage before it.
 
-    Raises:
-        VisionstackError: a stack is still there; the message names it, `remedy` goes with it.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
+    One that cannot be deleted keeps no other from it.
 
-    for name in reversed(names):
+    Raises:
+        VisionstackError: a stack is still there; the message names it and says why, `remedy` goes
+            with it.
+    """
+    from botocore.exceptions import WaiterError
+
+    from visionstack.cloud.aws_errors import CredentialsError, translated
+
+    left: dict[str, str] = {}
+    for number, name in reversed(list(enumerate(names))):
         try:
-            client.delete_stack(StackName=name)
-            client.get_waiter("stack_delete_complete").wait(
-                StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 600}
-            )
-        except (BotoCoreError, ClientError) as error:
+            with translated(f"delete stack {name}"):
+                client.delete_stack(StackName=name)
+                try:
+                    client.get_waiter("stack_delete_complete").wait(
+                        StackName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 600}
+                    )
+                except WaiterError:
+                    reason = _why_it_stays(client, name)
+                    if reason is None:
+                        raise
+                    left[name] = f"{name}: {reason}"
+        except CredentialsError as error:
+            still = ", ".join([*names[: number + 1], *left])
             raise VisionstackError(
-                f"Not everything was destroyed: {name}: {error}",
-                remedy=f"Still there may be: {', '.join(names)}. {remedy}",
+                f"Not everything was destroyed: {error.message}",
+                remedy=f"Still there may be: {still}. {error.remedy} {remedy}",
             ) from error
+        except VisionstackError as error:
+            left[name] = error.message
+    if left:
+        raise VisionstackError(
+            f"Not everything was destroyed: {'; '.join(left.values())}",
+            remedy=f"Still there may be: {', '.join(left)}. {remedy}",
+        )
+
+
+def _why_it_stays(client: Any, name: str) -> str | None:
+    """What CloudFormation says of the resources that it could not delete, newest events first."""
+    events = client.describe_stack_events(StackName=name)["StackEvents"]
+    told = {
+        one["LogicalResourceId"]: f"{one['LogicalResourceId']} ({one['ResourceType']}): "
+        f"{one.get('ResourceStatusReason', 'no reason given')}"
+        for one in reversed(events)
+        if one["ResourceStatus"] == "DELETE_FAILED" and one["PhysicalResourceId"] != one["StackId"]
+    }
+    return "; ".join(told.values()) or None

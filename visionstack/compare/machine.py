@@ -18,6 +18,7 @@ from runtime.measurement.results import FILE, Measurement, RunResult
 from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import summarize
 from visionstack.compare.errors import CompareError, NotRunError
+from visionstack.compare.held import held
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
 from visionstack.models.darknet_program import DarknetProgram
@@ -30,9 +31,18 @@ class Here(Protocol):
     """Measures on this machine."""
 
     def measure(
-        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+        self,
+        record: Record,
+        tell: Tell,
+        *,
+        turn: int,
+        seconds: float,
+        engine: str = "auto",
+        precision: str = "auto",
+        processors: int | None = None,
+        memory_mib: int | None = None,
     ) -> RunResult:
-        """This machine's result; `tell` sees it grow."""
+        """This machine's result of a turn (from 0) of so many seconds; `tell` sees it grow."""
         ...
 
     def darknet(self, record: Record) -> RunResult:
@@ -50,51 +60,51 @@ class ThisMachine:
         self._runs = runs
 
     def measure(
-        self, record: Record, tell: Tell, *, engine: str = "auto", precision: str = "auto"
+        self,
+        record: Record,
+        tell: Tell,
+        *,
+        turn: int,
+        seconds: float,
+        engine: str = "auto",
+        precision: str = "auto",
+        processors: int | None = None,
+        memory_mib: int | None = None,
     ) -> RunResult:
         """Raises CompareError: the program ended without a result."""
         auto = engine == precision == "auto"
-        folder = self._out / ("this-machine" if auto else f"this-machine-{engine}-{precision}")
+        name = "this-machine" if auto else f"this-machine-{engine}-{precision}"
+        if processors or memory_mib:
+            name += f"-{processors}-{memory_mib}"
+        folder = self._out / name
+        if turn:
+            folder /= f"turn-{turn + 1}"
         command = [
             *(sys.executable, "-m", "runtime.measurement"),
             *("--model", str(self._model), "--picture", str(self._picture)),
-            *("--out", str(folder), "--run", record.run, "--seconds", str(record.seconds)),
+            *("--out", str(folder), "--run", record.run, "--seconds", str(seconds)),
             *("--engine", engine, "--precision", precision),
+            *(["--no-limit"] if turn or processors or memory_mib else []),
         ]
         for scenario in record.scenarios:
             command += ["--scenario", scenario]
         for scope in record.scopes:
             if scope != "stream":
                 command += ["--scope", scope]
-        path = folder / FILE
-        seen = 0.0
-        with subprocess.Popen(
-            command,
-            cwd=IMPORT_ROOT,
-            env=_bare_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            try:
-                while process.poll() is None:
-                    time.sleep(0.2)
-                    changed = path.stat().st_mtime if path.exists() else 0.0
-                    if changed > seen:
-                        seen = changed
-                        tell(_read(path))
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-            said = process.stderr.read() if process.stderr else ""
-        if not path.exists():
-            last = said.strip().splitlines()[-1:] or ["it said nothing"]
-            raise CompareError(f"This machine could not be measured: {last[0]}")
-        result = _read(path)
-        if Scope.STREAM.value in record.scopes:
-            from visionstack.compare.stream import measure_stream
+        with held(processors, memory_mib) as prefix:
+            result = _run([*prefix, *command], folder, tell)
+            if Scope.STREAM.value in record.scopes:
+                from visionstack.compare.stream import measure_stream
 
-            measure_stream(result, record, model=self._model, picture=self._picture, out=folder)
+                measure_stream(
+                    result,
+                    record,
+                    model=self._model,
+                    picture=self._picture,
+                    out=folder,
+                    seconds=seconds,
+                    prefix=prefix,
+                )
         return result
 
     def darknet(self, record: Record) -> RunResult:
@@ -142,6 +152,35 @@ class ThisMachine:
             ],
             finished=True,
         )
+
+
+def _run(command: list[str], folder: Path, tell: Tell) -> RunResult:
+    """The measuring program's result; `tell` sees it grow. Raises `CompareError` without one."""
+    path = folder / FILE
+    seen = 0.0
+    with subprocess.Popen(
+        command,
+        cwd=IMPORT_ROOT,
+        env=_bare_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+                changed = path.stat().st_mtime if path.exists() else 0.0
+                if changed > seen:
+                    seen = changed
+                    tell(_read(path))
+        finally:
+            if process.poll() is None:
+                process.terminate()
+        said = process.stderr.read() if process.stderr else ""
+    if not path.exists():
+        last = said.strip().splitlines()[-1:] or ["it said nothing"]
+        raise CompareError(f"This machine could not be measured: {last[0]}")
+    return _read(path)
 
 
 def _debian_version(package: str) -> str:

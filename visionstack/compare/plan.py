@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from runtime.contract import EngineChoice, PrecisionChoice
 from runtime.measurement.errors import ScenarioError
@@ -51,7 +51,10 @@ class Request:
     """First calls to each function."""
     picture: Path = field(default_factory=Path)
     engines: Sequence[str] = ()
-    """`ENGINE[:PRECISION]`, a row of this machine for each; none takes the fastest."""
+    """`ENGINE[:PRECISION]`, a row of this machine for each; without any (and without `within`) one
+    of the fastest."""
+    within: Sequence[str] = ()
+    """`PROCESSORS:MIB`, a row of this machine held to that for each."""
     local_usd_per_hour: float | None = None
     """What an hour of this machine costs."""
 
@@ -113,7 +116,8 @@ def make(
 def _local(request: Request) -> list[Row]:
     """Raises RowUsageError for a precision that there is not."""
     rows = []
-    for text in dict.fromkeys(request.engines) or ("auto",):
+    default = () if request.within else ("auto",)
+    for text in dict.fromkeys(request.engines) or default:
         engine, _, precision = text.partition(":")
         precision = precision or "auto"
         if precision not in get_args(PrecisionChoice) or engine not in get_args(EngineChoice):
@@ -125,16 +129,39 @@ def _local(request: Request) -> list[Row]:
         auto = engine == precision == "auto"
         said = engine if precision == "auto" else f"{engine} {precision}"
         rows.append(
-            Row(
+            _local_row(
                 LOCAL_ROW if auto else f"{LOCAL_ROW}, {said}",
-                Kind.MACHINE,
-                where="this machine",
-                usd_per_hour=request.local_usd_per_hour,
-                price_date=None if request.local_usd_per_hour is None else "as you gave it",
-                setting=None if auto else {"engine": engine, "precision": precision},
+                None if auto else {"engine": engine, "precision": precision},
+                request.local_usd_per_hour,
+            )
+        )
+    for text in dict.fromkeys(request.within):
+        processors, _, memory = text.partition(":")
+        if not (processors.isdecimal() and memory.isdecimal() and int(processors) and int(memory)):
+            raise RowUsageError(
+                f"--within {text} cannot be.",
+                remedy="Write PROCESSORS:MIB, such as 1:700 for what a t2.micro leaves.",
+            )
+        # What a smaller machine costs, this one's price does not say.
+        rows.append(
+            _local_row(
+                f"{LOCAL_ROW} held to {processors} CPU{'s' * (processors != '1')} and {memory} MiB",
+                {"processors": int(processors), "memory_mib": int(memory)},
+                None,
             )
         )
     return rows
+
+
+def _local_row(name: str, setting: dict[str, Any] | None, usd_per_hour: float | None) -> Row:
+    return Row(
+        name,
+        Kind.MACHINE,
+        where="this machine",
+        usd_per_hour=usd_per_hour,
+        price_date=None if usd_per_hour is None else "as you gave it",
+        setting=setting,
+    )
 
 
 def check_budget(*records: Record, max_usd: float | None, confirmed: bool) -> None:

@@ -14,18 +14,21 @@ from typing import Final
 
 from runtime.contract import Stack
 from runtime.measurement.errors import MeasurementError
-from runtime.measurement.results import RunResult
-from visionstack.compare.errors import MixedResultsError, NotRunError
+from visionstack.cloud.aws_errors import CredentialsError, TemporaryError
 from visionstack.compare.fleets import Fleets
 from visionstack.compare.functions import Functions
 from visionstack.compare.machine import Here
 from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.rows import fail, has_measurements, take
 from visionstack.compare.targets import FunctionSetting, Kind
+from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.errors import VisionstackError
 
 _POLL_S: Final = 5.0
 _GRACE_S: Final = 600.0
 """For an instance to boot and install, above the time its measurement may take."""
+_UNSEEN_S: Final = 300.0
+"""How long AWS may be too busy, or out of reach, to say what has become of an instance."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Executors:
     here: Here
     fleets: Fleets
     functions: Functions
-    destroy: Callable[[Record, list[str]], None]
-    """Destroys what the record says was deployed; the list is of the instance types."""
+    destroy: Callable[[Record], None]
+    """Destroys what the record says was deployed."""
 
 
 def run(
@@ -53,6 +56,7 @@ def run(
 
     Raises:
         VisionstackError: what was deployed could not be destroyed.
+        CredentialsError: they expired while instances were measured.
         KeyboardInterrupt: after everything was destroyed.
     """
 
@@ -61,11 +65,11 @@ def run(
         tell(record, what)
 
     changed("planned")
-    types = [row.name for row in record.rows if row.kind is Kind.INSTANCE]
     if record.deployed:
         # An interrupted run's stacks would be changed instead of made, and may be broken.
         tell(record, "destroying what an earlier run left")
-        executors.destroy(record, types)
+        executors.destroy(record)
+    cut = "interrupted"
     try:
         _machines(record, executors.here, changed)
         _instances(
@@ -78,33 +82,31 @@ def run(
             sleep=sleep,
         )
         _functions(record, executors.functions, changed)
+    except CredentialsError as error:
+        cut = error.message
+        raise
     finally:
         for row in record.rows:
             if row.status is Status.RUNNING:
-                row.status, row.reason = Status.FAILED, "interrupted"
-        if record.deployed:
-            tell(record, "destroying")
-            executors.destroy(record, types)
-        changed("done")
+                row.status, row.reason = Status.FAILED, cut
+        try:
+            if record.deployed:
+                tell(record, "destroying")
+                executors.destroy(record)
+        finally:
+            changed("done")
     return record
 
 
 def _machines(record: Record, here: Here, changed: Callable[[str], None]) -> None:
-    for row in _open(record, Kind.MACHINE, Kind.DARKNET):
+    measure_in_turns([Party(record=record, here=here, changed=changed)])
+    for row in _open(record, Kind.DARKNET):
         row.status = Status.RUNNING
         changed(row.name)
-
-        def grown(result: RunResult, row: Row = row) -> None:
-            row.result = result.to_json()
-            changed(row.name)
-
         try:
-            if row.kind is Kind.MACHINE:
-                take(record, row, here.measure(record, grown, **(row.setting or {})))
-            else:
-                take(record, row, here.darknet(record))
+            take(record, row, here.darknet(record))
         except (VisionstackError, MeasurementError) as error:
-            _fail(row, error)
+            fail(row, error)
         changed(row.name)
 
 
@@ -152,26 +154,39 @@ def _batch(
         executors.fleets.deploy([row.name for row in waiting])
     except VisionstackError as error:
         for row in waiting:
-            _fail(row, error)
+            fail(row, error)
         changed("the fleets could not be deployed")
         return
     end = clock() + deadline_s
+    seen = {row.name: clock() for row in waiting}
     while waiting and clock() < end:
         for row in list(waiting):
-            if _done(record, row, folder, executors.fleets):
+            try:
+                done = _done(record, row, folder, executors.fleets)
+                seen[row.name] = clock()
+            except TemporaryError as error:
+                done = clock() - seen[row.name] > _UNSEEN_S
+                if done:
+                    fail(row, error)
+            if done:
                 waiting.remove(row)
                 changed(row.name)
         if waiting:
             changed(f"waiting for {', '.join(row.name for row in waiting)}")
             sleep(_POLL_S)
     for row in waiting:
-        row.status = Status.MEASURED if _has_measurements(row) else Status.FAILED
+        row.status = Status.MEASURED if has_measurements(row) else Status.FAILED
         row.reason = f"it had not finished after {deadline_s / 60:.0f} minutes"
         changed(f"{row.name}: its time is over")
 
 
 def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
-    """Take what a type has written; True when no more will come."""
+    """Take what a type has written; True when no more will come.
+
+    Raises:
+        TemporaryError: it could not be seen this time.
+        CredentialsError: nothing can be seen any more.
+    """
     try:
         progress = fleets.look(row.name)
         if progress.result is None:
@@ -184,8 +199,10 @@ def _done(record: Record, row: Row, folder: Path, fleets: Fleets) -> bool:
             return False
         take(record, row, progress.result)
         fleets.fetch_logs(row.name, folder / row.name / "loadgen")
+    except (CredentialsError, TemporaryError):
+        raise
     except (VisionstackError, MeasurementError) as error:
-        _fail(row, error)
+        fail(row, error)
     return True
 
 
@@ -202,49 +219,12 @@ def _functions(record: Record, functions: Functions, changed: Callable[[str], No
             row.function = functions.measure(setting, partial(_step, changed, row.name))
             row.status, row.reason = Status.MEASURED, None
         except VisionstackError as error:
-            _fail(row, error)
+            fail(row, error)
         changed(row.name)
 
 
 def _step(changed: Callable[[str], None], name: str, what: str) -> None:
     changed(f"{name}: {what}")
-
-
-def take(record: Record, row: Row, result: RunResult) -> None:
-    """Put a finished result into its row.
-
-    Raises:
-        MixedResultsError: it is of another model version or picture.
-    """
-    subject = result.subject
-    if subject is not None:
-        record.check_subject(
-            version=str(subject.get("version")),
-            picture_sha256=str(subject.get("picture_sha256")),
-            row=row.name,
-        )
-    row.result = result.to_json()
-    if result.failure:
-        row.status, row.reason = Status.FAILED, result.failure
-    elif _has_measurements(row):
-        row.status, row.reason = Status.MEASURED, None
-    else:
-        reasons = {m.reason for m in result.measurements if m.reason}
-        row.status = Status.FAILED
-        row.reason = "; ".join(sorted(reasons)) or "nothing was measured"
-
-
-def _has_measurements(row: Row) -> bool:
-    found = (row.result or {}).get("measurements", [])
-    return any(measurement["status"] == "measured" for measurement in found)
-
-
-def _fail(row: Row, error: Exception) -> None:
-    text = error.message if isinstance(error, VisionstackError) else str(error)
-    row.status = Status.NOT_RUN if isinstance(error, NotRunError) else Status.FAILED
-    row.reason = text
-    if isinstance(error, MixedResultsError):
-        row.result, row.function = None, None
 
 
 def _open(record: Record, *kinds: Kind) -> list[Row]:

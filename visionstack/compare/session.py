@@ -21,6 +21,7 @@ from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
 from visionstack.compare.targets import Kind
+from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
 from visionstack.errors import UsageError
@@ -97,17 +98,17 @@ def start(
         return
     check_budget(*records, max_usd=max_usd, confirmed=confirmed)
     size = MeasurementSize(request.minutes, request.calls, request.cold_calls)
-    folders = []
-    for record, artifact in zip(records, artifacts, strict=True):
+    folders = [out if len(models) == 1 else out / record.model for record in records]
+    every = [
+        _executors(record, deployment, artifact, picture=request.picture, out=folder, size=size)
+        for record, artifact, folder in zip(records, artifacts, folders, strict=True)
+    ]
+    _measure_here(records, folders, every, strategy)
+    for record, folder, executors in zip(records, folders, every, strict=True):
         if deployment is not None and record.needs_cloud:
             fleets.refuse_another(deployment, record)
-        folder = out if len(models) == 1 else out / record.model
-        executors = _executors(
-            record, deployment, artifact, picture=request.picture, out=folder, size=size
-        )
         _measure(record, folder, executors, size, strategy)
         _score(record, folder, labelled)
-        folders.append(folder)
     draw(folders, out, strategy, as_json=as_json, loss=loss)
 
 
@@ -207,11 +208,10 @@ def _deployment(cloud: str) -> Deployment:
 
 
 def _artifact(model: str) -> Artifact:
-    from visionstack.models.building import ready
-    from visionstack.models.catalog import find_recipe
+    from visionstack.models.named import find_model
 
     with console.err.status(f"model {model} …"):
-        return ready(find_recipe(model), root=paths.MODELS)
+        return find_model(model)()
 
 
 def _plan(
@@ -256,8 +256,8 @@ def _executors(
     # Without a cloud no row needs one, and neither of the two is ever called.
     any_deployment: Any = deployment
 
-    def destroy(what: Record, types: list[str]) -> None:
-        fleets.destroy(what, deployment=any_deployment, types=types)
+    def destroy(what: Record) -> None:
+        fleets.destroy(what, deployment=any_deployment)
 
     return Executors(
         here=ThisMachine(model=artifact.folder, picture=picture, out=out),
@@ -274,6 +274,30 @@ def _executors(
         ),
         destroy=destroy,
     )
+
+
+def _measure_here(
+    records: Sequence[Record],
+    folders: Sequence[Path],
+    every: Sequence[Executors],
+    strategy: Strategy,
+) -> None:
+    """This machine's rows of all models, which take turns: theirs are the ones compared closest."""
+    with _live(strategy) as tell:
+
+        def changes(record: Record, folder: Path) -> Callable[[str], None]:
+            def changed(what: str) -> None:
+                record.save(folder)
+                tell(record, f"{record.model}: {what}")
+
+            return changed
+
+        measure_in_turns(
+            [
+                Party(record=record, here=executors.here, changed=changes(record, folder))
+                for record, folder, executors in zip(records, folders, every, strict=True)
+            ]
+        )
 
 
 def _measure(

@@ -6,6 +6,7 @@ they drive an engine. `measure_stream` does it with a server process on this mac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,17 @@ class StreamWorkload:
 
 
 def measure_stream(
-    result: RunResult, record: Record, *, model: Path, picture: Path, out: Path
+    result: RunResult,
+    record: Record,
+    *,
+    model: Path,
+    picture: Path,
+    out: Path,
+    seconds: float,
+    prefix: Sequence[str] = (),
 ) -> None:
-    """Add the scenarios at stream scope to this machine's result.
+    """Add the scenarios at stream scope to this machine's result; `prefix` begins the server's
+    command.
 
     Raises:
         CompareError: the server did not start, or the model is no detector.
@@ -63,11 +72,14 @@ def measure_stream(
             remedy="Leave --scope stream out, or choose such a model and scenario.",
         )
     subject = Subject(**(result.subject or {}))
-    with served(model) as endpoint, StreamClient(endpoint, policy="lossless") as client:
+    with (
+        served(model, prefix=prefix) as endpoint,
+        StreamClient(endpoint, policy="lossless") as client,
+    ):
         workload = StreamWorkload(client, picture.read_bytes(), subject)
         try:
             run(
-                Plan(scenarios, [Scope.STREAM], Limits(seconds=record.seconds)),
+                Plan(scenarios, [Scope.STREAM], Limits(seconds=seconds)),
                 {Scope.STREAM: workload},
                 result,
                 sinks=[FolderSink(out)],

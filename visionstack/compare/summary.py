@@ -41,6 +41,8 @@ class Figures:
     usd_per_million: float | None
     engine: str
     limit_share: float | None = None
+    turns: Sequence[int] = ()
+    """How many of the samples, in order, are of each turn; empty where they are of one."""
     first_s: Sequence[float] = ()
     """A function's first calls, as the desk waited for them."""
     desk_s: Sequence[float] = ()
@@ -86,6 +88,7 @@ def _machine(row: Row, result: RunResult) -> Figures | None:
         else None,
         engine=f"{subject.get('engine', '?')} {subject.get('precision', '')}".strip(),
         limit_share=_limit_share(result, measured),
+        turns=shown.turns,
         cost_samples=[sample * price / 3600 for sample in samples] if price is not None else (),
     )
 

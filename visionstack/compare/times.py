@@ -9,6 +9,7 @@ from statistics import fmean, median
 
 from visionstack.compare.record import Record, Row, load
 from visionstack.compare.summary import Figures, figures
+from visionstack.compare.targets import Kind
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import PriceBook
 
@@ -63,7 +64,8 @@ def function_from(
     alike = [
         row
         for row in record.rows
-        if row.setting is not None
+        if row.kind is Kind.FUNCTION
+        and row.setting is not None
         and (row.setting["memory_mib"], row.setting["arch"]) == (memory_mb, arch)
     ]
     alike.sort(key=lambda row: (row.setting or {})["cold_start"] != cold_start)

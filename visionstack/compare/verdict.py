@@ -4,7 +4,8 @@ A candidate is a model on a row. Those whose accuracy is clearly enough as good 
 (within a loss that the user allows) are judged by the strategy; of all candidates those that
 another beats in none and equals in no more than two of the three figures form the frontier
 (Pareto). How sure the verdict is comes of the bootstrap: pictures (paired over all candidates) and
-samples of time are drawn again, and the share of draws in which the same candidate wins is told.
+samples of time are drawn again (turns of measuring first, the same for all), and the share of draws
+in which the same candidate wins is told.
 """
 
 from __future__ import annotations
@@ -146,23 +147,21 @@ def judge(
     judged = strategy if priced else "speed"
     accuracy = np.asarray([[one.accuracy.value] for one in found])
     cost = np.asarray([[one.usd_per_million or math.nan] for one in found])
-    time = np.asarray([[one.figures.latency.p50] for one in found])
-    first = int(_winners(accuracy, cost, time, strategy=judged, loss=loss)[0])
-    drawn = all(len(one.resampled) == len(found[0].resampled) > 0 for one in found)
+    scale, time = _times(found, None)
+    first = int(_winners(accuracy, cost * scale, time, strategy=judged, loss=loss)[0])
+    drawn = all(len(one.resampled) == RESAMPLES for one in found)
     shares: dict[str, float] = {}
     if drawn:
-        generator = np.random.default_rng(0)
-        draws = len(found[0].resampled)
-        scales, medians = zip(*(_drawn_times(one, draws, generator) for one in found), strict=True)
+        scale, time = _times(found, np.random.default_rng(0))
         wins = _winners(
             np.asarray([one.resampled for one in found]),
-            cost * np.asarray(scales),
-            np.asarray(medians),
+            cost * scale,
+            time,
             strategy=judged,
             loss=loss,
         )
         counted = Counter(found[place].name for place in wins.tolist())
-        shares = {name: number / draws for name, number in counted.most_common()}
+        shares = {name: number / RESAMPLES for name, number in counted.most_common()}
     return Verdict(
         strategy=strategy,
         loss=loss,
@@ -202,13 +201,60 @@ def _winners(
     return np.asarray(np.where(allowed, score, np.inf).argmin(axis=0))
 
 
-def _drawn_times(
-    one: Candidate, draws: int, generator: np.random.Generator
+def _fair(values: Floats) -> Floats:
+    """From (candidates, …, turns) what each takes where no turn hit some of them only.
+
+    Each turn is held against the candidates' geometric mean in it, and the middle turn counts: one
+    in which the machine became busy between two rows decides nothing.
+    """
+    logs = np.log(values)
+    together = logs.mean(axis=0, keepdims=True)
+    return np.asarray(np.exp(np.median(logs - together, axis=-1) + together.mean(axis=-1)))
+
+
+def _times(
+    found: Sequence[Candidate], resample: np.random.Generator | None
 ) -> tuple[Floats, Floats]:
-    """(mean over the measured mean, median in seconds) of the row's samples drawn again."""
-    samples = np.asarray(one.figures.samples_s[:_MOST_SAMPLES])
-    drawn = samples[generator.integers(0, len(samples), (draws, len(samples)))]
-    return drawn.mean(axis=1) / samples.mean(), np.median(drawn, axis=1)
+    """Per candidate and draw: (the mean over the measured mean, the median in seconds).
+
+    With a generator from samples drawn again, turns first and the same for all; without, as
+    measured, in one draw. Candidates with as many turns as each other were measured side by side.
+    """
+    draws = 1 if resample is None else RESAMPLES
+    means, medians = np.empty((len(found), draws)), np.empty((len(found), draws))
+    beside: dict[int, list[int]] = {}
+    for place, one in enumerate(found):
+        beside.setdefault(len(one.figures.turns), []).append(place)
+    for turns, places in beside.items():
+        parts = [_parts(found[place]) for place in places]
+        # (candidates, draws, turns)
+        each = np.asarray([[_drawn(part, draws, resample) for part in own] for own in parts])
+        each = np.moveaxis(each, 2, 0)  # (2, candidates, turns, draws)
+        each = np.moveaxis(each, 2, 3)
+        if resample is not None and turns > 1:
+            picked = resample.integers(0, turns, (draws, turns))
+            each = np.take_along_axis(each, np.broadcast_to(picked, each.shape), axis=3)
+        measured_ = np.asarray([np.concatenate(own).mean() for own in parts])[:, None]
+        means[places] = (_fair(each[0]) if turns > 1 else each[0][..., 0]) / measured_
+        medians[places] = _fair(each[1]) if turns > 1 else each[1][..., 0]
+    return means, medians
+
+
+def _parts(one: Candidate) -> list[Floats]:
+    """The row's samples by turn."""
+    ends = np.cumsum(one.figures.turns or [0])[:-1]
+    parts = np.split(np.asarray(one.figures.samples_s), ends)
+    return [part[: _MOST_SAMPLES // len(parts)] for part in parts]
+
+
+def _drawn(samples: Floats, draws: int, resample: np.random.Generator | None) -> Floats:
+    """(2, draws): means and medians."""
+    again = (
+        samples[None]
+        if resample is None
+        else samples[resample.integers(0, len(samples), (draws, len(samples)))]
+    )
+    return np.asarray([again.mean(axis=1), np.median(again, axis=1)])
 
 
 def _with_interval(figure: Estimate) -> str:

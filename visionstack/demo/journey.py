@@ -7,7 +7,7 @@ stopped at the end, unless it was up before or the user wants to keep it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from rich.progress import Progress, TaskID
 
 from visionstack import console
 from visionstack.classify.client import ClassifierClient
+from visionstack.cloud.local_state import CloudFolder
 from visionstack.demo import classifying, costing, streaming
 from visionstack.demo.record import Record
 from visionstack.demo.report import build_report
 from visionstack.deploy.local import Deployed, deploy
 from visionstack.localcloud import lifecycle
+from visionstack.localcloud.orphans import ended_with_this_process
 from visionstack.report import terminal
 from visionstack.report.sections import Picture
 from visionstack.report.write import write
@@ -44,14 +46,17 @@ def run(out: Path, *, keep: bool) -> Finished:
     kept = keep or was_up
     record = Record(out / "report.json")
     seen: list[Picture] = []
-    try:
-        deployed = deploy(context=CONTEXT)
-        record.add("deploy", {"stacks": _stacks(deployed)})
-        _measure(record, deployed, seen)
-    finally:
-        paths = write(build_report(record.sections, seen=seen), out)
-        if not kept:
-            lifecycle.down()
+    # What the user wants to keep, or had before, is not this process's to end.
+    watched = nullcontext() if kept else ended_with_this_process(CloudFolder.from_environment())
+    with watched:
+        try:
+            deployed = deploy(context=CONTEXT)
+            record.add("deploy", {"stacks": _stacks(deployed)})
+            _measure(record, deployed, seen)
+        finally:
+            paths = write(build_report(record.sections, seen=seen), out)
+            if not kept:
+                lifecycle.down()
     _summarize(record, seen)
     return Finished(html=paths["html"], json=paths["json"], kept=kept)
 

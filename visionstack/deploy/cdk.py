@@ -15,6 +15,7 @@ from typing import IO, Final, Literal
 
 from visionstack import paths
 from visionstack.cloud import Cloud, local_defaults
+from visionstack.cloud.aws_errors import RENEW
 from visionstack.cloud.clouds import cloud_environment, resolve_cloud
 from visionstack.cloud.local_state import REGION, CloudFolder
 from visionstack.console import err
@@ -24,10 +25,36 @@ ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 TOLD_LINES: Final = 12
 """How many of the last lines of CDK's output an error shows."""
 RESOURCE_FAILED: Final = re.compile(r"(CREATE|UPDATE|DELETE)_FAILED +\|")
+NO_SIGNAL: Final = re.compile(r"SUCCESS signal\(s\)|resource signal|did not stabilize")
+"""In CloudFormation's reason for a group of which no instance has told that it listens."""
 BOOTSTRAP_STACK: Final = "CDKToolkit"
 ACCOUNT: Final = "000000000000"
 """The embedded cloud's."""
 KNOWN_TROUBLE: Final = (
+    (
+        re.compile(
+            r"ExpiredToken|token included in the request is expired|SSO.{0,40}expired", re.I
+        ),
+        "the AWS credentials have expired.",
+        RENEW,
+    ),
+    (
+        re.compile(r"paused fail state|UPDATE_ROLLBACK_FAILED", re.I),
+        "a stack is in UPDATE_ROLLBACK_FAILED: an earlier update failed, and so did the way back.",
+        "`npx cdk rollback STACK` goes back; then try again. `aws cloudformation "
+        "describe-stack-events --stack-name STACK` names the resource in its way.",
+    ),
+    (
+        re.compile(r"Failed deleting stack|\bROLLBACK_FAILED", re.I),
+        "a stack is in the way that could not be made, nor taken back.",
+        "`npx cdk destroy STACK` deletes it; if it cannot, `aws cloudformation "
+        "describe-stack-events --stack-name STACK` names the resource in its way. Then try again.",
+    ),
+    (
+        re.compile(r"Rate exceeded|ThrottlingException|RequestLimitExceeded", re.I),
+        "this account calls AWS too often.",
+        "Wait a minute, then run the same command again; it goes on from what is there.",
+    ),
     (
         re.compile(r"cdk-bootstrap/\S+ not found|has the environment been bootstrapped", re.I),
         "this account and region are not bootstrapped for CDK.",
@@ -75,7 +102,11 @@ def cdk(
     log.parent.mkdir(parents=True, exist_ok=True)
     code, lines = _run(command, environment=environment, log=log, folder=paths.project())
     if code != 0:
-        raise _failure(arguments, code, lines, log)
+        failure = _failure(arguments, code, lines, log)
+        if resolved == "aws" and NO_SIGNAL.search("\n".join(lines)):
+            prefix = given.get("prefix")
+            raise _with_refused_launch(failure, prefix=None if prefix is None else str(prefix))
+        raise failure
     if resolved == "local":
         # Zips of what is in the embedded cloud's bucket now: 300 MB for each change of code.
         shutil.rmtree(_local_assembly() / ".cache", ignore_errors=True)
@@ -186,11 +217,46 @@ def _stack_exists(name: str) -> bool:
 
 def _failure(arguments: Sequence[str], code: int, lines: list[str], log: Path) -> VisionstackError:
     text = "\n".join(lines)
+    failed = [line for line in lines if RESOURCE_FAILED.search(line)]
     for pattern, what, remedy in KNOWN_TROUBLE:
         if pattern.search(text):
-            return VisionstackError(f"cdk {arguments[0]} failed: {what}", remedy=remedy)
-    failed = [line for line in lines if RESOURCE_FAILED.search(line)]
-    told = "\n".join(f"  {line.strip()}" for line in (failed or lines)[-TOLD_LINES:])
+            return VisionstackError(
+                "\n".join([f"cdk {arguments[0]} failed: {what}", *_indented(failed)]),
+                remedy=remedy,
+            )
     return VisionstackError(
-        f"cdk {arguments[0]} failed with exit code {code}:\n{told}", remedy=f"The whole log: {log}"
+        "\n".join(
+            [f"cdk {arguments[0]} failed with exit code {code}:", *_indented(failed or lines)]
+        ),
+        remedy=f"The whole log: {log}",
+    )
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line.strip()}" for line in lines[-TOLD_LINES:]]
+
+
+def _with_refused_launch(failure: VisionstackError, *, prefix: str | None) -> VisionstackError:
+    """The same with what EC2 said, which CloudFormation does not tell: it waits for instances that
+    were never started. The group may be gone by then, rolled back."""
+    from visionstack.cloud.aws_errors import translated
+    from visionstack.cloud.deployment import connect
+
+    try:
+        deployment = connect(cloud="aws", prefix=prefix)
+        with translated("read the scaling activities"):
+            activities = deployment.client("autoscaling").describe_scaling_activities(
+                AutoScalingGroupName=f"{deployment.prefix}-stream",
+                IncludeDeletedGroups=True,
+                MaxRecords=1,
+            )["Activities"]
+    except VisionstackError:
+        return failure
+    if not activities or activities[0]["StatusCode"] != "Failed":
+        return failure
+    return VisionstackError(
+        f"{failure.message}\n  No instance was started: {activities[0].get('StatusMessage')}",
+        remedy="Where AWS has none left: try later, in other zones (-c availability_zones=…) or "
+        "with other types (-c extra_instance_types=…); where a quota is named, `visionstack "
+        f"doctor` has the request for more. {failure.remedy}",
     )

@@ -6,13 +6,12 @@ On AWS these are the user's own steps: `npx cdk bootstrap`, `npx cdk deploy --al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact, Precision
-from runtime.inference.errors import ArtifactError
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
 from visionstack.cloud import local_defaults
@@ -20,8 +19,8 @@ from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment, StreamEndpoint, connect
 from visionstack.console import err
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
-from visionstack.errors import UsageError, VisionstackError
 from visionstack.localcloud import lifecycle
+from visionstack.models.named import find_model
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries
 from visionstack.packaging.recipes import BRINGS_MODEL
@@ -138,43 +137,3 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
             if publish(artifact, client=client, bucket=bucket):
                 uploaded.append(name)
     return tuple(uploaded)
-
-
-def find_model(
-    name: str, *, task: str | None = None, precision: Precision = "fp32", random: bool = False
-) -> Callable[[], Artifact]:
-    """What gives the artifact of a model by name: the catalog's is built when asked for.
-
-    Raises `UsageError` for a name that is neither in the catalog nor built here, and for a built
-    model of another task.
-    """
-    from visionstack.models.building import built_names, current_folder, ready
-    from visionstack.models.catalog import CATALOG, find_recipe
-    from visionstack.models.draft import BuildOptions
-
-    built = built_names(paths.MODELS)
-    if name not in CATALOG and name in built:
-        try:
-            artifact = Artifact.load(current_folder(paths.MODELS, name))
-        except ArtifactError as error:
-            raise VisionstackError(error.message, remedy="Train or build it again.") from error
-        if task and artifact.manifest.task != task:
-            raise UsageError(
-                f"The model {name} is for {artifact.manifest.task}, not for {task}.",
-                remedy="classifier_model names a classifier, stream_model detectors.",
-            )
-        if artifact.manifest.precision != precision:
-            raise UsageError(
-                f"The model {name} is stored in {artifact.manifest.precision}, not {precision}."
-            )
-        return lambda: artifact
-    if name not in CATALOG and not name.endswith(".pt"):
-        trained = [one for one in built if one not in CATALOG]
-        raise UsageError(
-            f"There is no model {name!r}: it is neither in the catalog nor built here.",
-            remedy=f"There are {', '.join([*CATALOG, *trained])}. Train your own: "
-            f"visionstack train classifier FOLDER --name {name}",
-        )
-    recipe = find_recipe(name)
-    options = BuildOptions(precision=precision, random=random)
-    return lambda: ready(recipe, root=paths.MODELS, options=options)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import Output, Stack
+from visionstack.cloud.aws_errors import EXPIRED, REJECTED
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, State, worst
 from visionstack.doctor.vcpu_quotas import VcpuQuotas
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 _BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_OLDEST: Final = 6
 _UNRESERVED: Final = 100
-_REJECTED: Final = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "AuthFailure"}
-)
+_NOT_TAKEN: Final = EXPIRED | REJECTED
 
 
 class Cloud(Protocol):
@@ -180,7 +179,7 @@ def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:
         return Check(name, State.BAD, error.message, error.remedy, instance_type)
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        expired = code in _REJECTED
+        expired = code in _NOT_TAKEN
         return Check(
             name,
             State.BAD if expired else State.UNKNOWN,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from visionstack import paths, processes
@@ -66,7 +67,8 @@ def up(*, port: int | None = None, folder: CloudFolder | None = None) -> tuple[C
                     remedy="Run `visionstack local down` first, or use that one.",
                 )
             if current.agent is None or not current.agent.alive():
-                current = CloudState(current.port, current.emulator, _start_agent(folder, current))
+                agent = _start_agent(folder, current, python=environment.ensure())
+                current = CloudState(current.port, current.emulator, agent)
                 current.write(folder)
             return current, False
         _stop_everything(folder)
@@ -76,7 +78,7 @@ def up(*, port: int | None = None, folder: CloudFolder | None = None) -> tuple[C
         fresh = CloudState(wanted, process, None)
         # Written at once: what is started must be found even if the next step fails.
         fresh.write(folder)
-        fresh = CloudState(wanted, process, _start_agent(folder, fresh))
+        fresh = CloudState(wanted, process, _start_agent(folder, fresh, python=python))
         fresh.write(folder)
         return fresh, True
 
@@ -115,9 +117,9 @@ def status(folder: CloudFolder | None = None) -> Status:
     return Status("up", folder, known, fleet)
 
 
-def _start_agent(folder: CloudFolder, current: CloudState) -> ProcessId:
+def _start_agent(folder: CloudFolder, current: CloudState, *, python: Path) -> ProcessId:
     return processes.start_detached(
-        [sys.executable, "-m", "visionstack.localcloud.agent", str(folder.root)],
+        [sys.executable, "-m", "visionstack.localcloud.agent", str(folder.root), str(python)],
         environment={
             **emulator.environment(folder, port=current.port),
             "PYTHONUNBUFFERED": "1",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from runtime.measurement import machine
+from visionstack.errors import VisionstackError
 from visionstack.papers import serverless_2020, streaming_2019
 from visionstack.papers.evidence import gather
 from visionstack.report.markdown import markdown
@@ -34,12 +37,74 @@ def document(folder: Path) -> Report:
     )
 
 
-def generate(folder: Path, page: Path) -> Path:
+@dataclass(frozen=True)
+class Generated:
+    """The HTML, and the rows of the page that stand as they stood."""
+
+    html: Path
+    kept: tuple[str, ...]
+
+
+def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
+    A row of the page whose figure or conditions `folder` does not hold stays as it is.
+
     Raises:
-        VisionstackError: one of them cannot be written.
+        VisionstackError: there are no results, or a file cannot be written; the page is as it was.
     """
+    if not folder.is_dir():
+        raise VisionstackError(
+            f"There is no folder of results at {folder}.",
+            remedy="Measure first (visionstack papers --measure, visionstack compare run …), or "
+            "name the folder: --results DIR",
+        )
     report = document(folder)
-    replace_file(page, markdown(report))
-    return write(report, folder / "papers", formats=["html", "json"])["html"]
+    before = page.read_text("utf-8") if page.is_file() else ""
+    text, kept = merged(before, markdown(report))
+    html = write(report, folder / "papers", formats=["html", "json"])["html"]
+    replace_file(page, text)
+    return Generated(html, kept)
+
+
+def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
+    """The new page with the rows whose figures only the old one has, and what those are called."""
+    old = dict(_exhibits(before))
+    kept: list[str] = []
+    for title, body in _exhibits(after):
+        had = dict(_rows(old.get(title, "")))
+        now = _rows(body)
+        lost = [what for what, row in had.items() if _says_less(dict(now).get(what, ""), row)]
+        if not lost:
+            continue
+        kept += [f"{title.removeprefix('## ')}: {what}" for what in lost]
+        if not _FIGURE.search(body):
+            after = after.replace(body, old[title])
+            continue
+        lines = [had[what] if what in lost else row for what, row in now]
+        lines += [had[what] for what in lost if what not in dict(now)]
+        table = "\n".join(row for _, row in now)
+        after = after.replace(body, body.replace(table, "\n".join(lines)))
+    return after, tuple(kept)
+
+
+def _exhibits(page: str) -> list[tuple[str, str]]:
+    """(title, whole text with its heading) of each, without what follows the last."""
+    parts = re.split(r"^(?=## )", page.partition("\nVersions: ")[0] + "\n", flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.rstrip()) for part in parts]
+
+
+def _rows(exhibit: str) -> list[tuple[str, str]]:
+    """(first cell, line) of its table's rows, without the two lines of its head."""
+    lines = [line for line in exhibit.splitlines() if line.startswith("|")]
+    return [(line.split(" | ")[0].removeprefix("| "), line) for line in lines[2:]]
+
+
+def _says_less(row: str, before: str) -> bool:
+    """Whether a row lacks the figure, or the conditions, that it had."""
+    figure = bool(_FIGURE.search(before)) and not _FIGURE.search(row)
+    return figure or (row.endswith("|  |") and not before.endswith("|  |"))
+
+
+_FIGURE: Final = re.compile(r"\| (\*\*|ƒ )")
+"""What begins a cell with a figure of ours."""

@@ -28,12 +28,21 @@ class Evidence:
         """One command's JSON, or None."""
         return self.documents.get(name)
 
-    def machine(self, model: str, *, kind: Kind = Kind.MACHINE) -> RunResult | None:
-        """The newest result of this machine (or of darknet on it) with that model."""
+    def machine(
+        self, model: str, *, kind: Kind = Kind.MACHINE, within: tuple[int, int] | None = None
+    ) -> RunResult | None:
+        """The newest result of this machine (or of darknet on it) with that model.
+
+        `within` is of a row held to so many processors and MiB.
+        """
         for record in self.comparisons:
             if record.model != model:
                 continue
             for row in record.rows:
+                setting = row.setting or {}
+                held = (setting.get("processors"), setting.get("memory_mib"))
+                if kind is Kind.MACHINE and held != (within or (None, None)):
+                    continue
                 if row.kind is kind and (found := row.run_result()) is not None:
                     return found
         return None

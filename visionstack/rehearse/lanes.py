@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from runtime.contract import Stack
 from visionstack import paths
+from visionstack.cloud.aws_errors import CredentialsError
 from visionstack.cloud.deployment import Deployment
 from visionstack.errors import VisionstackError
 from visionstack.rehearse import leftovers
@@ -225,9 +226,16 @@ class Lanes:
     def nothing_left(self) -> str:
         """Raises VisionstackError that names what is left."""
         prefixes = [self.deployment.prefix, self.compared_prefix]
-        found = leftovers.wait_until_none(
-            lambda: leftovers.left(self.deployment, prefixes), patience_s=GONE_WITHIN_S
-        )
+        try:
+            found = leftovers.wait_until_none(
+                lambda: leftovers.left(self.deployment, prefixes), patience_s=GONE_WITHIN_S
+            )
+        except CredentialsError as error:
+            # The command itself would be refused now: what it left is in its way.
+            raise VisionstackError(
+                f"Its stacks may still stand and cost money. {error.message}",
+                remedy=f"Renew them (`aws sso login`, or `aws configure`). {self.remedy}",
+            ) from error
         if found:
             raise VisionstackError(f"Left: {', '.join(found)}.", remedy=self.remedy)
         return "Nothing is left but the role with which API Gateway writes logs (docs/costs.md)."

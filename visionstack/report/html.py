@@ -6,6 +6,7 @@ import base64
 import colorsys
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from visionstack.report.sections import Report
 
 _TEMPLATE: Final = Path(__file__).with_name("page.html.j2")
+_THUMBNAIL: Final = 160
+"""Pixels a side up to which pictures stand many to a row."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(uri=_uri, pixels=_pixels, colour=_colour, amount=_amount)
+    environment.globals.update(
+        uri=_uri, pixels=_pixels, small=_small, colour=_colour, amount=_amount
+    )
     return environment
 
 
@@ -131,6 +136,11 @@ def _size(data: bytes) -> tuple[int, int]:
 
 def _pixels(picture: Picture) -> tuple[int, int]:
     return _size(picture.data)
+
+
+def _small(pictures: Sequence[Picture]) -> bool:
+    """Whether they would only blur at the width of a photograph."""
+    return all(max(_pixels(picture)) <= _THUMBNAIL for picture in pictures)
 
 
 def _colour(label: str) -> str:

@@ -323,6 +323,10 @@ def _lines(plot: Lines, key: str) -> Drawing:
         if plot.log_y:
             axes.set_yscale("log")
         _plain_ticks(axes)
+        if not plot.log_x and all(
+            float(x).is_integer() for one in plot.lines for x, _ in one.points
+        ):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         if plot.y_range is not None:
             axes.set_ylim(*plot.y_range)
         axes.set_xlabel(plot.x_label)

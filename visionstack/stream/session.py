@@ -22,13 +22,14 @@ from runtime.protocol.messages import (
     FrameFailed,
     Hello,
     Message,
+    Model,
     Ping,
     Pong,
     Result,
     ResultFlag,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import HelloOptions, ModelOffer
 from visionstack.stream.pictures import EncodedPicture
 from visionstack.stream.types import (
     Answer,
@@ -60,7 +61,9 @@ class ClientSession:
     def __init__(self, options: HelloOptions, *, in_flight: int | None = None) -> None:
         self.counts = StreamCounts()
         self.server: ServerInfo | None = None
-        self._options = options
+        self._options = replace(options, model_changes=True)
+        self._model: ModelOffer | None = None
+        """What answers, by the last welcome or by what the server has said of it since."""
         self._live = options.policy == "live"
         self._in_flight = in_flight
         self._next_sequence = 0
@@ -220,6 +223,10 @@ class ClientSession:
                 self.counts.failed += 1
                 context = self._take(sequence).context
                 return [FailedFrame(sequence, code.name.lower(), reason, context)]
+            case Model(offer=offer):
+                self._model = offer
+                if self.server is not None:
+                    self.server = replace(self.server, **_told(offer))
             case Welcome():
                 self._welcomed(message)
                 return message
@@ -282,16 +289,9 @@ class ClientSession:
         if not offer.resumed and not self._live:
             self._blame()
         self._answered = False
-        model = offer.model
+        self._model = offer.model
         self.server = ServerInfo(
-            model=model.name,
-            version=model.version,
-            engine=model.engine,
-            precision=model.precision,
-            device=model.device,
-            weights_trained=model.weights_trained,
-            weights=model.weights,
-            labels=model.labels,
+            **_told(offer.model),
             window=offer.window,
             frame_bytes=offer.frame_bytes,
             session=offer.session,
@@ -307,8 +307,8 @@ class ClientSession:
         outgoing = self._take(result.sequence)
         self.counts.results += 1
         self._adapt(result)
-        server = self.server
-        labels = server.labels if server is not None else ()
+        model = self._model
+        labels = model.labels if model is not None else ()
         tracked = bool(result.flags & ResultFlag.TRACKED)
         detections = tuple(
             StreamDetection(
@@ -330,6 +330,7 @@ class ClientSession:
             bool(result.flags & ResultFlag.UNCHANGED),
             bool(result.flags & ResultFlag.PREDICTED),
             result.revision,
+            model.version if model is not None else "",
             outgoing.context,
         )
 
@@ -355,3 +356,17 @@ class ClientSession:
             downlink=(total - server - uplink) / 1000,
             clock_error=error / 1000,
         )
+
+
+def _told(offer: ModelOffer) -> dict[str, Any]:
+    """The fields of `ServerInfo` that change with the model."""
+    return {
+        "model": offer.name,
+        "version": offer.version,
+        "engine": offer.engine,
+        "precision": offer.precision,
+        "device": offer.device,
+        "weights_trained": offer.weights_trained,
+        "weights": offer.weights,
+        "labels": offer.labels,
+    }

@@ -102,6 +102,8 @@ class StreamResult:
     """The tracker moved the boxes between two inferred frames."""
     revision: int
     """Counts up when the server goes over to a newer version of the model."""
+    version: str
+    """Of the model that looked at this frame; its labels are those of the detections."""
     context: Any = None
     """What was given to `send` with this frame."""
 

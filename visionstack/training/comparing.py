@@ -43,7 +43,8 @@ Right = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What to compare; `counts` are pictures a product to train and choose with."""
+    """What to compare; `counts` are pictures a product to train and choose with. A product that has
+    fewer gives all it has, and the record says how many the poorest gave."""
 
     seeds: int
     counts: Sequence[int]
@@ -72,8 +73,8 @@ def compare_ways(
         question.backbone, size=dataset.size, cache=question.models / CACHE, say=say
     )
     pool = _together(dataset)
-    most = int(np.bincount(pool.product).min())
-    counts = [count for count in question.counts if count <= most] or [most]
+    had = np.bincount(pool.product)
+    counts = sorted({min(count, int(had.max())) for count in question.counts})
     total = len(counts) * question.seeds * len(WAYS)
     right: dict[tuple[int, int], Right] = {}
     done = 0
@@ -103,7 +104,10 @@ def compare_ways(
         "network": pretrained.name,
         "starting_weights": pretrained.weights.description,
         "interval": "95 %, bootstrap over seeds and test pictures",
-        "rows": [_row(count, way, found) for (count, way), found in right.items()],
+        "rows": [
+            _row(count, way, found) | {"fewest": min(count, int(had.min()))}
+            for (count, way), found in right.items()
+        ],
         "order": [_order(count, right) for count in counts],
         "table1": table1(),
     }
@@ -240,7 +244,7 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
         Table(
             "Test top 1",
             ["pictures a product", "way", "top 1"],
-            [Row([str(row["pictures"]), row["name"], top1_figure(row, record)]) for row in rows],
+            [Row([amount(row), row["name"], top1_figure(row, record)]) for row in rows],
             intro=f"{record['seeds']} seeds; intervals: {record['interval']}.",
         ),
         Table(
@@ -261,10 +265,17 @@ def draw(record: dict[str, Any], folder: Path) -> Path:
 
 def top1_figure(row: dict[str, Any], record: dict[str, Any]) -> Any:
     """A row's figure in per cent with its interval."""
+    mean, low, high = (round(100 * row["top1"][key], 1) for key in ("mean", "low", "high"))
     return measured(
-        100 * row["top1"]["mean"],
+        mean,
         "%",
         samples=record["seeds"] * record["products"]["test"],
-        spread=(100 * row["top1"]["low"], 100 * row["top1"]["high"]),
+        spread=(low, high),
         spread_is="95% interval",
     )
+
+
+def amount(row: dict[str, Any]) -> str:
+    """A row's pictures a product, with what the poorest product had if that was less."""
+    count, fewest = row["pictures"], row.get("fewest", row["pictures"])
+    return str(count) if fewest == count else f"{count} (from {fewest}: what there is)"

@@ -34,14 +34,14 @@ _WEAKEST: Final = 5
 
 
 def accuracy_figure(found: dict[str, Any]) -> Any:
-    """A share with its interval in per cent."""
-    return measured(
-        100 * found["share"],
-        "%",
-        samples=found["of"],
-        spread=(100 * found["low"], 100 * found["high"]),
-        spread_is="95% interval",
-    )
+    """A share with its interval in per cent, to the tenth."""
+    share, low, high = (round(100 * found[key], 1) for key in ("share", "low", "high"))
+    return measured(share, "%", samples=found["of"], spread=(low, high), spread_is="95% interval")
+
+
+def _told(label: str, found: dict[str, Any]) -> Headline:
+    figure = accuracy_figure(found)
+    return Headline(label, figure, f"{figure.interval} (95%), {found['of']:,} pictures")
 
 
 def tell(outcome: Outcome, dataset: Dataset) -> Report:
@@ -75,8 +75,8 @@ def _headlines(record: dict[str, Any]) -> Headlines:
     calibration = record["calibration"]
     return Headlines(
         [
-            Headline("test top 1", accuracy_figure(record["test"]["top1"])),
-            Headline("test top 5", accuracy_figure(record["test"]["top5"])),
+            _told("test top 1", record["test"]["top1"]),
+            _told("test top 5", record["test"]["top5"]),
             Headline(
                 "calibration error",
                 measured(100 * calibration["error_after"], "%"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 from typing import Any
 
@@ -13,6 +14,18 @@ from runtime.inference.artifact import Artifact
 from runtime.inference.engines.precisions import fastest_measured
 from runtime.inference.engines.processor import instructions, usable_processors
 from runtime.inference.errors import EngineError
+
+
+@functools.cache
+def shared_core() -> Any:
+    """The process's one core.
+
+    The CPU plugin of each core gives its thread a stack for signal handlers (for AMX; OpenVINO
+    pull request 11894) and frees it with the core. Of two cores that end in the order of their
+    creation, the second puts the first one's freed stack back: the next signal, such as the
+    SIGTERM that drains the server, then ends the process.
+    """
+    return openvino.Core()  # noqa: TID251 - the one place
 
 
 class OpenVinoEngine:
@@ -29,7 +42,7 @@ class OpenVinoEngine:
         precision: str = "auto",
         streams: int = 1,
     ) -> None:
-        core = openvino.Core()
+        core = shared_core()
         if precision == "auto":
             precision = (
                 fastest_measured(artifact.manifest, engine=self.name, instructions=instructions())

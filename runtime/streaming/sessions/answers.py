@@ -25,6 +25,7 @@ from runtime.protocol.messages import (
     Encoding,
     Frame,
     FrameFailed,
+    Model,
     Policy,
     Result,
     ResultFlag,
@@ -33,7 +34,7 @@ from runtime.protocol.messages import (
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.stream import Gate, StreamDecoder
-from runtime.streaming.models import ModelHost
+from runtime.streaming.models import LoadedModel, ModelHost
 
 
 class Tracking(Protocol):
@@ -51,7 +52,7 @@ class Tracking(Protocol):
 _LONGEST = 2**32 - 1
 """A duration is 32 bits of microseconds: 71 minutes."""
 Answer = Result | FrameFailed | Dropped
-Outlet = Callable[[Answer], None]
+Outlet = Callable[[Answer | Model], None]
 
 
 class Session:
@@ -92,8 +93,10 @@ class Session:
         self._pending: deque[FrameJob] = deque()
         self._completed: set[FrameJob] = set()
         """Those of them that were handed over; a thread may still be writing to the others."""
-        self._sent: deque[tuple[int, Answer]] = deque(maxlen=window)
+        self._sent: deque[tuple[FrameJob, Answer]] = deque(maxlen=window)
         self._outlet: Outlet | None = None
+        self._told: int | None = None
+        """Revision whose model the client was told of last."""
         self._tracker = tracker
         self._last: Found | FrameError = Found(())
 
@@ -150,20 +153,22 @@ class Session:
     def attach(self, outlet: Outlet, *, next_answer: int) -> None:
         """Send answers there from now on, beginning with those the client has not received.
 
-        Raises ProtocolError when they are not kept any more.
+        The client was welcomed with the model that is current now. Raises ProtocolError when the
+        answers are not kept any more.
         """
         self._check_thread()
         oldest = self._pending[0].frame.sequence if self._pending else self.next_sequence
-        oldest = self._sent[0][0] if self._sent else oldest
+        oldest = self._sent[0][0].frame.sequence if self._sent else oldest
         if not oldest <= next_answer <= self.next_sequence:
             raise ProtocolError(
                 CloseCode.PROTOCOL_ERROR,
                 f"answers from frame {next_answer} on cannot be replayed, only from {oldest} on",
             )
         self._outlet = outlet
-        for sequence, answer in self._sent:
-            if sequence >= next_answer:
-                outlet(answer)
+        self._told = self.host.current.revision
+        for job, answer in self._sent:
+            if job.frame.sequence >= next_answer:
+                self._hand_out(job.model, answer)
 
     def detach(self) -> None:
         self._check_thread()
@@ -185,9 +190,16 @@ class Session:
 
     def _send(self, job: FrameJob, answer: Answer) -> None:
         if not self.live:
-            self._sent.append((job.frame.sequence, answer))
-        if self._outlet is not None:
-            self._outlet(answer)
+            self._sent.append((job, answer))
+        self._hand_out(job.model, answer)
+
+    def _hand_out(self, model: LoadedModel, answer: Answer) -> None:
+        if self._outlet is None:
+            return
+        if self.options.model_changes and model.revision != self._told:
+            self._told = model.revision
+            self._outlet(Model(model.revision, model.offer))
+        self._outlet(answer)
 
     def _answer(self, job: FrameJob) -> Answer:
         sequence = job.frame.sequence

@@ -283,7 +283,7 @@ class Registry:
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
-        limits = self.limits
+        limits, model = self.limits, session.host.current
         return WelcomeOffer(
             session=session.id,
             resumed=resumed,
@@ -294,7 +294,8 @@ class Registry:
             idle_seconds=limits.idle_seconds,
             resume_seconds=limits.resume_seconds,
             server=SERVER_NAME,
-            model=session.host.current.offer,
+            model=model.offer,
+            revision=model.revision,
         )
 
     def _count(self, job: FrameJob) -> None:

@@ -6,9 +6,12 @@ A binary WebSocket message is one protocol message; nothing else is added.
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
@@ -19,6 +22,7 @@ from runtime.protocol.framing import Whole
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
+from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles, respond
 
 STREAM_PATH = "/stream"
@@ -26,8 +30,9 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
-def counted_sockets(registry: Registry) -> type[WebSocket]:
-    """Connections that are among the pending handshakes before they are upgraded as well."""
+def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebSocket]:
+    """Connections that are among the pending handshakes before they are upgraded as well, and
+    while TLS begins."""
 
     class Counted(WebSocket):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,7 +46,11 @@ def counted_sockets(registry: Registry) -> type[WebSocket]:
             registry.pending.leave(self)
             super().connection_lost(exc)
 
-    return Counted
+    def make(*args: Any, **kwargs: Any) -> asyncio.Protocol:
+        return behind_tls(functools.partial(Counted, *args, **kwargs), registry, tls)()
+
+    # The library calls it and hands the result to asyncio, which wants a protocol.
+    return cast(type[WebSocket], make)
 
 
 class WebSocketLink:

@@ -90,11 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content = self.server.objects[self.path]
             status = 200
-            if "range" in headers:
+            if "range" in headers and fault != "whole":
                 first, last = headers["range"].removeprefix("bytes=").split("-")
                 content, status = content[int(first) : int(last) + 1], 206
-            if fault in ("chunked", "chunked and cut"):
-                self._answer_in_chunks(status, content, whole=fault == "chunked")
+            if fault in ("chunked", "chunked and cut", "whole"):
+                self._answer_in_chunks(status, content, whole=fault != "chunked and cut")
             elif fault == "drip":
                 self._drip()
             elif fault == "short":
@@ -384,6 +384,21 @@ def test_get_object_answers_as_boto3_does(s3: FakeS3) -> None:
     with pytest.raises(S3NotFoundError) as missing:
         made.get_object(Bucket="b", Key="nope")
     assert missing.value.response["Error"]["Code"] == "NoSuchKey"
+
+
+def test_get_object_reads_no_more_than_was_asked_for(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client(s3.url)
+    s3.objects["/b/k"] = bytes(50_000_000)
+    # A store that takes no notice of ranges.
+    s3.faults = lambda: "whole"
+    with pytest.raises(S3TooLargeError, match="at most 3"):
+        made.get_object(Bucket="b", Key="k", Range="bytes=2-4")
+    monkeypatch.setattr("runtime.classifier.s3.PART_BYTES", 1000)
+    with pytest.raises(S3TooLargeError, match="at most 1000"):
+        made.get_object(Bucket="b", Key="k")
+    assert s3.sent < 45_000_000
 
 
 def test_parts_are_fetched_side_by_side_but_no_further_ahead_than_that(

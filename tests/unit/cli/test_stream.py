@@ -170,7 +170,7 @@ def test_a_summary_counts_drops_by_place_and_rates_results_alone(
     assert summary.fps is None
     for milliseconds in (40.0, 10.0, 30.0, 20.0):
         latency = Latency(milliseconds, 0, 0, 0, 0, 0, 0, 0)
-        summary.add(StreamResult(0, 1, 1, (), latency, 1, False, False, 0))
+        summary.add(StreamResult(0, 1, 1, (), latency, 1, False, False, 0, "1"))
     assert summary.fps == 2
     summary.add(DroppedFrame(101, "client"))
     summary.add(DroppedFrame(102, "server"))

@@ -139,7 +139,7 @@ class Fakes:
     machine_error: BaseException | None = None
     log: list[str] = field(default_factory=list)
 
-    def measure(self, first: Any, tell: Callable[[Any], None]) -> Any:
+    def measure(self, first: Any, tell: Callable[[Any], None], **_: Any) -> Any:
         if isinstance(first, FunctionSetting):
             self.log.append(f"function {first.memory_mib}")
             if self.function_error:
@@ -177,7 +177,7 @@ class Fakes:
     def fetch_logs(self, name: str, folder: Path) -> None:
         self.log.append(f"logs {name}")
 
-    def destroy(self, record: Record, types: list[str]) -> None:
+    def destroy(self, record: Record) -> None:
         self.log.append(f"destroy {' '.join(record.deployed)}")
         record.deployed = []
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tests.unit.compare.conftest import Plan, result
 from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
-from visionstack.compare.runner import take
+from visionstack.compare.rows import take
 from visionstack.errors import UsageError
 
 RUN = CliRunner()

@@ -11,7 +11,8 @@ from tests.unit.compare.conftest import Fakes, Plan, result
 from visionstack.compare.errors import MixedResultsError, NotRunError, RecordError
 from visionstack.compare.fleets import Progress
 from visionstack.compare.record import FILE, Record, Status, load, merge
-from visionstack.compare.runner import run, take
+from visionstack.compare.rows import take
+from visionstack.compare.runner import run
 from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
 

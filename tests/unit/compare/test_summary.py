@@ -13,7 +13,7 @@ from rich.console import Console
 from tests.unit.compare.conftest import BOOK, Fakes, Plan, call, result
 from visionstack.compare import report as drawing
 from visionstack.compare.record import Record, Status
-from visionstack.compare.runner import take
+from visionstack.compare.rows import take
 from visionstack.compare.summary import figures, to_cheapest, winner
 from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.serverless import Function, request_usd

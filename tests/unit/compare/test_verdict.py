@@ -12,7 +12,7 @@ from visionstack.accuracy.intervals import Estimate
 from visionstack.compare import accuracy
 from visionstack.compare.record import Record, Row, Status, merge
 from visionstack.compare.report import report_all
-from visionstack.compare.runner import take
+from visionstack.compare.rows import take
 from visionstack.compare.summary import Figures
 from visionstack.compare.targets import Kind
 from visionstack.compare.verdict import Candidate, beaten, candidates, judge, to_json

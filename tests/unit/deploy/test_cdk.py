@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.aws_wire import Wire, result, wire
 from visionstack import paths
 from visionstack.cloud import local_state
+from visionstack.cloud.deployment import Deployment
 from visionstack.deploy.cdk import cdk, command_line
 from visionstack.errors import VisionstackError
+
+__all__ = ["wire"]
 
 
 @pytest.fixture
@@ -50,6 +54,18 @@ def test_a_checkout_without_node_modules_is_told_to_run_npm(checkout: Path) -> N
         ("SSM parameter /cdk-bootstrap/hnb659fds/version not found.", "not bootstrapped"),
         ("Unable to resolve AWS account to use.", "no valid AWS credentials"),
         ("something else broke", "something else broke"),
+        ("ExpiredToken: The security token included in the request is expired", "have expired"),
+        ("Rate exceeded", "calls AWS too often"),
+        (
+            "Failed deleting stack a that had previously failed creation (current state: "
+            "DELETE_FAILED)",
+            "could not be made, nor taken back",
+        ),
+        (
+            "Stack is in a paused fail state (UPDATE_ROLLBACK_FAILED) and command line arguments "
+            "do not include",
+            "in UPDATE_ROLLBACK_FAILED",
+        ),
     ],
 )
 def test_a_failure_of_cdk_is_told_by_its_cause(checkout: Path, output: str, told: str) -> None:
@@ -61,6 +77,32 @@ def test_a_failure_of_cdk_is_told_by_its_cause(checkout: Path, output: str, told
     assert told in caught.value.message
     assert caught.value.remedy
     assert output in (checkout / "out" / "logs" / "cdk-deploy.log").read_text()
+
+
+def test_a_deployment_that_waited_for_nothing_says_why_ec2_started_nothing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    _script(
+        checkout,
+        "console.log('visionstack-streaming | 9/9 | CREATE_FAILED | AWS::AutoScaling::"
+        "AutoScalingGroup | Group Received 0 SUCCESS signal(s) out of 1');process.exit(1)",
+    )
+    told = "We currently do not have sufficient c7i.xlarge capacity"
+    wire.answers["auto-scaling.DescribeScalingActivities"] = [
+        result(
+            "DescribeScalingActivities",
+            "<Activities><member><ActivityId>1</ActivityId><StatusCode>Failed</StatusCode>"
+            f"<StatusMessage>{told}</StatusMessage></member></Activities>",
+        )
+    ]
+    monkeypatch.setattr(Deployment, "client", lambda _, service: wire.session.client(service))
+
+    with pytest.raises(VisionstackError) as caught:
+        cdk(["deploy", "--all"], cloud="aws", context={"prefix": "mine"})
+
+    assert "CREATE_FAILED" in caught.value.message
+    assert told in caught.value.message
+    assert "extra_instance_types" in str(caught.value.remedy)
 
 
 def test_arguments_and_context_reach_cdk_as_they_are(checkout: Path) -> None:

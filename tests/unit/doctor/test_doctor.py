@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from typer.testing import CliRunner
 
 from stacks.catalog import Catalog
 from stacks.settings.model import DeploymentSettings
+from visionstack.cli.main import app
 from visionstack.compare.plan import Request
 from visionstack.compare.session import _plan
 from visionstack.doctor.aws import (
@@ -38,6 +40,9 @@ class FakeCloud:
     answers: dict[str, Any]
     cloud: str = "aws"
     asked: list[str] = field(default_factory=list)
+
+    def output(self, stack: str, key: str) -> str:
+        raise VisionstackError(f"Stack {stack} is not deployed: no {key}.")
 
     def client(self, service: str) -> Any:
         def call(name: str) -> Callable[..., Any]:
@@ -404,6 +409,18 @@ def test_lambda_keeps_a_hundred_executions_for_functions_without_a_reservation(
     assert check.state is state
     if state is State.BAD:
         assert "L-B99A9384" in str(check.remedy)
+
+
+def test_doctor_tells_what_lambdas_limit_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = DeploymentSettings(cold_start="provisioned")
+    cloud = concurrency(10)
+    monkeypatch.setattr("visionstack.packaging.build.settings_from", lambda _: settings)
+    monkeypatch.setattr("visionstack.cloud.deployment.connect", lambda **_: cloud)
+    done = CliRunner().invoke(app, ["doctor", "--json", "--cloud", "aws"])
+
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["Lambda concurrency"]["state"] == "bad"
+    assert done.exit_code == 1
 
 
 def test_a_plan_without_reservations_asks_nothing_of_lambdas_limit() -> None:

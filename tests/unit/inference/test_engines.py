@@ -322,3 +322,31 @@ def test_auto_is_one_of_the_engines_that_are_installed() -> None:
 def test_an_unknown_precision_is_refused(make_artifact: MakeArtifact) -> None:
     with pytest.raises(EngineUnavailableError, match="auto, fp32, int8"):
         create_engine("auto", make_artifact(), precision="fp8")
+
+
+def test_a_signal_is_still_handled_when_engines_have_come_and_gone(
+    efficientnet_lite0: Artifact,
+) -> None:
+    """As when a newer model is taken in and the server is then told to stop."""
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from runtime.inference.artifact import Artifact\n"
+        "from runtime.inference.engines import create_engine\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: heard.append(True))\n"
+        "artifact = Artifact.load(Path(sys.argv[1]))\n"
+        "engines = [create_engine('openvino', artifact) for _ in range(2)]\n"
+        "engines.pop(0)\n"
+        "engines.pop(0)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print(heard)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(efficientnet_lite0.folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "[True]\n"), done.stderr

@@ -217,6 +217,16 @@ def test_decoding_many_scans_stops_at_its_deadline() -> None:
             decode(data, limits=PictureLimits(seconds=0.001))
 
 
+@pytest.mark.parametrize("kind", [b"P1", b"P2", b"P3"])
+def test_a_large_picture_of_digits_is_refused_before_python_reads_them(kind: bytes) -> None:
+    depth = b"" if kind == b"P1" else b" 1"
+    data = kind + b" 800 800" + depth + b"\n" + b"1 " * (800 * 800 * (3 if kind == b"P3" else 1))
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(TooCostlyPictureError, match="digits"):
+            decode(data)
+    assert decode_bgr(kind + b" 2 1" + depth + b"\n1 0 0 1 1 1").shape == (1, 2, 3)
+
+
 def test_a_comment_full_of_scan_markers_costs_nothing() -> None:
     data = encoded(halves(RED, BLUE), "JPEG", comment=b"\xff\xda" * 500)
     assert (decode_bgr(data) == decode_bgr(encoded(halves(RED, BLUE), "JPEG"))).all()

@@ -17,6 +17,7 @@ from visionstack import processes
 from visionstack.cloud import local_defaults
 from visionstack.cloud.local_fleet import Fleet, Instance, InstanceState
 from visionstack.cloud.local_state import CloudFolder
+from visionstack.localcloud import lifecycle
 from visionstack.localcloud.agent.agent import Agent
 from visionstack.localcloud.agent.groups import Group, Template
 from visionstack.localcloud.agent.instance import Surroundings
@@ -249,3 +250,20 @@ async def test_groups_that_cannot_be_read_change_nothing(running: RunningAgent) 
     await running.agent.step()
 
     assert running.instances()["i-1"].state is InstanceState.HEALTHY
+
+
+def test_the_agent_is_told_the_python_of_the_users_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works in another folder than the command; looked up from there, it would be another's."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **_: object) -> processes.ProcessId:
+        started.append(command)
+        return processes.ProcessId.of(os.getpid())
+
+    monkeypatch.setattr(processes, "start_detached", start)
+    monkeypatch.setattr(lifecycle.environment, "ensure", lambda: tmp_path / "python")
+    monkeypatch.setattr(lifecycle.emulator, "start", lambda *_, **__: processes.ProcessId.of(1))
+    lifecycle.up(port=1, folder=CloudFolder(tmp_path))
+    assert started[0][-2:] == [str(tmp_path), str(tmp_path / "python")]

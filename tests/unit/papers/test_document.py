@@ -14,6 +14,7 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
 from visionstack.compare.record import FILE, Record, Row, Status
 from visionstack.compare.targets import Kind
+from visionstack.errors import VisionstackError
 from visionstack.papers.document import document, generate
 from visionstack.papers.evidence import gather
 from visionstack.report.figures import Figure
@@ -185,6 +186,8 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
         "seeds": 5,
         "network": "a network",
         "interval": "95 %",
+        "machine": {"cpu": "a processor", "cores": 2},
+        "versions": {"torch": "2"},
         "rows": [
             {
                 "pictures": pictures,
@@ -197,7 +200,10 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
                 (100, "the same with augmentation", 0.9),
             )
         ],
-        "order": [{"pictures": 100, "sentence": "the order is not established"}],
+        "order": [
+            {"pictures": 5, "ways": ["scratch", "head"], "established": False},
+            {"pictures": 100, "ways": ["head", "head-augmented"], "established": True},
+        ],
         "table1": [
             {
                 "model": "resnet50",
@@ -233,8 +239,62 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
     assert intervals[0] == pytest.approx((48.0, 51.0))
     assert figures("2020, table 1") == [(97.7, FigureKind.COMPUTED)]
     assert figures("2020, figure 12") == [(2.0, FigureKind.MEASURED)]
-    # a memory size on the embedded cloud changes nothing, so it is not shown
-    assert figures("2020, figure 13") == []
+    assert figures("2020, figure 13") == [(2.0, FigureKind.MEASURED)]
+    (tmp_path / "load-aws").mkdir()
+    step["response"] = summarize([1.0] * 30).to_json()
+    step["memory_mib"] = 768
+    aws = {"cloud": "aws", "steps": [step]}
+    (tmp_path / "load-aws" / "report.json").write_text(json.dumps(aws))
+    assert figures("2020, figure 13") == [(1.0, FigureKind.MEASURED)]
+
+
+def exhibit(page: Path, title: str) -> str:
+    text = page.read_text("utf-8")
+    (found,) = [part for part in text.split("\n## ") if part.startswith(title)]
+    return found.partition("\nVersions: ")[0].strip()
+
+
+def test_the_page_keeps_the_figures_that_the_results_at_hand_do_not_hold(tmp_path: Path) -> None:
+    page, all_of_it, some = tmp_path / "papers.md", tmp_path / "all", tmp_path / "some"
+    for folder in (all_of_it, some):
+        (folder / "a").mkdir(parents=True)
+    tiny = record("yolov3-tiny", name="this machine", kind=Kind.MACHINE)
+    tiny.rows[0].result = machine_result(0.005)
+    tiny.save(all_of_it / "a")
+    assert generate(all_of_it, page).kept == ()
+    before = exhibit(page, "2019, section 4.2")
+    assert before.count("**") == 4
+    yolo = record("yolov3", name="this machine", kind=Kind.MACHINE)
+    yolo.rows[0].result = machine_result(0.1)
+    yolo.save(some / "a")
+    assert generate(some, page).kept == tuple(
+        f"2019, section 4.2: YOLOv3-tiny without a GPU: this machine, {what}"
+        for what in ("network only", "picture to detections")
+    )
+    assert exhibit(page, "2019, section 4.2") == before
+    assert "**0.1 s**" in exhibit(page, "2019, table 1")
+    # A row that is new does not cost the others.
+    held = record("yolov3-tiny", name="held", kind=Kind.MACHINE)
+    held.rows[0].setting = {"processors": 1, "memory_mib": 700}
+    held.rows[0].result = machine_result(0.02)
+    held.save(some / "c")
+    assert len(generate(some, page).kept) == 2
+    both = exhibit(page, "2019, section 4.2")
+    assert both.count("**0.02 s**") == 2
+    assert both.count("**0.005 s**") == 2
+    # Figures measured anew replace the old ones.
+    tiny.rows[0].result = machine_result(0.006)
+    tiny.save(some / "b")
+    assert generate(some, page).kept == ()
+    assert "**0.006 s**" in exhibit(page, "2019, section 4.2")
+
+
+def test_without_a_folder_of_results_the_page_stays_as_it_is(tmp_path: Path) -> None:
+    page = tmp_path / "papers.md"
+    page.write_text("figures of a week")
+    with pytest.raises(VisionstackError, match="no folder of results"):
+        generate(tmp_path / "out", page)
+    assert page.read_text() == "figures of a week"
 
 
 def test_damaged_json_is_left_out(tmp_path: Path) -> None:

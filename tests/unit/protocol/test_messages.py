@@ -21,13 +21,14 @@ from runtime.protocol.messages import (
     FrameFailed,
     GoAway,
     Hello,
+    Model,
     Ping,
     Pong,
     Result,
     ResultFlag,
     Timing,
 )
-from runtime.protocol.options import HelloOptions
+from runtime.protocol.options import HelloOptions, ModelOffer
 
 u16 = st.integers(0, 2**16 - 1)
 u32 = st.integers(0, 2**32 - 1)
@@ -54,6 +55,17 @@ hellos = st.builds(
     session=text,
     client=text,
 )
+offers = st.builds(
+    ModelOffer,
+    name=text,
+    version=text,
+    weights_trained=st.booleans(),
+    weights=text,
+    engine=text,
+    precision=text,
+    device=text,
+    labels=st.lists(text, max_size=5).map(tuple),
+)
 valid_messages = st.one_of(
     st.builds(Hello, hellos),
     st.builds(Frame, u64, u64, st.sampled_from(Encoding), st.binary(max_size=300), u16, u16),
@@ -69,6 +81,7 @@ valid_messages = st.one_of(
     ),
     st.builds(Dropped, st.lists(u64, max_size=20).map(tuple), st.sampled_from(DropReason)),
     st.builds(FrameFailed, u64, st.sampled_from(FrameErrorCode), text),
+    st.builds(Model, u16, offers),
     st.builds(Ping, u64),
     st.builds(Pong, u64, u64, u64),
     st.builds(GoAway, u32, text),

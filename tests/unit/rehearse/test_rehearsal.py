@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from visionstack.cli.main import app
+from visionstack.cloud.aws_errors import CredentialsError
 from visionstack.compare.errors import BudgetError
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.targets import Kind
@@ -358,6 +359,19 @@ def test_what_is_left_fails_the_last_step_and_is_named(
         lanes_of(where, tmp_path).nothing_left()
     assert "npx cdk destroy --all -c prefix=visionstack-rehearse" in str(said.value)
     assert lanes_of(deployment({}), tmp_path).nothing_left().startswith("Nothing is left")
+
+
+def test_credentials_that_expired_meanwhile_end_with_what_may_stand_and_how_to_remove_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def expired(*_: Any) -> None:
+        raise CredentialsError("Could not list the stacks: they have expired.", remedy="Again.")
+
+    monkeypatch.setattr(leftovers, "left", expired)
+    with pytest.raises(VisionstackError, match=r"may still stand.*have expired") as said:
+        lanes_of(deployment({}), tmp_path).nothing_left()
+    assert "aws sso login" in str(said.value)
+    assert "npx cdk destroy --all -c prefix=visionstack-rehearse" in str(said.value)
 
 
 def record(cloud: str, *rows: Row) -> Record:

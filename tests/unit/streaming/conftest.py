@@ -47,6 +47,7 @@ class FakeDetector:
     poison: int | None = None
     dead: bool = False
     batches: list[int] = field(default_factory=list)
+    labels: tuple[str, ...] = tuple(f"grey {level}" for level in range(256))
     gate: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -73,7 +74,9 @@ class FakeDetector:
         return [FakeFound(raw, 0.9, (0.0, 0.0, float(width), float(height)))]
 
 
-def offer(name: str = "fake", version: str = "1") -> ModelOffer:
+def offer(
+    name: str = "fake", version: str = "1", *, labels: tuple[str, ...] = FakeDetector.labels
+) -> ModelOffer:
     return ModelOffer(
         name=name,
         version=version,
@@ -82,7 +85,7 @@ def offer(name: str = "fake", version: str = "1") -> ModelOffer:
         engine="fake",
         precision="none",
         device="test",
-        labels=tuple(f"grey {level}" for level in range(256)),
+        labels=labels,
     )
 
 
@@ -109,7 +112,9 @@ class FakeSource:
         self.loads.append((name, version))
         if version in self.broken:
             raise ModelUnavailableError(self.broken[version])
-        return LoadedModel(offer(name, version), self.detectors[name], self.batch)
+        detector = self.detectors[name]
+        offered = offer(name, version, labels=detector.labels)
+        return LoadedModel(offered, detector, self.batch)
 
 
 def picture(level: int, *, size: tuple[int, int] = (64, 48)) -> bytes:

@@ -14,8 +14,9 @@ from runtime.protocol.messages import Dropped, Encoding, Frame
 from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
 from runtime.streaming.host.logs import SampledLines
 from runtime.streaming.origins import refusal
+from runtime.streaming.settings import Tls
 from tests.unit.streaming.conftest import ServerFactory, picture
-from tests.unit.streaming.test_faults import RawClient
+from tests.unit.streaming.test_faults import RawClient, others_are_served
 
 
 def test_the_oldest_handshake_of_the_address_with_the_most_gives_way() -> None:
@@ -82,6 +83,39 @@ def test_only_the_servers_own_pages_may_speak_to_it(
 ) -> None:
     wrong = refusal(host=[host], origin=[origin] if origin else [], loopback=loopback)
     assert (wrong is None) is allowed
+
+
+@pytest.mark.parametrize("port", ["port", "http_port"])
+async def test_connections_that_never_begin_tls_are_pending_too(
+    running: ServerFactory, port: str
+) -> None:
+    limits = replace(Limits(), pending_handshakes=8, pending_per_address=8, drain_seconds=1.0)
+    async with running(tls=Tls.SELF_SIGNED, limits=limits) as one:
+        idle = [
+            await asyncio.open_connection("127.0.0.1", getattr(one.server, port)) for _ in range(20)
+        ]
+        ended = [asyncio.create_task(reader.read()) for reader, _ in idle[:12]]
+        # Long before their time for the handshake is over.
+        done, _ = await asyncio.wait(ended, timeout=limits.crowded_handshake_seconds / 2)
+        assert len(done) == 12
+        await asyncio.gather(*ended, return_exceptions=True)
+        assert await others_are_served(one.address)
+        for _, writer in idle:
+            writer.transport.abort()
+        while len(one.server.registry.pending):
+            await asyncio.sleep(0.01)
+
+
+def test_for_want_of_descriptors_the_older_half_of_the_handshakes_ends() -> None:
+    ended: list[str] = []
+    pending = PendingHandshakes(limit=9, per_address=9)
+    for key in "abc":
+        pending.enter(key, address=key, evict=lambda key=key: ended.append(key))
+    assert pending.make_room() == 2
+    assert ended == ["a", "b"]
+    assert len(pending) == 1
+    assert pending.make_room() == 1
+    assert pending.make_room() == 0
 
 
 async def test_a_parked_stream_gives_way_to_one_that_is_here(running: ServerFactory) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from runtime.protocol.messages import (
     FrameFailed,
     GoAway,
     Hello,
+    Model,
     Ping,
     Pong,
     Result,
@@ -138,6 +140,15 @@ def conversation() -> list[dict[str, Any]]:
             SERVER,
             FrameFailed(9, FrameErrorCode.NEEDS_KEYFRAME, "später"),
             {"kind": "failed", "code": 6, "sequence": 9, "reason": "später"},
+        ),
+        (
+            SERVER,
+            Model(4, replace(model, version="2", labels=("wheel",))),
+            {
+                "kind": "model",
+                "revision": 4,
+                "model": {**asdict(model), "version": "2", "labels": ["wheel"]},
+            },
         ),
         (SERVER, Pong(1, 2, 3), {"kind": "pong", "sent": 1, "received": 2, "answered": 3}),
         (

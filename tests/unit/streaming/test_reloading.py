@@ -19,6 +19,7 @@ from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ArtifactSource
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, ServerFactory, picture
 from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamResult
 
 
 async def until(condition: Any) -> None:
@@ -57,6 +58,34 @@ async def test_a_new_version_takes_over_in_mid_stream_without_a_gap(
     assert len(revisions) == 300
     assert revisions == sorted(revisions)
     assert set(revisions) == {0, 1}
+
+
+async def test_every_answer_names_its_version_and_its_labels_are_that_versions(
+    running: ServerFactory,
+) -> None:
+    def detector(version: str) -> FakeDetector:
+        labels = tuple(f"{level} of {version}" for level in range(256))
+        return FakeDetector(seconds=0.002, labels=labels)
+
+    source = FakeSource(detector("1"))
+    async with (
+        running(source=source, reload_seconds=0.05) as one,
+        AsyncStreamClient(one.address, policy="lossless") as client,
+    ):
+        versions = []
+        async for answer in client.stream(picture(n % 250) for n in range(300)):
+            assert isinstance(answer, StreamResult)
+            level = answer.sequence % 250
+            assert [d.label for d in answer.detections] == [f"{level} of {answer.version}"]
+            versions.append(answer.version)
+            if answer.sequence in (50, 150):
+                newer = str(int(source.versions["fake"]) + 1)
+                source.detectors["fake"] = detector(newer)
+                source.versions["fake"] = newer
+        assert client.server.version == versions[-1]
+    assert len(versions) == 300
+    assert versions == sorted(versions)
+    assert len(set(versions)) > 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""The agent's process: `python -m visionstack.localcloud.agent STATE_FOLDER`, from `local up`."""
+"""The agent's process, from `local up`: `python -m visionstack.localcloud.agent FOLDER PYTHON`.
+
+FOLDER holds the embedded cloud's state, PYTHON is what the instances' `aws` runs in. Both are told
+and not looked up: the agent works in another folder than the command, so another project is near.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from pathlib import Path
 
 from runtime.redaction import RedactingFormatter
 from stacks.catalog import Catalog
-from visionstack import paths
 from visionstack.cloud import local_state
 from visionstack.cloud.clouds import local_environment
 from visionstack.cloud.deployment import Deployment
@@ -21,7 +24,7 @@ from visionstack.localcloud.agent.groups import DeployedGroups
 from visionstack.localcloud.agent.instance import Surroundings
 
 
-async def serve(folder: CloudFolder, *, port: int) -> None:
+async def serve(folder: CloudFolder, *, cloud_python: Path, port: int) -> None:
     """Follow the groups until SIGTERM."""
     endpoint = local_state.endpoint_url(port)
     cloud = Deployment(cloud="local", prefix="", endpoint_url=endpoint)
@@ -36,7 +39,7 @@ async def serve(folder: CloudFolder, *, port: int) -> None:
             **local_environment(endpoint, environment={"LANG": "C.UTF-8"}),
             local_state.MARK_VARIABLE: str(folder.root),
         },
-        cloud_python=paths.CLOUD_VENV / "bin" / "python",
+        cloud_python=cloud_python,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -52,7 +55,9 @@ def main() -> None:
         if handler.formatter is not None:
             handler.setFormatter(RedactingFormatter(handler.formatter))
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    asyncio.run(serve(CloudFolder(Path(sys.argv[1])), port=int(os.environ["GATEWAY_PORT"])))
+    folder, cloud_python = map(Path, sys.argv[1:])
+    port = int(os.environ["GATEWAY_PORT"])
+    asyncio.run(serve(CloudFolder(folder), cloud_python=cloud_python, port=port))
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ export class ServerClock {
 }
 
 /**
- * `on` holds the callbacks: state(name, words), welcome(offer), result(message, frame, delays),
- * dropped(cause, count), failed(message).
+ * `on` holds the callbacks: state(name, words), welcome(offer), model(message),
+ * result(message, frame, delays), dropped(cause, count), failed(message).
  */
 export class Connection {
   #address; #options; #on;
@@ -94,6 +94,7 @@ export class Connection {
     this.#clock = new ServerClock();
     const first = this.#unanswered.keys().next();
     const options = { ...this.#options, session: this.#session, connection: this.#number,
+      model_changes: true,
       next_sequence: first.done ? this.#next : first.value };
     this.#number += 1;
     const socket = new WebSocket(this.#address);
@@ -119,6 +120,7 @@ export class Connection {
         for (const sequence of message.sequences) this.#answered(sequence);
         this.#on.dropped(message.reason === 1 ? "newer" : "leaving", message.sequences.length);
         break;
+      case "model": this.#on.model(message); break;
       case "failed": this.#answered(message.sequence); this.#on.failed(message); break;
       case "goaway": this.#goAway(message); break;
       case "close": this.#goodbye = message; break;

@@ -37,6 +37,7 @@ class Session {
     this.connection = new Connection(`${scheme}://${location.host}/stream`, options, {
       state: (name, words) => this.#state(name, words),
       welcome: (offer) => this.#welcome(offer),
+      model: (message) => this.#model(message),
       result: (...all) => this.#result(...all),
       dropped: (cause, count) => this.stats.drop(cause, count),
       failed: (message) => this.#failed(message),
@@ -93,6 +94,13 @@ class Session {
     this.#told();
   }
 
+  /** The results after this are a newer version's, which may know other objects. */
+  #model({ model }) {
+    this.offer = { ...this.offer, model };
+    this.labels = model.labels;
+    this.#told();
+  }
+
   #told() {
     const { model } = this.offer;
     const random = model.weights_trained ? "" : " Its weights are random: boxes mean nothing.";
@@ -103,7 +111,7 @@ class Session {
   }
 
   #result(answer, frame, delays) {
-    this.last = answer;
+    this.last = { ...answer, labels: this.labels };
     const picture = element("picture");
     picture.hidden = element("show").value !== "answered"
       || !this.#pictures.show(frame.captured, picture);
@@ -264,7 +272,7 @@ function snapshot() {
     height: shown.videoHeight ?? shown.height });
   const pen = canvas.getContext("2d");
   pen.drawImage(shown, 0, 0);
-  if (session?.last) paint(pen, session.last, session.labels, canvas);
+  if (session?.last) paint(pen, session.last, session.last.labels, canvas);
   canvas.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);

@@ -4,7 +4,7 @@ export const ENCODING = { JPEG: 1, H264: 5 };
 export const FLAG = { UNCHANGED: 1, PREDICTED: 2, TRACKED: 4 };
 export const NEEDS_KEYFRAME = 6;
 const KIND = { HELLO: 0x01, WELCOME: 0x02, FRAME: 0x10, RESULT: 0x11, DROPPED: 0x12,
-  FRAME_FAILED: 0x13, PING: 0x20, PONG: 0x21, GOAWAY: 0x30, CLOSE: 0x31 };
+  FRAME_FAILED: 0x13, MODEL: 0x14, PING: 0x20, PONG: 0x21, GOAWAY: 0x30, CLOSE: 0x31 };
 const RESULT_HEADER = 52;
 const DETECTION = 26;
 // Handshake and idle timeouts, too many connections, slow reader, going away, internal error.
@@ -52,6 +52,8 @@ export function decode(bytes) {
     case KIND.DROPPED: return decodeDropped(view);
     case KIND.FRAME_FAILED:
       return { kind: "failed", code: view.getUint8(1), sequence: number(view, 2), reason: text(10) };
+    case KIND.MODEL:
+      return { kind: "model", revision: view.getUint16(1), model: JSON.parse(text(3)) };
     case KIND.PONG:
       return { kind: "pong", sent: number(view, 1), received: number(view, 9),
         answered: number(view, 17) };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,20 +17,27 @@ from runtime.protocol.messages import (
     Encoding,
     Frame,
     FrameFailed,
+    Model,
+    Result,
     ResultFlag,
 )
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.tracks import StreamTracker
+from runtime.streaming.models import LoadedModel, ModelHost
 from runtime.streaming.sessions.answers import Answer, Session
-from tests.unit.streaming.conftest import make_session, picture
+from tests.unit.streaming.conftest import FakeDetector, make_session, offer, picture
 
 
 class Outlet:
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.said: list[Answer | Model] = []
 
-    def __call__(self, answer: Answer) -> None:
-        self.answers.append(answer)
+    def __call__(self, message: Answer | Model) -> None:
+        self.said.append(message)
+
+    @property
+    def answers(self) -> list[Any]:
+        return [message for message in self.said if not isinstance(message, Model)]
 
     @property
     def sequences(self) -> list[int]:
@@ -231,3 +239,33 @@ def test_a_session_refuses_every_thread_but_its_own() -> None:
             with pytest.raises(RuntimeError, match="belongs to the event loop's thread"):
                 elsewhere.submit(call).result()
     assert (session.pending, session.next_sequence) == (1, 1)
+
+
+def test_what_is_replayed_after_a_change_of_the_model_is_told_apart() -> None:
+    old, new = (
+        LoadedModel(offer(version=version, labels=(version,)), FakeDetector())
+        for version in ("old", "new")
+    )
+    host = ModelHost(old)
+    session, first, second = make_session(host=host, model_changes=True), Outlet(), Outlet()
+    session.attach(first, next_answer=0)
+    jobs = [take(session, 0)]
+    host.replace(new)
+    jobs.append(take(session, 1))
+    for job in jobs:
+        complete(session, job)
+    session.detach()
+    session.attach(second, next_answer=0)
+    assert [type(message) for message in first.said] == [Result, Model, Result]
+    told = [(m.revision, m.offer.version) for m in second.said if isinstance(m, Model)]
+    assert told == [(0, "old"), (1, "new")]
+    assert [type(message) for message in second.said] == [Model, Result, Model, Result]
+
+
+def test_a_client_that_did_not_ask_is_told_of_no_model() -> None:
+    host = ModelHost(LoadedModel(offer(version="old"), FakeDetector()))
+    session, outlet = make_session(host=host), Outlet()
+    session.attach(outlet, next_answer=0)
+    host.replace(LoadedModel(offer(version="new"), FakeDetector()))
+    complete(session, take(session, 0))
+    assert [type(message) for message in outlet.said] == [Result]
