@@ -20,7 +20,7 @@ from runtime.inference.errors import InferenceError
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES, Limits
-from runtime.protocol.messages import Detection
+from runtime.protocol.messages import Detection, Encoding
 from runtime.streaming.errors import MemoryNeededError
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.scheduler import Decode, Finish, Infer, Scheduler, Step
@@ -215,7 +215,8 @@ class Pipeline:
         if job.key is None:
             job.key = stream.next_is_key(job.model)
         key = job.key
-        if key or stream.video is not None:
+        # A unit of a video is decoded in any case: those after it are made of it.
+        if key or job.frame.encoding is Encoding.H264:
             image = self._image(job)
             job.height, job.width = image.shape[:2]
             if not key:

@@ -150,6 +150,21 @@ async def test_single_pictures_may_go_into_a_stream_of_video(running: ServerFact
     assert max(abs(a - b) for a, b in zip(seen, (40, 90, 140), strict=True)) <= 3
 
 
+async def test_a_video_may_begin_between_two_inferred_frames(running: ServerFactory) -> None:
+    """Its first unit is decoded although the tracker answers: those after it are made of it."""
+    async with (
+        running() as one,
+        AsyncStreamClient(
+            one.address, policy="lossless", encoding="h264", track=True, key_interval=3
+        ) as client,
+    ):
+        pictures = [encode_picture(grey(40)), grey(90), grey(120), grey(140)]
+        answers = [a async for a in client.stream(pictures)]
+    assert [type(a) for a in answers] == [StreamResult] * 4
+    assert [a.predicted for a in answers] == [False, True, True, False]
+    assert abs(answers[3].detections[0].class_id - 140) <= 3
+
+
 async def test_after_the_server_is_gone_the_next_one_gets_a_key_frame(
     running: ServerFactory,
 ) -> None:
