@@ -1,6 +1,6 @@
 """The page's modules in node, held to a conversation and to boxes that Python made.
 
-`python -m tests.unit.streaming.test_page_modules` writes the conversation anew.
+`python -m tests.unit.streaming.transports.page.test_page_modules` writes the conversation anew.
 """
 
 from __future__ import annotations
