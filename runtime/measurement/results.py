@@ -50,6 +50,7 @@ class Measurement:
         value = asdict(self)
         value["latency_s"] = self.latency_s.to_json() if self.latency_s else None
         value["raw_s"] = [round(sample, 6) for sample in self.raw_s]
+        value["turns"] = list(self.turns)
         value["images_per_second"] = self.images_per_second
         return value
 

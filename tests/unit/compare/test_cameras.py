@@ -184,7 +184,7 @@ def _result(context: int) -> Any:
     from visionstack.stream.types import Latency, StreamResult
 
     latency = Latency(0, 0, 0, 0, 0, 0, 0, 0)
-    return StreamResult(context, 1, 1, (), latency, 1, False, False, 0, context)
+    return StreamResult(context, 1, 1, (), latency, 1, False, False, 0, "1", context)
 
 
 def test_each_camera_sends_the_world_at_its_own_moments(
