@@ -25,47 +25,29 @@ from runtime.protocol.messages import (
     GoAway,
     Hello,
     Message,
+    Model,
     Ping,
     Pong,
     Result,
     Timing,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions, ModelOffer, WelcomeOffer
+from runtime.protocol.options import HelloOptions
+from tests.offers import MODEL, OFFER
 from tests.unit.protocol.test_messages import valid_messages
 
-MODEL = ModelOffer(
-    name="m",
-    version="1",
-    weights_trained=True,
-    weights="w",
-    engine="e",
-    precision="p",
-    device="d",
-    labels=("zero",),
-)
-OFFER = WelcomeOffer(
-    session="s",
-    resumed=False,
-    next_sequence=0,
-    window=2,
-    frame_bytes=1000,
-    frame_pixels=1000,
-    idle_seconds=60,
-    resume_seconds=30,
-    server="test",
-    model=MODEL,
-)
+TWO = replace(OFFER, window=2)
 HELLO = Hello(HelloOptions(token="t"))
 FRAME = Frame(0, 0, Encoding.JPEG, b"jpeg")
 RESULT = Result(0, 1, 1, Timing())
 ALL: list[Message] = [
     HELLO,
-    Welcome(OFFER),
+    Welcome(TWO),
     FRAME,
     RESULT,
     Dropped((0,)),
     FrameFailed(0, FrameErrorCode.UNDECODABLE, "no"),
+    Model(1, MODEL),
     Ping(0),
     Pong(0, 0, 0),
     GoAway(0, ""),
@@ -77,7 +59,7 @@ IN_TURN = {
     (State.GREETED, Role.CLIENT): {Close},
     (State.GREETED, Role.SERVER): {Welcome, Close},
     (State.OPEN, Role.CLIENT): {Frame, Ping, Close},
-    (State.OPEN, Role.SERVER): {Result, Dropped, FrameFailed, Pong, GoAway, Close},
+    (State.OPEN, Role.SERVER): {Result, Dropped, FrameFailed, Model, Pong, GoAway, Close},
     (State.CLOSED, Role.CLIENT): set(),
     (State.CLOSED, Role.SERVER): set(),
 }
@@ -105,7 +87,7 @@ class Pair:
         if state is not State.NEW:
             self.say(Role.CLIENT, HELLO)
         if state in (State.OPEN, State.CLOSED):
-            self.say(Role.SERVER, Welcome(OFFER))
+            self.say(Role.SERVER, Welcome(TWO))
             self.say(Role.CLIENT, FRAME)
         if state is State.CLOSED:
             self.say(Role.CLIENT, Close(CloseCode.NORMAL))
@@ -164,7 +146,7 @@ def test_each_answer_gives_its_credit_back_and_none_is_given_twice() -> None:
 def test_frames_that_a_resumed_stream_has_under_way_take_their_credits_along() -> None:
     pair = Pair()
     pair.say(Role.CLIENT, Hello(HelloOptions(token="t", session="s", next_sequence=5)))
-    pair.say(Role.SERVER, Welcome(replace(OFFER, resumed=True, next_sequence=6)))
+    pair.say(Role.SERVER, Welcome(replace(TWO, resumed=True, next_sequence=6)))
     assert pair.client.unanswered == pair.server.unanswered == 1
     assert pair.client.credits == 1
 
@@ -199,7 +181,7 @@ def test_the_limit_is_a_handshakes_until_the_welcome_and_then_a_frames() -> None
     assert pair.server.message_limit == HANDSHAKE_BYTES
     pair.reach(State.GREETED)
     assert pair.server.message_limit == HANDSHAKE_BYTES
-    pair.say(Role.SERVER, Welcome(OFFER))
+    pair.say(Role.SERVER, Welcome(TWO))
     large = replace(FRAME, payload=bytes(2 * HANDSHAKE_BYTES))
     assert pair.say(Role.CLIENT, large) == [large]
     assert pair.server.message_limit == Limits().message_bytes

@@ -29,7 +29,8 @@ from runtime.protocol.messages import (
     Timing,
     Welcome,
 )
-from runtime.protocol.options import ModelOffer, WelcomeOffer
+from runtime.protocol.options import WelcomeOffer
+from tests.offers import OFFER
 from visionstack.stream.client import AsyncStreamClient, Patience, Policy
 from visionstack.stream.errors import StreamUnreachableError
 from visionstack.stream.types import FailedFrame, StreamAddress, StreamResult
@@ -44,27 +45,6 @@ HASTY = Patience(
     longest_delay=0.05,
     ping=0.05,
     silence=0.4,
-)
-OFFER = WelcomeOffer(
-    session="s1",
-    resumed=False,
-    next_sequence=0,
-    window=4,
-    frame_bytes=1000,
-    frame_pixels=1000,
-    idle_seconds=60,
-    resume_seconds=30,
-    server="test",
-    model=ModelOffer(
-        name="m",
-        version="1",
-        weights_trained=True,
-        weights="w",
-        engine="e",
-        precision="p",
-        device="d",
-        labels=("zero",),
-    ),
 )
 
 

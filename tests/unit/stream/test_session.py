@@ -24,33 +24,11 @@ from runtime.protocol.messages import (
     Timing,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions, ModelOffer, WelcomeOffer
+from runtime.protocol.options import HelloOptions
+from tests.offers import OFFER
 from visionstack.stream.pictures import EncodedPicture
 from visionstack.stream.session import ClientSession
 from visionstack.stream.types import DroppedFrame, FailedFrame, StreamResult
-
-OFFER = WelcomeOffer(
-    session="s1",
-    resumed=False,
-    next_sequence=0,
-    window=4,
-    frame_bytes=1000,
-    frame_pixels=1000,
-    idle_seconds=60,
-    resume_seconds=30,
-    server="test",
-    model=ModelOffer(
-        name="m",
-        version="1",
-        weights_trained=True,
-        weights="w",
-        engine="e",
-        precision="p",
-        device="d",
-        labels=("zero", "one"),
-    ),
-)
-
 
 FRAMING = LengthPrefixed()
 
