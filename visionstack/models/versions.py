@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runtime.contract import MODELS_PREFIX
@@ -27,6 +27,9 @@ from visionstack.models.errors import ModelError
 Action = Literal["publish", "promote", "rollback", "collect"]
 KEPT: Final = 3
 """Versions that were current last, the present one among them, which `collect` leaves."""
+LONGEST_UPLOAD: Final = timedelta(days=1)
+"""Files without a manifest are left by a `publish` that was cut off, or by one that is under way:
+`collect` deletes what is older than this. The bucket ends uploads in parts after as long."""
 _RECORD: Final = "training.json"
 
 
@@ -123,7 +126,10 @@ class Versions:
 
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
         """Delete the versions that are neither current nor among the `keep` that were current
-        last; returns them. The log keeps their entries."""
+        last; returns them. The log keeps their entries.
+
+        What a killed `publish` or `collect` left of a version goes too, after `LONGEST_UPLOAD`.
+        """
         pointer = self._pointer()
         if pointer is None:
             raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
@@ -135,13 +141,24 @@ class Versions:
         if gone:
             # Announced first: from here on nobody promotes what is being deleted.
             self._write(pointer, pointer.version, "collect", gone=gone)
-        for version in gone:
+        for version in [*gone, *self._left_over()]:
             keys = self._keys(f"{self._prefix}{version}/")
             # The manifest goes first: what has none is no version.
             for key in sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
                 with self._said():
                     self._client.delete_object(Bucket=self._bucket, Key=key)
         return gone
+
+    def _left_over(self) -> list[str]:
+        """Versions without a manifest of which nothing was written lately."""
+        written: dict[str, datetime] = {}
+        for key, when in self._objects(self._prefix):
+            version, slash, _ = key.removeprefix(self._prefix).partition("/")
+            if slash and version != "log":
+                written[version] = max(when, written.get(version, when))
+        late = datetime.now(UTC) - LONGEST_UPLOAD
+        whole = set(self.published())
+        return sorted(one for one, when in written.items() if one not in whole and when < late)
 
     def _order(self) -> list[str]:
         """Versions as they became current, oldest first."""
@@ -252,14 +269,18 @@ class Versions:
         return data
 
     def _keys(self, prefix: str) -> list[str]:
-        keys: list[str] = []
+        return [key for key, _ in self._objects(prefix)]
+
+    def _objects(self, prefix: str) -> list[tuple[str, datetime]]:
+        """Keys and when they were written."""
+        found: list[tuple[str, datetime]] = []
         more: dict[str, str] = {}
         while True:
             with self._said():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-            keys += [entry["Key"] for entry in page.get("Contents", [])]
+            found += [(entry["Key"], entry["LastModified"]) for entry in page.get("Contents", [])]
             if not page.get("IsTruncated"):
-                return keys
+                return found
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     @contextmanager
