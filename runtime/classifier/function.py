@@ -226,7 +226,7 @@ class Function:
             self._loading.join()
             self._loading = None
         self._prepare()
-        self._models.current()
+        self._models.load()
 
     def _prepare(self) -> None:
         if not self._prepared:

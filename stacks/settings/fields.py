@@ -178,8 +178,8 @@ class SettingFields(BaseModel):
     )
     wait_for_current_model: bool = _setting(
         False,
-        "a call waits for the published version of the model, instead of being answered by the"
-        " packaged or an older one while that is fetched",
+        "every call asks for the published version of the model and waits for it, instead of being"
+        " answered by the packaged or an older one while that is fetched",
     )
     cold_start: ColdStart = _setting("warmer", "what is done about cold starts")
     lambda_arch: Arch = _setting("x86_64", "architecture of the functions")
