@@ -21,7 +21,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runtime.contract import MODELS_PREFIX
-from runtime.inference.artifact import MANIFEST, check_name
+from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
+from runtime.inference.errors import InferenceError
+from visionstack.models.differences import Published
 from visionstack.models.errors import ModelError
 
 Action = Literal["publish", "promote", "rollback", "collect"]
@@ -88,6 +90,26 @@ class Versions:
             found.append(pointer.change)
         return found
 
+    def describe(self, version: str) -> Published:
+        """What the bucket tells of a version that is whole."""
+        self._check_published(version)
+        folder = f"{self._prefix}{version}/"
+        try:
+            manifest = Manifest.from_json(self._get(folder + MANIFEST))
+            lines = self._get(folder + manifest.labels).decode("utf-8", "replace").splitlines()
+        except InferenceError as error:
+            raise ModelError(
+                f"{self.name} {version} cannot be read: {error.message}",
+                remedy=f"See `visionstack models versions {self.name}`.",
+            ) from error
+        labels = tuple(read_label(number, line) for number, line in enumerate(lines))
+        return Published(manifest, labels, self._record(version))
+
+    def before(self) -> str | None:
+        """The version that a rollback goes back to."""
+        history = self._history()
+        return history[-2] if len(history) > 1 else None
+
     def promote(
         self, version: str, *, anyway: bool = False, action: Action = "promote"
     ) -> Change | None:
@@ -102,12 +124,7 @@ class Versions:
         collected = action != "publish" and any(
             version in change.gone for change in self._since_publication(version)
         )
-        if collected or version not in self.published():
-            raise ModelError(
-                f"{self.name} has no published version {version}"
-                f"{', it was deleted' if collected else ''}.",
-                remedy=f"See `visionstack models versions {self.name}`, or publish it again.",
-            )
+        self._check_published(version, collected=collected)
         record = self._record(version)
         if pointer and not anyway:
             self._check_not_worse(version, record, pointer.version)
@@ -159,6 +176,14 @@ class Versions:
         late = datetime.now(UTC) - LONGEST_UPLOAD
         whole = set(self.published())
         return sorted(one for one, when in written.items() if one not in whole and when < late)
+
+    def _check_published(self, version: str, *, collected: bool = False) -> None:
+        if collected or version not in self.published():
+            raise ModelError(
+                f"{self.name} has no published version {version}"
+                f"{', it was deleted' if collected else ''}.",
+                remedy=f"See `visionstack models versions {self.name}`, or publish it again.",
+            )
 
     def _order(self) -> list[str]:
         """Versions as they became current, oldest first."""
