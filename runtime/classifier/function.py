@@ -95,6 +95,7 @@ class Function:
             ),
             environment=environment,
             upload_expires_seconds=settings.upload_expires_seconds,
+            keep_for_training=settings.keep_for_training,
         )
 
         return cls(

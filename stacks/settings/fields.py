@@ -77,6 +77,13 @@ class SettingFields(BaseModel):
     picture_expiry_days: int = _setting(
         1, "days after which an uploaded picture is deleted", ge=1, le=365
     )
+    keep_for_training_days: int = _setting(
+        0,
+        "days for which every classified picture is kept with its prediction, for `visionstack data"
+        " pull`; 0 keeps none",
+        ge=0,
+        le=365,
+    )
 
     # --- streaming lane ---
     instance_type: str = _setting(
