@@ -56,9 +56,9 @@ def _measure(results: Results, rows: list[dict[str, Any]], count: int) -> None:
         few = pictures(root / "few", FEW)
         for name, data, options, seconds in (
             ("head", many, ("--way", "head", "--no-augment", "--epochs", "3"), None),
+            ("all layers, begun", many, ("--way", "all", "--augment"), ALL_LAYERS_S),
             ("head, augmented", few, ("--way", "head", "--augment", "--epochs", "2"), None),
             ("all layers, to the end", few, ("--way", "all", "--augment", "--epochs", "1"), None),
-            ("all layers, begun", many, ("--way", "all", "--augment"), ALL_LAYERS_S),
         ):
             # The squares are the same for both ways and read once.
             rows.append(trained(name, data, options, root / f"out-{data.name}", seconds))
