@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -97,7 +97,7 @@ def new_file_path(
     content_type: str,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    token: Callable[[], str] = lambda: secrets.token_hex(16),
+    token: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> str:
     """`YYYYMMDD/{32 hex digits}.{suffix}`: not guessable, and a day can be listed."""
     return f"{clock():%Y%m%d}/{token()}.{CONTENT_TYPES.get(content_type, 'bin')}"
