@@ -65,13 +65,13 @@ def main(out: Path, quick: bool) -> None:
     rows: list[dict[str, Any]] = []
     results.values |= {"labels": labels.name, "model": folder.parent.name, "rows": rows}
     done: dict[float, list[dict[str, Any]]] = {}
-    for machine in MACHINES[:2] if quick else MACHINES:
+    for machine in MACHINES[:3] if quick else MACHINES:
         share = machine.processors
         # Two machines of one share differ in price alone here.
         if share not in done:
             done[share] = [
                 {"processors": share, "way": way, **_row(trial)}
-                for way, trial in _trials(machine, folder, film, quick=quick)
+                for way, trial in _trials(machine, folder, film)
             ]
         month = list_prices()[machine.name].usd * HOURS
         for row in done[share]:
@@ -81,7 +81,7 @@ def main(out: Path, quick: bool) -> None:
         print(table(list(rows[0]), rows[-len(done[share]) :]), flush=True)
 
 
-def _trials(machine: Machine, folder: Path, film: Film, *, quick: bool) -> list[tuple[str, Trial]]:
+def _trials(machine: Machine, folder: Path, film: Film) -> list[tuple[str, Trial]]:
     wanted = Wanted(fps=FPS, within_s=1.0, accuracy=0.0)
     found = []
     with (
@@ -93,7 +93,7 @@ def _trials(machine: Machine, folder: Path, film: Film, *, quick: bool) -> list[
         play_cameras(endpoint, _beginning(film, seconds=2), 1, wanted=wanted)
         pids = map(int, Path(prefix[-1]).read_text().split())
         share.give(round(machine.processors * MB_PER_PROCESSOR), to=list(pids))
-        for way, options in list(WAYS.items())[:: 2 if quick else 1]:
+        for way, options in WAYS.items():
             found.append((way, play_cameras(endpoint, film, 1, wanted=wanted, **options)))
     return found
 
