@@ -391,6 +391,13 @@ class AsyncStreamClient:
             known = self._session.server is not None
             if time.monotonic() - self._progress > (patience.give_up if known else patience.begin):
                 where = ", ".join(f"{one.host}:{one.port}" for one in self._endpoints)
+                if "WRONG_VERSION_NUMBER" in str(trouble):
+                    self._error = StreamUnreachableError(
+                        f"What answers at {where} does not speak TLS.",
+                        remedy="Leave the fingerprint out for a server on 127.0.0.1, or check the "
+                        "port.",
+                    )
+                    break
                 self._error = StreamUnreachableError(
                     f"No stream server answers at {where}: {trouble}.",
                     remedy="Is it running, is the address right, and is this machine's network "
