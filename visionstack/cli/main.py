@@ -15,7 +15,18 @@ from rich.markup import escape
 
 import visionstack
 from visionstack import console, extras
-from visionstack.cli import accuracy, compare, cost, demo, models, page, rehearse, start, status
+from visionstack.cli import (
+    accuracy,
+    compare,
+    cost,
+    demo,
+    logs,
+    models,
+    page,
+    rehearse,
+    start,
+    status,
+)
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -34,6 +45,7 @@ for _part in (
     start,
     page,
     status,
+    logs,
     demo,
     client,
     models,
