@@ -13,6 +13,7 @@ from visionstack import console, paths
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
+from visionstack.compare.devices import with_device
 from visionstack.compare.errors import RecordError
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
@@ -157,9 +158,17 @@ def resume(
 
 
 def draw(
-    folders: Sequence[Path], out: Path, strategy: Strategy, *, as_json: bool, loss: float = LOSS
+    folders: Sequence[Path],
+    out: Path,
+    strategy: Strategy,
+    *,
+    as_json: bool,
+    loss: float = LOSS,
+    devices: Sequence[Path] = (),
 ) -> None:
     """Write report.html, .md, .csv and .json, and show it: of one model, or of several.
+
+    `devices` are files of the page, whose rows stand beside those of the first model.
 
     Raises:
         VisionstackError: a record is damaged, or they cannot stand in one table.
@@ -168,6 +177,8 @@ def draw(
     for found in (load(folder) for folder in folders):
         by_model.setdefault(found.model, []).append(found)
     records = [merge(found) for found in by_model.values()]
+    for device in devices:
+        records[0] = with_device(records[0], device)
     book = prices.load()
     report = drawing.report_all(records, book=book, strategy=strategy, loss=loss)
     written = write(report, out if out.suffix != ".json" else out.parent)
