@@ -133,10 +133,15 @@ def _frames(
 
 
 def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:
-    from visionstack.stream.saving import open_saver
+    from visionstack.stream.saving import keeps_one_picture, open_saver
 
     if request.save is None:
         return None
+    if keeps_one_picture(request.save) and source.total != 1 and request.limit != 1:
+        raise UsageError(
+            f"--save {request.save} keeps one picture, and {source.name} has many.",
+            remedy="Save a video (out.mp4) or a folder (out), or take one frame: --limit 1",
+        )
     saver = open_saver(request.save, rate=request.fps or source.rate or _DEFAULT_RATE)
     stack.callback(saver.close)
     return saver

@@ -26,8 +26,13 @@ class Saver(Protocol):
     def close(self) -> None: ...
 
 
+def keeps_one_picture(path: Path) -> bool:
+    """Whether what is saved there is a single picture."""
+    return path.suffix.lower() in _PICTURE_SUFFIXES
+
+
 def open_saver(path: Path, *, rate: float) -> Saver:
-    """By suffix: a video at `rate` frames/s, one picture (the last frame), or a folder.
+    """By suffix: a video at `rate` frames/s, one picture, or a folder.
 
     Raises UsageError for another suffix, VisionstackError where nothing can be written.
     """

@@ -89,6 +89,17 @@ def test_a_saved_video_has_every_frame_with_its_boxes(connect: list[str], tmp_pa
     assert np.abs(drawn[200:400, 200:400].astype(int) - plain[200:400, 200:400]).mean() < 20
 
 
+def test_one_picture_is_not_what_a_video_is_saved_to(connect: list[str], tmp_path: Path) -> None:
+    one = tmp_path / "one.jpg"
+    refused = CliRunner().invoke(app, ["stream", CLIP, "--save", str(one), *connect])
+    assert isinstance(refused.exception, UsageError)
+    assert "--limit 1" in str(refused.exception.remedy)
+    assert not one.exists()
+    taken = CliRunner().invoke(app, ["stream", CLIP, "--limit", "1", "--save", str(one), *connect])
+    assert taken.exit_code == 0, taken.output
+    assert one.stat().st_size > 1000
+
+
 def test_pictures_are_saved_one_by_one_into_a_folder(connect: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "drawn"
     done = CliRunner().invoke(app, ["stream", str(SAMPLES), "--save", str(folder), *connect])
