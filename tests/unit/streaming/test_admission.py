@@ -10,7 +10,7 @@ import pytest
 
 from runtime.protocol.errors import DropReason
 from runtime.protocol.limits import Limits
-from runtime.protocol.messages import Dropped, Encoding, Frame
+from runtime.protocol.messages import Dropped, Encoding, Frame, Ping, Pong
 from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
 from runtime.streaming.host.logs import SampledLines
 from runtime.streaming.origins import refusal
@@ -139,7 +139,10 @@ async def test_frames_of_a_live_stream_that_a_stopping_server_leaves_are_reporte
         await raw.hello()
         for sequence in range(6):
             raw.send(Frame(sequence, 0, Encoding.PNG, picture(1)).encode())
-        answers = [await raw.receive()]  # one at least gave way, so the others wait
+        raw.send(Ping(0).encode())
+        answers = []
+        while not answers or not isinstance(answers[-1], Pong):  # then all frames are taken in
+            answers.append(await raw.receive())
         one.server.registry.close_all()
         gate.set()
         while (answer := await raw.receive()) is not None:
