@@ -31,7 +31,7 @@ MACOS: Final = "14.0"
 """The oldest that ONNX Runtime has wheels for."""
 EXTRAS: Final = ("", "serve")
 LARGEST_CORE_MB: Final = 60
-SECONDS: Final = 240
+SECONDS: Final = 150
 _NO_INDEX: Final = ("error sending request", "dns error", "Could not connect", "timed out")
 
 
