@@ -72,7 +72,7 @@ def tell_opened(address: str) -> None:
 def opened(address: str) -> bool:
     """Open it in a browser with windows; False where there is none.
 
-    Over SSH Python would take a browser of the terminal, which holds everything up until it is left.
+    Over SSH Python would take one of the terminal, which holds everything up until it is left.
     """
     import os
     import webbrowser
