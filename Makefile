@@ -2,7 +2,7 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench bench-guard setup check clean
+.PHONY: demo test lint bench bench-guard sbom setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
@@ -19,6 +19,9 @@ bench: setup
 
 bench-guard: setup
 	.venv/bin/python -m benchmarks guard
+
+sbom: setup
+	.venv/bin/python scripts/write_sbom.py
 
 setup: check .venv/installed node_modules/.package-lock.json
 
