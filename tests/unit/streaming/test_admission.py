@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from runtime.protocol import messages
 from runtime.protocol.errors import DropReason
@@ -259,3 +260,36 @@ async def test_frames_of_a_live_stream_that_a_stopping_server_leaves_are_reporte
             answers.append(answer)
     reasons = [answer.reason for answer in answers if isinstance(answer, Dropped)]
     assert DropReason.GOING_AWAY in reasons
+
+
+async def test_a_full_server_answers_a_websocket_with_503(running: ServerFactory) -> None:
+    async with running(limits=replace(Limits(), connections=1, drain_seconds=1.0)) as one:
+        first = await RawClient.connect(one.address)
+        await first.hello()
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
+        assert refused.value.response.status_code == 503
+        first.writer.transport.abort()
+        while one.server.registry.connections:
+            await asyncio.sleep(0.01)
+        await (await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")).close()
+
+
+async def test_no_clock_runs_while_the_server_itself_does_not_read(running: ServerFactory) -> None:
+    limits = replace(
+        Limits(), waiting_bytes=4 * 2**20, idle_seconds=0.5, message_seconds=0.5, drain_seconds=1.0
+    )
+    async with running(limits=limits) as one:
+        gate = one.source.detectors["fake"].gate
+        gate.clear()
+        client = await RawClient.connect(one.address)
+        await client.hello(policy="lossless")
+        for sequence in range(8):
+            client.send(frame_to_come(sequence))
+        await asyncio.sleep(1.5)
+        assert one.server.registry._waiting._held
+        gate.set()
+        for sequence in range(8):
+            answer = await client.receive()
+            assert isinstance(answer, Result)
+            assert answer.sequence == sequence
