@@ -39,6 +39,15 @@ def test_the_oldest_handshake_of_the_address_with_the_most_gives_way() -> None:
     assert len(pending) == 2
 
 
+def test_of_too_many_handshakes_of_one_address_its_oldest_gives_way() -> None:
+    ended: list[str] = []
+    pending = PendingHandshakes(limit=9, per_address=2)
+    for key, address in (("a", "one"), ("b", "two"), ("c", "two"), ("d", "two")):
+        pending.enter(key, address=address, evict=lambda key=key: ended.append(key))
+    assert ended == ["b"]
+    assert len(pending) == 3
+
+
 def test_only_streams_above_their_share_are_held_and_all_are_released_when_it_leaves() -> None:
     waiting: WaitingBytes[str] = WaitingBytes(total=200, each=80, streams=5)
     assert not waiting.add("light", 10)
