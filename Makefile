@@ -7,7 +7,8 @@ demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
 test: setup lint
-	VISIONSTACK_TESTS_END_WITH=$$PPID .venv/bin/pytest -m "not slow and not gpu"
+	VISIONSTACK_TESTS_END_WITH=$$PPID .venv/bin/pytest -m "not slow and not gpu" \
+	  --numprocesses 2 --no-loadscope-reorder
 
 lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -11,7 +11,7 @@ import pytest
 from tests.cloud.conftest import EmbeddedCloud
 from visionstack.rehearse import leftovers
 
-pytestmark = [pytest.mark.cloud, pytest.mark.slow]
+pytestmark = pytest.mark.cloud
 
 
 @pytest.mark.timeout(1200)
