@@ -2,7 +2,7 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench bench-guard gpu-check setup check clean
+.PHONY: demo test lint bench bench-guard gpu-check sbom setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
@@ -24,6 +24,9 @@ bench-guard: setup
 # For a bare machine: its own Python and libraries, without `setup`.
 gpu-check:
 	$(if $(wildcard .venv/installed),.venv/bin/python,$(PYTHON)) -m benchmarks gpu_check
+
+sbom: setup
+	.venv/bin/python scripts/write_sbom.py
 
 setup: check .venv/installed node_modules/.package-lock.json
 

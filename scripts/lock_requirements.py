@@ -21,6 +21,7 @@ CLOUD: Final = ROOT / "visionstack" / "localcloud"
 LOCK: Final = ROOT / "requirements.lock"
 CUDA_LOCK: Final = ROOT / "requirements-cuda.lock"
 CLOUD_LOCK: Final = CLOUD / "requirements.lock"
+TOOLS_LOCK: Final = ROOT / "scripts" / "sbom.lock"
 _CUDA: Final = re.compile(r"(?:cuda-|triton|nvidia-(?!ml-py))")
 _HEAD: Final = "# Written by scripts/lock_requirements.py from {source}.\n"
 
@@ -50,6 +51,8 @@ def main() -> None:
     head = _HEAD.format(source="requirements.txt and constraints.txt")
     LOCK.write_text(head + "".join(found[name] for name in found if name not in cuda))
     CUDA_LOCK.write_text(head + "".join(found[name] for name in found if name in cuda))
+    tools = resolve("scripts/sbom.txt")
+    TOOLS_LOCK.write_text(_HEAD.format(source="scripts/sbom.txt") + "".join(tools.values()))
     cloud = resolve(str(CLOUD.relative_to(ROOT) / "requirements.txt"))
     CLOUD_LOCK.write_text(
         _HEAD.format(source="requirements.txt beside it") + "".join(cloud.values())

@@ -95,6 +95,11 @@ class StreamProtocol:
         return self._framing.partial
 
     @property
+    def partial_bytes(self) -> int:
+        """How much of a message that is not complete has arrived."""
+        return self._framing.partial_bytes
+
+    @property
     def credits(self) -> int:
         """Frames that may be sent now."""
         open_ = self.state is State.OPEN and not self.leaving

@@ -51,7 +51,8 @@ class Limits:
     unsent_bytes: int = 1024 * 1024
     """Answers waiting for a slow reader; above it, nothing more is read from that client."""
     waiting_bytes: int = 256 * 1024 * 1024
-    """Encoded frames of all streams waiting in the server; above it, the heavy are not read."""
+    """Encoded frames of all streams in the server, those arriving included; above half of it, the
+    heavy are not read."""
     session_waiting_bytes: int = 32 * 1024 * 1024
     """The same of one stream; above it, that stream is not read."""
     decoding_bytes: int = 640 * 1024 * 1024
@@ -73,8 +74,8 @@ class Limits:
     started by hand: a deployed one is told (the setting `drain_seconds`)."""
 
     def memory_bytes(self, *, threads: int) -> int:
-        """Most memory for frames, beyond what an idle server takes: waiting, decoded, references
-        of video, and unsent answers."""
+        """Most memory for frames, beyond what an idle server takes: arriving and waiting, decoded,
+        references of video, and unsent answers."""
         decoding = self.decoding_bytes + threads * LIGHT_BYTES
         unsent = self.connections * self.unsent_bytes
         return self.waiting_bytes + decoding + self.video_bytes + unsent

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from runtime.protocol import options as documents
 from runtime.protocol.errors import CloseCode, DropReason, FrameErrorCode, ProtocolError
+from runtime.protocol.framing import LONG_BYTES, Pieces
 from runtime.protocol.limits import FRAME_HEADER_BYTES, REASON_BYTES
 
 VERSION = 1
@@ -126,13 +127,14 @@ class Welcome:
 class Frame:
     """Client to server: one picture. `captured` is the client's clock in microseconds.
 
-    `width` and `height` are given for BGR only and 0 otherwise.
+    `width` and `height` are given for BGR only and 0 otherwise. The payload of a long message stays
+    in the pieces in which it came until `bytes(payload)`.
     """
 
     sequence: int
     captured: int
     encoding: Encoding
-    payload: bytes = field(repr=False)
+    payload: bytes | Pieces = field(repr=False)
     width: int = 0
     height: int = 0
 
@@ -142,16 +144,24 @@ class Frame:
         header = self.HEADER.pack(
             Kind.FRAME, self.encoding, self.width, self.height, 0, self.sequence, self.captured
         )
-        return b"".join((header, self.payload))
+        return b"".join((header, bytes(self.payload)))
 
     @classmethod
-    def decode(cls, message: bytes) -> Frame:
-        _, encoding, width, height, _, sequence, captured = cls.HEADER.unpack_from(message)
+    def decode(cls, message: bytes | Pieces) -> Frame:
+        if isinstance(message, bytes) and len(message) > LONG_BYTES:
+            message = Pieces((memoryview(message),))
+        header: bytes
+        payload: bytes | Pieces
+        if isinstance(message, Pieces):
+            header, payload = message.split(FRAME_HEADER_BYTES)
+        else:
+            header, payload = message, message[FRAME_HEADER_BYTES:]
+        _, encoding, width, height, _, sequence, captured = cls.HEADER.unpack_from(header)
         try:
             kind = Encoding(encoding)
         except ValueError:
             kind = Encoding.UNKNOWN
-        return cls(sequence, captured, kind, message[FRAME_HEADER_BYTES:], width, height)
+        return cls(sequence, captured, kind, payload, width, height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,8 +425,12 @@ def _member(kind: type[E], value: int) -> E:
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"{value} is no {kind.__name__}") from None
 
 
-def decode(message: bytes) -> Message:
+def decode(message: bytes | Pieces) -> Message:
     """Read one message. Raises ProtocolError for anything that is not one, never anything else."""
+    if isinstance(message, Pieces):
+        if message.split(1)[0] == bytes((Kind.FRAME,)):
+            return Frame.decode(message)
+        message = bytes(message)
     decoder = _DECODERS.get(message[0]) if message else None
     if decoder is None:
         raise ProtocolError(

@@ -63,41 +63,66 @@ class PendingHandshakes:
 
 
 class WaitingBytes(Generic[Stream]):
-    """Encoded bytes that wait in the server, by stream, and which streams are too heavy.
+    """Encoded bytes that are in the server, by stream, and which streams are too heavy.
 
-    A stream is held above `each`, and above its equal share of `total` once all together are above
-    `total`; it goes on below half of that. One that has nothing waiting is never held.
+    `total` is never passed by much: above half of it the heavy are held, and the other half is
+    enough for the light, of which there are `streams` at most. Heavy is a stream with more than its
+    share of that half (or more than `each` at any time); it goes on below half of that.
+
+    Of the held streams that only have parts of frames, whose answers nobody will send, one at a
+    time goes on nevertheless, so that it completes its frame or is too slow.
     """
 
-    def __init__(self, *, total: int, each: int) -> None:
-        self._total = total
+    def __init__(self, *, total: int, each: int, streams: int) -> None:
+        self._crowded_from = total // 2
+        self._share = total // 2 // streams
         self._each = each
         self._bytes: dict[Stream, int] = {}
+        """Those of parts included."""
+        self._parts: dict[Stream, int] = {}
         self._sum = 0
         self._held: set[Stream] = set()
+        self._passing: Stream | None = None
+
+    @property
+    def sum(self) -> int:
+        return self._sum
 
     def held(self, stream: Stream) -> bool:
         return stream in self._held
 
     def add(self, stream: Stream, size: int) -> set[Stream]:
-        """`size` more bytes wait, or fewer if negative. Returns the streams whose hold changed."""
+        """`size` more bytes of whole frames wait, or fewer if negative. Returns the streams whose
+        hold changed."""
+        return self._add(stream, size)
+
+    def arriving(self, stream: Stream, size: int) -> set[Stream]:
+        """So many bytes of a frame that is not complete are here now. Returns as `add` does."""
+        more = size - self._parts.pop(stream, 0)
+        if size:
+            self._parts[stream] = size
+        return self._add(stream, more) if more else set()
+
+    def _add(self, stream: Stream, size: int) -> set[Stream]:
         self._sum += size
         own = self._bytes.get(stream, 0) + size
         if own:
             self._bytes[stream] = own
         else:
             self._bytes.pop(stream, None)
-        crowded = self._sum > self._total or self._held
-        now = {s for s in (self._bytes if crowded else (stream,)) if self._heavy(s)}
-        before = self._held
-        self._held = now
-        return now ^ before
+        crowded = self._sum > self._crowded_from or self._held or self._passing is not None
+        held = [s for s in (self._bytes if crowded else (stream,)) if self._heavy(s)]
+        stuck = [s for s in held if self._bytes[s] == self._parts.get(s)]
+        if self._passing not in stuck:
+            self._passing = stuck[0] if stuck else None
+        before, self._held = self._held, {s for s in held if s != self._passing}
+        return self._held ^ before
 
     def _heavy(self, stream: Stream) -> bool:
         own = self._bytes.get(stream, 0)
-        part = 2 if stream in self._held else 1
-        share = self._total // max(1, len(self._bytes))
-        return own * part > self._each or (self._sum * part > self._total and own * part > share)
+        part = 2 if stream in self._held or stream == self._passing else 1
+        crowded = self._sum * part > self._crowded_from
+        return own * part > self._each or (crowded and own * part > self._share)
 
 
 class TokenBucket:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
@@ -36,7 +36,12 @@ from runtime.streaming.supervision import cancelled, supervised
 from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles
 from runtime.streaming.transports.tcp import TcpLink
-from runtime.streaming.transports.websocket import HttpPages, WebSocketLink, counted_sockets
+from runtime.streaming.transports.websocket import (
+    HttpPages,
+    StreamSocket,
+    WebSocketLink,
+    counted_sockets,
+)
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +224,7 @@ class Server:
             self._listeners.append(tcp)
 
             async def upgraded(socket: WebSocket) -> None:
-                await WebSocketLink(registry, socket).run()
+                await WebSocketLink(registry, cast(StreamSocket, socket)).run()
 
             web = await serve_websockets(
                 upgraded,
@@ -242,6 +247,9 @@ class Server:
                 max_queue=2,
                 compression=None,
                 open_timeout=limits.handshake_seconds,
+                # Who is not read while the server is full cannot answer; streams have pings of
+                # their own, and nothing heard for long ends them.
+                ping_interval=None,
                 write_limit=limits.unsent_bytes,
             )
             self._listeners.append(web)

@@ -6,7 +6,7 @@ import json
 import re
 import runpy
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,7 @@ def test_the_licence_is_the_one_the_project_declares() -> None:
     [
         ("requirements.lock", ["requirements.txt"]),
         ("visionstack/localcloud/requirements.lock", ["visionstack/localcloud/requirements.txt"]),
+        ("scripts/sbom.lock", ["scripts/sbom.txt"]),
     ],
 )
 def test_a_lock_has_what_is_required_with_hashes_and_no_index(lock: str, wanted: list[str]) -> None:
@@ -109,6 +110,24 @@ def test_a_lock_has_what_is_required_with_hashes_and_no_index(lock: str, wanted:
     if lock == "requirements.lock":
         pins = _pins("constraints.txt")
         assert {n: v for n, v in locked.items() if pins.get(n, v) != v} == {}, remedy
+
+
+def test_the_page_of_licences_has_every_locked_package_in_its_version() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "write_sbom.py"))
+    written = (CHECKOUT / "docs" / "third-party-licences.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+) \| \S+ \| (.+) \|$", written, re.MULTILINE)
+    licences = {name: licence for name, licence in rows if licence != script["ELSEWHERE"]}
+    assert written == script["page"](licences), "run `make sbom`"
+    assert len(licences) > 150
+    installed = {name for name in script["locked"]("requirements.lock") if _installed(name)}
+    assert sorted(installed - licences.keys()) == []
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def test_what_is_installed_here_is_what_is_locked() -> None:

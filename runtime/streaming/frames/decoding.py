@@ -39,17 +39,18 @@ def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
             FrameErrorCode.SIZE_MISMATCH,
             f"{len(frame.payload):,} bytes are not {width} x {height} pixels of 3 bytes.",
         )
-    return np.frombuffer(frame.payload, np.uint8).reshape(height, width, 3)
+    return np.frombuffer(bytes(frame.payload), np.uint8).reshape(height, width, 3)
 
 
 def _compressed(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
-    if not frame.payload.startswith(_MAGIC[frame.encoding]):
+    data = bytes(frame.payload)
+    if not data.startswith(_MAGIC[frame.encoding]):
         raise FrameError(
             FrameErrorCode.UNDECODABLE, f"The frame is not {frame.encoding.name}, as it says."
         )
     try:
         limits = PictureLimits(pixels=pixels, decoded_bytes=memory)
-        image = decode_bgr(frame.payload, limits=limits)
+        image = decode_bgr(data, limits=limits)
     except DecodedTooLargeError as error:
         raise MemoryNeededError(error.needed) from None
     except TooManyPixelsError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runtime.protocol.errors import DropReason, FrameError
@@ -60,3 +60,10 @@ class FrameJob:
     memory: int = 0
     """Bytes that decoding takes, where that is so much that it has to wait for its turn."""
     outcome: Outcome | None = None
+
+    def let_go(self) -> int:
+        """The frame has its outcome, which may be kept for long: its picture is not needed any
+        more. Returns how many bytes it had."""
+        size = len(self.frame.payload)
+        self.frame = replace(self.frame, payload=b"")
+        return size

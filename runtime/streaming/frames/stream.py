@@ -117,7 +117,7 @@ class StreamDecoder:
             with self._alone():
                 if self.video is None:
                     self.video = VideoDecoder(pixels=pixels, memory=videos)
-                image = self.video.decode(frame.payload, memory=memory)
+                image = self.video.decode(bytes(frame.payload), memory=memory)
         else:
             image = decode_picture(frame, pixels=pixels, memory=memory)
         self.size = (image.shape[1], image.shape[0])

@@ -91,10 +91,16 @@ class Connection:
                         self._end(CloseCode.NORMAL, final=True)
         except ProtocolError as error:
             self.fail(error)
+        self.arriving()
+
+    def arriving(self) -> None:
+        """What has arrived of a message that is not whole may have changed."""
         if not self._protocol.partial:
             self._partial_since = None
         elif self._partial_since is None:
             self._partial_since = time.monotonic()
+        if self.session is not None and not self._gone:
+            self._registry.arriving(self.session, self._protocol.partial_bytes)
 
     def lost(self) -> None:
         """The connection is gone."""

@@ -10,12 +10,13 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from runtime.inference.changes import ChangeGate
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErrorCode, ProtocolError
+from runtime.protocol.framing import LONG_BYTES
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Frame
 from runtime.protocol.options import HelloOptions, WelcomeOffer
@@ -102,7 +103,9 @@ class Registry:
         self._session_of: dict[StreamDecoder, Session] = {}
         """Where a frame's answer goes; an ended stream's frames go nowhere."""
         self._waiting: WaitingBytes[StreamDecoder] = WaitingBytes(
-            total=limits.waiting_bytes, each=limits.session_waiting_bytes
+            total=limits.waiting_bytes,
+            each=limits.session_waiting_bytes,
+            streams=limits.connections,
         )
         self.pending = PendingHandshakes(
             limit=limits.pending_handshakes, per_address=limits.pending_per_address
@@ -176,17 +179,22 @@ class Registry:
         job = session.take(frame, received=received)
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
-        self._weigh(session.stream, len(frame.payload))
+        self._hold_heavy(self._waiting.add(session.stream, len(frame.payload)))
         if job.outcome is None:
             self.done(self._pipeline.submit(job))
         else:
             # Later, so that the credits hold for a flood of these as for all other frames.
             asyncio.get_running_loop().call_soon(self.done, (job,))
 
+    def arriving(self, session: Session, size: int) -> None:
+        """So many bytes of the session's next frame, which is not complete, are here."""
+        # In steps, and those of small frames not at all: they come and go too often.
+        self._hold_heavy(self._waiting.arriving(session.stream, size - size % LONG_BYTES))
+
     def done(self, jobs: Sequence[FrameJob]) -> None:
         """These frames have their outcome."""
         for job in jobs:
-            self._weigh(job.stream, -len(job.frame.payload))
+            self._hold_heavy(self._waiting.add(job.stream, -job.let_go()))
             self._count(job)
             session = self._session_of.get(job.stream)
             if session is not None:
@@ -201,6 +209,7 @@ class Registry:
         if session is None or self._owner.get(session) is not connection:
             return
         del self._owner[session]
+        self._hold_heavy(self._waiting.arriving(session.stream, 0))
         session.detach()
         if session.live or final or self.draining is not None:
             self._end(session)
@@ -278,7 +287,7 @@ class Registry:
         self._sessions.pop(session.id, None)
         self._session_of.pop(session.stream, None)
         for job in self._pipeline.cancel(session.stream):
-            self._weigh(session.stream, -len(job.frame.payload))
+            self._hold_heavy(self._waiting.add(session.stream, -job.let_go()))
         session.forget()
         self.metrics.sessions.set(len(self._sessions))
 
@@ -318,9 +327,9 @@ class Registry:
             microseconds=now_us() - job.received,
         )
 
-    def _weigh(self, stream: StreamDecoder, size: int) -> None:
-        """So many bytes more of a stream wait (fewer: negative); hold or release the heavy."""
-        for changed in self._waiting.add(stream, size):
+    def _hold_heavy(self, changed_streams: Iterable[StreamDecoder]) -> None:
+        """Hold or release the streams of which that has changed."""
+        for changed in changed_streams:
             session = self._session_of.get(changed)
             connection = None if session is None else self._owner.get(session)
             if connection is not None:

@@ -15,7 +15,9 @@ from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
+from websockets.protocol import Event
 
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
@@ -30,11 +32,40 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
+class StreamSocket(WebSocket):
+    """Knows how much it holds of messages that nobody has received yet."""
+
+    on_data: Callable[[], None] | None = None
+    """Called when something has arrived."""
+    _whole = 0
+
+    @property
+    def unreceived(self) -> int:
+        """Bytes, those of a frame that is not complete included."""
+        return self._whole + len(self.protocol.reader.buffer)
+
+    async def receive(self) -> bytes | str:
+        """The next message. Raises ConnectionClosed."""
+        message = await self.recv()
+        self._whole -= len(message.encode() if isinstance(message, str) else message)
+        return message
+
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            self._whole += len(event.data)
+        super().process_event(event)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.on_data is not None:
+            self.on_data()
+
+
 def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebSocket]:
     """Connections that are among the pending handshakes before they are upgraded as well, and
     while TLS begins."""
 
-    class Counted(WebSocket):
+    class Counted(StreamSocket):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             name = transport.get_extra_info("peername")
@@ -56,11 +87,12 @@ def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebS
 class WebSocketLink:
     """One upgraded connection."""
 
-    def __init__(self, registry: Registry, socket: WebSocket) -> None:
+    def __init__(self, registry: Registry, socket: StreamSocket) -> None:
         self._registry = registry
         self._limits = registry.limits
         self._socket = socket
-        self._connection = Connection(registry, self, framing=Whole())
+        self._framing = Whole()
+        self._connection = Connection(registry, self, framing=self._framing)
         self._outbox: asyncio.Queue[bytes | CloseCode] = asyncio.Queue()
         self._unsent = 0
         self._reading = asyncio.Event()
@@ -77,11 +109,13 @@ class WebSocketLink:
         """Until the connection ends."""
         self._registry.pending.leave(self._socket)
         self._connection.connected()
+        self._socket.on_data = self._arrived
         writer = asyncio.create_task(self._write())
         try:
             while True:
                 await self._reading.wait()
-                message = await self._socket.recv()
+                message = await self._socket.receive()
+                self._framing.partial_bytes = self._socket.unreceived
                 if isinstance(message, str):
                     self._connection.fail(
                         ProtocolError(CloseCode.PROTOCOL_ERROR, "a text message, not a binary one")
@@ -146,8 +180,16 @@ class WebSocketLink:
     def _read_or_not(self) -> None:
         if self._held or self.stalled_since is not None:
             self._reading.clear()
+            # The library itself would take three messages more.
+            self._socket.transport.pause_reading()
         else:
             self._reading.set()
+            if not self._socket.recv_messages.paused:
+                self._socket.transport.resume_reading()
+
+    def _arrived(self) -> None:
+        self._framing.partial_bytes = self._socket.unreceived
+        self._connection.arriving()
 
 
 class HttpPages:

@@ -205,6 +205,8 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_by_its_markers() -> None:
     for decode in (decode_bgr, decode_rgb):
         with pytest.raises(TooCostlyPictureError, match="scans"):
             decode(data)
+    with pytest.raises(TooCostlyPictureError, match="scans, more than the 100"):
+        decode_bgr(many_scans(150, size=(64, 64)))
     with pytest.raises(TooCostlyPictureError, match="in all its scans"):
         decode_bgr(many_scans(5, size=(64, 64)), limits=PictureLimits(scanned_pixels=64 * 64 * 13))
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
+from runtime.protocol import messages
 from runtime.protocol.errors import DropReason
+from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.limits import Limits
-from runtime.protocol.messages import Dropped, Encoding, Frame, Ping, Pong
+from runtime.protocol.messages import Dropped, Encoding, Frame, Hello, Result, Welcome
+from runtime.protocol.options import HelloOptions
 from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
 from runtime.streaming.host.logs import SampledLines
 from runtime.streaming.origins import refusal
 from runtime.streaming.settings import Tls
-from tests.unit.streaming.conftest import ServerFactory, picture
+from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 from tests.unit.streaming.test_faults import RawClient, others_are_served
 
 
@@ -32,15 +39,123 @@ def test_the_oldest_handshake_of_the_address_with_the_most_gives_way() -> None:
     assert len(pending) == 2
 
 
+def test_of_too_many_handshakes_of_one_address_its_oldest_gives_way() -> None:
+    ended: list[str] = []
+    pending = PendingHandshakes(limit=9, per_address=2)
+    for key, address in (("a", "one"), ("b", "two"), ("c", "two"), ("d", "two")):
+        pending.enter(key, address=address, evict=lambda key=key: ended.append(key))
+    assert ended == ["b"]
+    assert len(pending) == 3
+
+
 def test_only_streams_above_their_share_are_held_and_all_are_released_when_it_leaves() -> None:
-    waiting: WaitingBytes[str] = WaitingBytes(total=100, each=80)
+    waiting: WaitingBytes[str] = WaitingBytes(total=200, each=80, streams=5)
     assert not waiting.add("light", 10)
     assert waiting.add("heavy", 81) == {"heavy"}
     assert not waiting.add("heavy", 20)
     assert not waiting.held("light")
     assert not waiting.add("heavy", -40)
-    assert waiting.add("heavy", -61) == {"heavy"}
+    assert waiting.add("heavy", -52) == {"heavy"}
     assert not waiting.held("heavy")
+
+
+def test_when_half_is_full_all_are_held_but_those_with_a_light_share() -> None:
+    waiting: WaitingBytes[str] = WaitingBytes(total=200, each=80, streams=5)
+    for stream in "abc":
+        assert not waiting.add(stream, 33)
+    assert waiting.add("d", 20) == {"a", "b", "c"}
+    assert waiting.add("d", 1) == {"d"}
+    assert waiting.sum == 120
+
+
+def test_of_streams_held_with_parts_alone_one_goes_on_until_its_frame_is_whole() -> None:
+    waiting: WaitingBytes[str] = WaitingBytes(total=200, each=80, streams=5)
+    waiting.arriving("first", 50)
+    waiting.add("whole", 30)
+    changed = waiting.arriving("second", 40)
+    assert changed == {"whole", "second"}
+    assert not waiting.arriving("first", 60)
+    # Its frame is whole: it waits for the answer, and the second may go on.
+    assert waiting.add("first", 70) == {"first", "second"}
+    assert waiting.arriving("first", 0) == set()
+    assert waiting.held("first")
+    assert not waiting.held("second")
+    assert waiting.arriving("second", 0) == set()
+    assert waiting.add("first", -70) == {"first", "whole"}
+    assert waiting.sum == 30
+
+
+def frame_to_come(sequence: int) -> bytes:
+    """A frame of 1.5 MiB."""
+    return Frame(sequence, 0, Encoding.BGR, bytes(2**19 * 3), 1024, 512).encode()
+
+
+async def test_parts_of_frames_count_and_all_streams_get_on_in_the_end(
+    running: ServerFactory,
+) -> None:
+    limits = replace(Limits(), waiting_bytes=4 * 2**20, drain_seconds=1.0)
+    async with running(limits=limits) as one:
+        clients = [await RawClient.connect(one.address) for _ in range(12)]
+        for client in clients:
+            await client.hello(policy="lossless")
+            message = LengthPrefixed().wrap(frame_to_come(0))
+            client.writer.write(message[:-1])
+        waiting = one.server.registry._waiting
+        async with asyncio.timeout(10):
+            while not waiting._held:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert 2 * 2**20 < waiting.sum < 6 * 2**20
+        assert await others_are_served(one.address)
+        for client in clients:
+            client.writer.write(b"\0")
+        for answer in await asyncio.gather(*(client.receive() for client in clients)):
+            assert isinstance(answer, Result)
+        assert waiting.sum == 0
+
+
+async def test_parts_of_frames_count_over_websocket_too(running: ServerFactory) -> None:
+    limits = replace(Limits(), waiting_bytes=4 * 2**20, drain_seconds=1.0)
+    async with running(limits=limits) as one:
+        url = f"ws://127.0.0.1:{one.server.http_port}/stream"
+        sockets = [await connect(url, compression=None) for _ in range(12)]
+        for socket in sockets:
+            await socket.send(Hello(HelloOptions(token=TOKEN, policy="lossless")).encode())
+            assert isinstance(messages.decode(await socket.recv()), Welcome)
+
+        async def pieces(message: bytes) -> AsyncIterator[bytes]:
+            for at in range(0, len(message), 2**18):
+                if at > 2**20:
+                    await go_on.wait()
+                yield message[at : at + 2**18]
+
+        go_on = asyncio.Event()
+        sending = [asyncio.create_task(s.send(pieces(frame_to_come(0)))) for s in sockets]
+        waiting = one.server.registry._waiting
+        async with asyncio.timeout(10):
+            while not waiting._held:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert 2 * 2**20 < waiting.sum < 6 * 2**20
+        go_on.set()
+        for socket in sockets:
+            async with asyncio.timeout(10):
+                assert isinstance(messages.decode(await socket.recv()), Result)
+        await asyncio.gather(*sending, *(socket.close() for socket in sockets))
+        assert waiting.sum == 0
+
+
+async def test_an_answer_that_is_kept_does_not_keep_its_picture(running: ServerFactory) -> None:
+    async with running() as one:
+        client = await RawClient.connect(one.address)
+        await client.hello(policy="lossless")
+        for sequence in range(8):
+            client.send(frame_to_come(sequence))
+            assert isinstance(await client.receive(), Result)
+        frames = [thing for thing in gc.get_objects() if type(thing) is Frame]
+        # Those of the session's answers; tests have small ones of their own.
+        assert len(frames) >= 8
+        assert not [frame for frame in frames if len(frame.payload) > 2**20]
 
 
 def test_a_bucket_allows_a_burst_and_then_its_rate() -> None:
@@ -135,17 +250,55 @@ async def test_frames_of_a_live_stream_that_a_stopping_server_leaves_are_reporte
     async with running() as one:
         gate = one.source.detectors["fake"].gate
         gate.clear()
+
+        def waiting() -> int:
+            return one.server._pipeline.frames_waiting
+
         raw = await RawClient.connect(one.address)
         await raw.hello()
         for sequence in range(6):
             raw.send(Frame(sequence, 0, Encoding.PNG, picture(1)).encode())
-        raw.send(Ping(0).encode())
-        answers = []
-        while not answers or not isinstance(answers[-1], Pong):  # then all frames are taken in
-            answers.append(await raw.receive())
+        answers = [await raw.receive()]  # one at least gave way, so the others wait
+        async with asyncio.timeout(10):
+            # One that is being decoded could not be taken back.
+            while one.server.metrics.frames.labels("fake")._value.get() < 6 or not waiting():
+                await asyncio.sleep(0.01)
         one.server.registry.close_all()
         gate.set()
         while (answer := await raw.receive()) is not None:
             answers.append(answer)
     reasons = [answer.reason for answer in answers if isinstance(answer, Dropped)]
     assert DropReason.GOING_AWAY in reasons
+
+
+async def test_a_full_server_answers_a_websocket_with_503(running: ServerFactory) -> None:
+    async with running(limits=replace(Limits(), connections=1, drain_seconds=1.0)) as one:
+        first = await RawClient.connect(one.address)
+        await first.hello()
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
+        assert refused.value.response.status_code == 503
+        first.writer.transport.abort()
+        while one.server.registry.connections:
+            await asyncio.sleep(0.01)
+        await (await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")).close()
+
+
+async def test_no_clock_runs_while_the_server_itself_does_not_read(running: ServerFactory) -> None:
+    limits = replace(
+        Limits(), waiting_bytes=4 * 2**20, idle_seconds=0.5, message_seconds=0.5, drain_seconds=1.0
+    )
+    async with running(limits=limits) as one:
+        gate = one.source.detectors["fake"].gate
+        gate.clear()
+        client = await RawClient.connect(one.address)
+        await client.hello(policy="lossless")
+        for sequence in range(8):
+            client.send(frame_to_come(sequence))
+        await asyncio.sleep(1.5)
+        assert one.server.registry._waiting._held
+        gate.set()
+        for sequence in range(8):
+            answer = await client.receive()
+            assert isinstance(answer, Result)
+            assert answer.sequence == sequence

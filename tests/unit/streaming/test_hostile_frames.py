@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -12,6 +14,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +22,7 @@ from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Encoding, Frame
 from runtime.streaming.errors import MemoryNeededError
+from runtime.streaming.frames import pipeline as pipeline_module
 from runtime.streaming.frames.frame import Found, FrameJob
 from runtime.streaming.frames.pipeline import Pipeline
 from runtime.streaming.frames.scheduler import Decode, Scheduler
@@ -283,3 +287,48 @@ def test_the_stated_memory_counts_every_limit() -> None:
     less = replace(limits, video_bytes=0, decoding_bytes=0, waiting_bytes=0)
     difference = limits.memory_bytes(threads=3) - less.memory_bytes(threads=3)
     assert difference == limits.video_bytes + limits.decoding_bytes + limits.waiting_bytes
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    program = """
+import re
+from pathlib import Path
+from runtime.streaming.memory import return_freed_memory
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+# From then on glibc keeps blocks of this size for itself.
+del (block := [bytearray(24 * 2**20)])[:]
+kept = [bytearray(2**20) for _ in range(200)]
+last = bytearray(100_000)
+del kept
+before = resident()
+return_freed_memory()
+print(before, resident())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert before > 150
+    assert after < before - 100
+
+
+def test_memory_is_given_back_once_large_pictures_are_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = threading.Event()
+    monkeypatch.setattr(pipeline_module, "return_freed_memory", given.set)
+    done = Settled()
+    pipeline = make_pipeline(done)
+    session = make_session(host=ModelHost(LoadedModel(offer(), FakeDetector())))
+    small = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+    pipeline.submit(session.take(Frame(0, 0, Encoding.PNG, small), received=0))
+    done.wait(1)
+    assert not given.wait(0.2)
+    large = cv2.imencode(".png", np.zeros((3150, 3150, 3), np.uint8))[1].tobytes()
+    pipeline.submit(session.take(Frame(1, 0, Encoding.PNG, large), received=0))
+    done.wait(2)
+    assert given.wait(20)
+    pipeline.stop()
