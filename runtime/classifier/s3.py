@@ -234,9 +234,19 @@ class S3Client:
             while under_way:
                 yield under_way.popleft().result()
 
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str) -> None:
-        """Write an object. Raises `S3Error`."""
-        self._request("PUT", bucket, key, body=body, extra={"content-type": content_type})
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write an object; its metadata is ASCII, 2 KB at most. Raises `S3Error`."""
+        extra = {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}
+        extra["content-type"] = content_type
+        self._request("PUT", bucket, key, body=body, extra=extra)
 
     def presign_post(
         self, bucket: str, key: str, *, content_type: str, max_bytes: int, expires_seconds: int

@@ -228,7 +228,7 @@ class Artifact(NamedTuple):
     def labels(self) -> list[Label]:
         """By class number. A line of the labels file is `name`, or `id<TAB>name`."""
         lines = (self.folder / self.manifest.labels).read_text("utf-8").splitlines()
-        return [_label(number, line) for number, line in enumerate(lines)]
+        return [read_label(number, line) for number, line in enumerate(lines)]
 
 
 def check_name(name: str, *, what: str = "model name") -> str:
@@ -267,7 +267,8 @@ def _check_file(path: Path, entry: FileEntry, *, hashed: bool) -> None:
     )
 
 
-def _label(number: int, line: str) -> Label:
+def read_label(number: int, line: str) -> Label:
+    """The class of this number by its line of the labels file."""
     identity, tab, name = line.partition("\t")
     return Label(identity, name) if tab else Label(str(number), line)
 

@@ -15,7 +15,18 @@ from rich.markup import escape
 
 import visionstack
 from visionstack import console, extras
-from visionstack.cli import accuracy, compare, cost, demo, models, page, rehearse, start, status
+from visionstack.cli import (
+    accuracy,
+    compare,
+    cost,
+    data,
+    demo,
+    models,
+    page,
+    rehearse,
+    start,
+    status,
+)
 from visionstack.cli import local as localcloud
 from visionstack.cli import packages as packaging
 from visionstack.cli import papers as report
@@ -37,6 +48,7 @@ for _part in (
     demo,
     client,
     models,
+    data,
     localcloud,
     packaging,
     compare,
