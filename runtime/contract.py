@@ -108,6 +108,7 @@ class Env:
     COLD_START: Final = "VISIONSTACK_COLD_START"  # a ColdStart
     CORS_ORIGIN: Final = "VISIONSTACK_CORS_ORIGIN"  # of pages that may call the API; * for all
     UPLOAD_EXPIRES_SECONDS: Final = "VISIONSTACK_UPLOAD_EXPIRES_SECONDS"
+    KEEP_FOR_TRAINING: Final = "VISIONSTACK_KEEP_FOR_TRAINING"  # true or false
     # warmer function
     WARM_FUNCTION: Final = "VISIONSTACK_WARM_FUNCTION"
     WARM_TARGETS: Final = "VISIONSTACK_WARM_TARGETS"  # JSON: {"default": 5, "hours": {"9-18": 8}}
@@ -178,6 +179,10 @@ A compared instance reads `results/{run}/picture/{file}` and writes `results/{ru
 MEASURE_LATEST: Final = "latest"
 PICTURES_PREFIX: Final = "pictures/"
 """Pictures bucket: the API's `file_path` is relative to this prefix."""
+TRAINING_PREFIX: Final = "training/"
+"""Pictures bucket: `{SHA-256}.{suffix}` of each classified picture that is kept to train on."""
+TRAINING_METADATA: Final = "visionstack"
+"""Such an object's metadata: JSON with `top` (ids and softmax), `model`, `version`, `path`."""
 EMPTY_ON_DELETE_TAG: Final = "visionstack:empty-on-delete"
 """Tag of a bucket that `runtime.emptier` may empty; its code stands alone and repeats this."""
 

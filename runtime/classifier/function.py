@@ -95,6 +95,7 @@ class Function:
             ),
             environment=environment,
             upload_expires_seconds=settings.upload_expires_seconds,
+            keep_for_training=settings.keep_for_training,
         )
 
         return cls(
@@ -226,7 +227,7 @@ class Function:
             self._loading.join()
             self._loading = None
         self._prepare()
-        self._models.current()
+        self._models.load()
 
     def _prepare(self) -> None:
         if not self._prepared:

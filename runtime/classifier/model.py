@@ -7,9 +7,8 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.inference.artifact import Artifact
@@ -41,8 +40,7 @@ class PictureClassifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedModel:
+class ServedModel(NamedTuple):
     """A loaded model and what answers say about it. Times in milliseconds.
 
     `optimised`: loaded for fast calls, and not for a fast start.
@@ -181,8 +179,9 @@ class ModelHost:
             source: where models come from.
             clock: seconds.
             refresh_seconds: how old the knowledge of the current version may get.
-            wait_for_current: a call waits for the current version, instead of being answered by the
-                packaged or an older one meanwhile.
+            wait_for_current: every call asks which version is current and waits for it, instead
+                of being answered by the packaged or an older one meanwhile. One that cannot be had
+                is waited for once in `refresh_seconds`; calls between are answered by what is here.
             may_optimise: whether there is memory for the served model to be loaded again.
         """
         self._source = source
@@ -194,7 +193,18 @@ class ModelHost:
         self._served: ServedModel | None = None
         self._checked_at = float("-inf")
         self._loaded_at = float("-inf")
+        self._refused: tuple[str, float] | None = None
+        """The version that could not be had when it was awaited last, and when that was."""
         self.last_failure: str | None = None
+
+    def load(self) -> None:
+        """Have a model, whichever; nothing is asked when there is one.
+
+        Raises:
+            ModelUnavailableError: saying why.
+        """
+        if self._served is None:
+            self.current()
 
     def current(self, *, optimised: bool = False) -> ServedModel:
         """The model, loaded now if no earlier attempt succeeded.
@@ -223,6 +233,7 @@ class ModelHost:
             finding.reverse()
         failure: InferenceError | None = None
         for find in finding:
+            version = None
             try:
                 version = find()
                 if version is not None:
@@ -231,6 +242,8 @@ class ModelHost:
                     return served
             except InferenceError as error:
                 failure = error
+                if version is not None:
+                    self._refused = version, self._clock()
         message = failure.message if failure is not None else "there is no model"
         self.last_failure = message
         raise ModelUnavailableError(message) from failure
@@ -245,7 +258,8 @@ class ModelHost:
 
         A model that was loaded for a fast start is replaced by the same one loaded for fast calls
         too: an environment that lives on gets it after `refresh_seconds`. Not when a call waits
-        (`awaited`), which waits for a refresh that is under way instead of passing it by.
+        (`awaited`), which asks each time, and waits for a refresh that is under way instead of
+        passing it by.
         """
         if not (at_once or self._due(awaited=awaited)):
             return
@@ -255,13 +269,19 @@ class ModelHost:
             served = self._served
             if served is None:
                 return
-            version = self._ask() if at_once or self._old(self._checked_at) else served.version
+            ask = at_once or awaited or self._old(self._checked_at)
+            version = self._ask() if ask else served.version
+            refused, since = self._refused or ("", 0.0)
+            if awaited and refused == version and not self._old(since):
+                return
             again = not awaited and not served.optimised and (at_once or self._old(self._loaded_at))
             if again:
                 self._loaded_at = self._clock()
             if version != served.version or (again and self._may_optimise()):
+                self._refused = version, self._clock()  # unless it is loaded
                 self._served = self._source.load(version, optimised=not awaited)
                 self._loaded_at = self._clock()
+            self._refused = None
             self.last_failure = None
         except InferenceError as error:
             self.last_failure = error.message
@@ -281,9 +301,9 @@ class ModelHost:
         served = self._served
         if served is None:
             return False
-        return self._old(self._checked_at) or (
-            not awaited and not served.optimised and self._old(self._loaded_at)
-        )
+        if awaited:
+            return True
+        return self._old(self._checked_at) or (not served.optimised and self._old(self._loaded_at))
 
     def _old(self, moment: float) -> bool:
         return self._clock() - moment > self._refresh_seconds
@@ -318,5 +338,5 @@ def _import_engine(engine: str) -> None:
 
     importlib.import_module(choose_engine(engine))
     importlib.import_module("runtime.inference.classification")
-    # Pillow would load its readers with the first picture.
-    importlib.import_module("PIL.Image").preinit()
+    # Pillow would load its reader with the first picture.
+    importlib.import_module("PIL.JpegImagePlugin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from runtime.classifier.requests import (
     WakeupRequest,
     check_file_path,
 )
-from runtime.classifier.storage import FOLDER_RESULTS_PREFIX, PictureStore, new_file_path
+from runtime.classifier.storage import FOLDER_RESULTS_PREFIX, PictureStore, Told, new_file_path
 from runtime.contract import MAX_PICTURE_BYTES, PICTURES_PREFIX
 from runtime.inference import errors as inference
 
@@ -45,12 +46,14 @@ class ClassifierService:
         pictures: PictureStore,
         environment: ExecutionEnvironment,
         upload_expires_seconds: int,
+        keep_for_training: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._models = models
         self._pictures = pictures
         self._environment = environment
         self._upload_expires_seconds = upload_expires_seconds
+        self._keep_for_training = keep_for_training
         self._sleep = sleep
 
     def classify(self, request: ClassificationRequest, *, cold: bool) -> Answer:
@@ -67,6 +70,7 @@ class ClassifierService:
         fetched = time.perf_counter()
         predictions, timings = _recognise(model, data)
         timings = {"download": _ms(ready, fetched), **timings}
+        self._remember(file_path, data, predictions, model)
         self._models.refresh_in_background()
         return {
             "method": "classification",
@@ -96,6 +100,7 @@ class ClassifierService:
                     self._pictures.keep, file_path, data, content_type=content_type
                 ),
             )
+        self._remember(file_path, data, predictions, model)
         self._models.refresh_in_background()
         return {
             "method": "recognition",
@@ -168,6 +173,20 @@ class ClassifierService:
             "failed": failed,
             "results": key,
         }
+
+    def _remember(
+        self, file_path: str, data: bytes, predictions: list[Prediction], model: ServedModel
+    ) -> None:
+        """Keep the picture for training where that is asked for; no call fails for it."""
+        if not self._keep_for_training:
+            return
+        top = [(one.id, one.softmax) for one in predictions]
+        told = Told(top=top, model=model.name, version=model.version)
+        try:
+            self._pictures.keep_for_training(file_path, data, told)
+        except ApiError as error:
+            line = {"level": "WARNING", "message": f"not kept for training: {error.message}"}
+            print(json.dumps(line), file=sys.stderr)
 
     def _fetch_checked(self, file_path: str) -> bytes:
         return self._pictures.fetch(check_file_path(file_path))

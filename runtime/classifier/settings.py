@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, NamedTuple, cast, get_args
 
 from runtime.contract import ColdStart, Env
 
@@ -18,8 +17,7 @@ class SettingsError(ValueError):
     """An environment variable is missing or holds what it cannot."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """What one deployment of the function is told.
 
     Attributes:
@@ -29,6 +27,7 @@ class Settings:
         engine: `auto`, `onnxruntime`, `openvino` or `torch`.
         wait_for_current_model: a call waits for the published version of the model, instead of
             being answered by the packaged or an older one meanwhile.
+        keep_for_training: every classified picture is kept, with its prediction.
         cold_start: the deployment's answer to the cold start; only reported.
         upload_expires_seconds: how long a presigned upload may be used.
         cors_origin: origin of the web pages that may read the answers, `*` for all, "" for none.
@@ -43,6 +42,7 @@ class Settings:
     model: str
     engine: str = "auto"
     wait_for_current_model: bool = False
+    keep_for_training: bool = False
     cold_start: ColdStart = "none"
     upload_expires_seconds: int = 300
     cors_origin: str = ""
@@ -73,6 +73,8 @@ class Settings:
             wait_for_current_model=_one_of(
                 environ, Env.WAIT_FOR_CURRENT_MODEL, ("true", "false"), "false"
             )
+            == "true",
+            keep_for_training=_one_of(environ, Env.KEEP_FOR_TRAINING, ("true", "false"), "false")
             == "true",
             cold_start=cast(
                 ColdStart, _one_of(environ, Env.COLD_START, get_args(ColdStart), "none")

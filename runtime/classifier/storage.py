@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple, Protocol
 
 from runtime.classifier.errors import NotFoundError, TooLargeError, UnavailableError
 from runtime.classifier.requests import CONTENT_TYPES
 from runtime.classifier.s3 import PresignedPost, S3Client, S3Error, S3NotFoundError, S3TooLargeError
-from runtime.contract import MAX_PICTURE_BYTES, PICTURES_PREFIX, RESULTS_PREFIX
+from runtime.contract import (
+    MAX_PICTURE_BYTES,
+    PICTURES_PREFIX,
+    RESULTS_PREFIX,
+    TRAINING_METADATA,
+    TRAINING_PREFIX,
+)
 
 FOLDER_RESULTS_PREFIX: Final = RESULTS_PREFIX + "folders/"
+
+
+class Told(NamedTuple):
+    """What was said of a picture: ids with their softmax, best first, by which model."""
+
+    top: Sequence[tuple[str, float]]
+    model: str
+    version: str
+
+
+_MOST_METADATA: Final = 1900
+"""Bytes, of the 2 KB that S3 allows for an object's metadata with its names."""
 
 
 class PictureStore(Protocol):
@@ -32,6 +53,10 @@ class PictureStore(Protocol):
 
     def write_results(self, key: str, lines: bytes) -> None:
         """Write JSON lines below `results/`. Raises `UnavailableError`."""
+        ...
+
+    def keep_for_training(self, file_path: str, data: bytes, told: Told) -> None:
+        """Keep a picture under its hash with what was said of it. Raises `UnavailableError`."""
         ...
 
 
@@ -92,12 +117,43 @@ class S3PictureStore:
         except S3Error as error:
             raise UnavailableError(f"the results cannot be written: {error}") from error
 
+    def keep_for_training(self, file_path: str, data: bytes, told: Told) -> None:
+        """One PUT, so that a picture never stands there without its prediction."""
+        suffix = PurePosixPath(file_path).suffix.lower().lstrip(".")
+        types = {one: content_type for content_type, one in CONTENT_TYPES.items()}
+        key = f"{TRAINING_PREFIX}{hashlib.sha256(data).hexdigest()}.{suffix or 'bin'}"
+        for count in (len(told.top), 1, 0):  # ids may be long
+            text = _metadata(told, file_path, count)
+            if len(text) <= _MOST_METADATA:
+                break
+        try:
+            self._client.put(
+                self._pictures,
+                key,
+                data,
+                content_type=types.get(suffix, "application/octet-stream"),
+                metadata={TRAINING_METADATA: text},
+            )
+        except S3Error as error:
+            raise UnavailableError(f"the picture could not be kept: {error}") from error
+
+
+def _metadata(told: Told, file_path: str, count: int) -> str:
+    """JSON in ASCII and without blanks, rows of which a signature would count as one."""
+    document = {
+        "top": [[one, round(share, 4)] for one, share in told.top[:count]],
+        "model": told.model,
+        "version": told.version,
+        "path": file_path,
+    }
+    return json.dumps(document, separators=(",", ":")).replace(" ", "\\u0020")
+
 
 def new_file_path(
     content_type: str,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    token: Callable[[], str] = lambda: secrets.token_hex(16),
+    token: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> str:
     """`YYYYMMDD/{32 hex digits}.{suffix}`: not guessable, and a day can be listed."""
     return f"{clock():%Y%m%d}/{token()}.{CONTENT_TYPES.get(content_type, 'bin')}"

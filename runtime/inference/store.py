@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -89,7 +89,7 @@ class ModelStore:
             shutil.rmtree(partial, ignore_errors=True)
         return Artifact(folder, manifest)
 
-    def keep_only(self, version: str, *, of: str, into: Path) -> None:
+    def keep_only(self, versions: Collection[str], *, of: str, into: Path) -> None:
         """Delete a model's other versions below `into`, and what pulls that were cut off left.
 
         They can be pulled again; a process that has one open is not disturbed.
@@ -97,7 +97,7 @@ class ModelStore:
         import shutil
 
         for folder in (into / check_name(of)).iterdir():
-            if folder.is_dir() and folder.name != version:
+            if folder.is_dir() and folder.name not in versions:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch_all(self, manifest: Manifest, *, prefix: str, into: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
 from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
-from runtime.streaming.host.metrics import Metrics
+
+if TYPE_CHECKING:
+    from runtime.streaming.host.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,8 @@ class ArtifactSource:
         self._engine = engine
         self._bucket = bucket
         self._max_batch = max_batch
+        self._loaded: dict[str, str] = {}
+        """The version of each model that was loaded last, which a rollback goes back to."""
 
     def current_version(self, name: str) -> str:
         try:
@@ -140,7 +144,9 @@ class ArtifactSource:
             warm(model)
             if self._bucket is not None:
                 # A disk that is only a cache need not fill up with one version after another.
-                self._store.keep_only(version, of=name, into=self._folder)
+                kept = {version, self._loaded.get(name, version)}
+                self._store.keep_only(kept, of=name, into=self._folder)
+                self._loaded[name] = version
         except InferenceError as error:
             raise ModelUnavailableError(str(error)) from error
         except OSError as error:
@@ -156,8 +162,15 @@ class ArtifactSource:
     @cached_property
     def _store(self) -> ModelStore:
         import boto3
+        from botocore.config import Config
 
-        client: Any = boto3.client("s3")
+        # botocore's own limits let one call that hangs keep a new version away for five minutes.
+        limits = Config(
+            connect_timeout=5,
+            read_timeout=15,
+            retries={"mode": "standard", "total_max_attempts": 3},
+        )
+        client: Any = boto3.client("s3", config=limits)
         return ModelStore(client, self._bucket or "")
 
 
@@ -200,15 +213,25 @@ def _model(detector: Any, *, version: str, max_batch: int | None) -> LoadedModel
 # Going over to a model's new version while frames keep coming.
 
 
-RETRY_SECONDS = 600.0
-"""A version that was refused is tried again after this long: the disk may have room then."""
+RETRY_SECONDS: Final = 10.0
+LONGEST_RETRY_SECONDS: Final = 600.0
+"""A version that was refused is tried again after the first, each time after twice as long, up to
+the second: S3 may have failed for a moment only, the disk may have room then."""
+
+
+@dataclass(slots=True)
+class _Refused:
+    version: str
+    again: float
+    """When it is tried again, by the monotonic clock."""
+    delay: float
 
 
 async def watch_models(
     hosts: Mapping[str, ModelHost], source: ModelSource, *, every: float, metrics: Metrics
 ) -> None:
     """Look for new versions for ever; returns at once when `every` (seconds) is 0."""
-    refused: dict[tuple[str, str], float] = {}
+    refused: dict[str, _Refused] = {}
     while every > 0:
         await asyncio.sleep(every)
         for host in hosts.values():
@@ -221,7 +244,7 @@ async def watch_models(
 async def _look(
     host: ModelHost,
     source: ModelSource,
-    refused: dict[tuple[str, str], float],
+    refused: dict[str, _Refused],
     *,
     metrics: Metrics,
 ) -> None:
@@ -231,14 +254,20 @@ async def _look(
     except ModelUnavailableError as error:
         log.warning("no news of a model", extra={"model": name, "reason": str(error)})
         return
+    before = refused.get(name)
+    if before is not None and before.version != version:
+        # Promoted again later, it is tried at once.
+        del refused[name]
+        before = None
     if version == host.current.offer.version:
         return
-    if time.monotonic() - refused.get((name, version), -RETRY_SECONDS) < RETRY_SECONDS:
+    if before is not None and time.monotonic() < before.again:
         return
     try:
         model = await asyncio.to_thread(source.load, name, version)
     except ModelUnavailableError as error:
-        refused[name, version] = time.monotonic()
+        delay = min(2 * before.delay, LONGEST_RETRY_SECONDS) if before else RETRY_SECONDS
+        refused[name] = _Refused(version, time.monotonic() + delay, delay)
         metrics.reloads.labels(name, "refused").inc()
         log.error(  # noqa: TRY400 - the message says all that is known
             "model version refused, going on with the old one",
@@ -247,9 +276,11 @@ async def _look(
                 "version": version,
                 "serving": host.current.offer.version,
                 "reason": str(error),
+                "again_in_seconds": delay,
             },
         )
         return
+    refused.pop(name, None)
     host.replace(model)
     metrics.reloads.labels(name, "loaded").inc()
     log.info("model version loaded", extra={"model": name, "version": version})

@@ -58,7 +58,7 @@ class Settings:
     max_delay_ms: float = 2.0
     """How long a batch that is not full waits for frames that are being decoded."""
     threads: int = field(default_factory=lambda: max(3, min(9, (os.cpu_count() or 2) + 1)))
-    reload_seconds: float = 30.0
+    reload_seconds: float = 5.0
     """How often a new version of a model is looked for; 0 for never."""
 
     def __post_init__(self) -> None:

@@ -12,7 +12,14 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from runtime.contract import MODELS_PREFIX, PACKAGES_PREFIX, PICTURES_PREFIX, RESULTS_PREFIX, Env
+from runtime.contract import (
+    MODELS_PREFIX,
+    PACKAGES_PREFIX,
+    PICTURES_PREFIX,
+    RESULTS_PREFIX,
+    TRAINING_PREFIX,
+    Env,
+)
 from stacks.parts.acknowledgment import acknowledge, objects_finding
 from stacks.parts.function import PythonFunction
 from stacks.settings.model import DeploymentSettings
@@ -58,6 +65,7 @@ class ClassifierFunction(Construct):
                 Env.ENGINE: settings.classifier_engine,
                 Env.LOG_LEVEL: settings.log_level,
                 Env.WAIT_FOR_CURRENT_MODEL: str(settings.wait_for_current_model).lower(),
+                Env.KEEP_FOR_TRAINING: str(settings.keep_for_training_days > 0).lower(),
                 Env.COLD_START: settings.cold_start,
                 Env.CORS_ORIGIN: settings.cors_origin or "",
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
@@ -68,6 +76,8 @@ class ClassifierFunction(Construct):
         self._allow(artifacts, "s3:PutObject", RESULTS_PREFIX, "one object a batch of results")
         self._allow(pictures, "s3:GetObject", PICTURES_PREFIX, "one object a picture")
         self._allow(pictures, "s3:PutObject", PICTURES_PREFIX, "one object a picture")
+        if settings.keep_for_training_days:
+            self._allow(pictures, "s3:PutObject", TRAINING_PREFIX, "one object a kept picture")
         # Without it S3 answers 403 instead of 404 for what does not exist.
         self.function.own_role.allow(["s3:ListBucket"], [artifacts.bucket_arn, pictures.bucket_arn])
         provisioned = settings.cold_start == "provisioned"

@@ -77,6 +77,13 @@ class SettingFields(BaseModel):
     picture_expiry_days: int = _setting(
         1, "days after which an uploaded picture is deleted", ge=1, le=365
     )
+    keep_for_training_days: int = _setting(
+        0,
+        "days for which every classified picture is kept with its prediction, for `visionstack data"
+        " pull`; 0 keeps none",
+        ge=0,
+        le=365,
+    )
 
     # --- streaming lane ---
     instance_type: str = _setting(
@@ -178,8 +185,8 @@ class SettingFields(BaseModel):
     )
     wait_for_current_model: bool = _setting(
         False,
-        "a call waits for the published version of the model, instead of being answered by the"
-        " packaged or an older one while that is fetched",
+        "every call asks for the published version of the model and waits for it, instead of being"
+        " answered by the packaged or an older one while that is fetched",
     )
     cold_start: ColdStart = _setting("warmer", "what is done about cold starts")
     lambda_arch: Arch = _setting("x86_64", "architecture of the functions")

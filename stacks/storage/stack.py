@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from runtime.contract import PICTURES_PREFIX, Output, StreamMetric
+from runtime.contract import PICTURES_PREFIX, TRAINING_PREFIX, Output, StreamMetric
 from stacks.parts.acknowledgment import acknowledge
 from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import BOOT_ENDED
@@ -66,7 +66,11 @@ class StorageStack(Stack):
             self,
             "Pictures",
             retain=settings.retain_data,
-            expire_prefixes={PICTURES_PREFIX: settings.picture_expiry_days},
+            expire_prefixes={
+                PICTURES_PREFIX: settings.picture_expiry_days,
+                # What was kept goes when no more is kept, too.
+                TRAINING_PREFIX: settings.keep_for_training_days or 1,
+            },
             upload_origin=settings.cors_origin,
             access_logs=self.logs,
         )

@@ -41,6 +41,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "waf": "true",
         "xray": "true",
         "retain_data": "true",
+        "keep_for_training_days": "30",
         "cold_start": "provisioned",
         "warm_target": "2",
         "warm_hours": "9-18=8",

@@ -24,6 +24,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     # Application and network load balancers want two zones; no region has more than six.
     "zones": (2, 6),
     "picture_expiry_days": (1, 365),
+    "keep_for_training_days": (0, 365),
     "drain_seconds": (30, 3600),
     "reserved_concurrency": (1, 10_000),
     "throttle_rate": (1, 10_000),

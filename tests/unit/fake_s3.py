@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
+from collections.abc import Iterator, MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 
 class ClientError(Exception):
@@ -17,11 +21,47 @@ class ClientError(Exception):
         self.response = {"Error": {"Code": code}}
 
 
-class FakeS3:
-    """Objects in memory; counts what is asked of it."""
+class FolderObjects(MutableMapping[str, bytes]):
+    """Objects as files of a folder, whole or not there, that outlive the process."""
 
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / quote(key, safe="")
+
+    def __getitem__(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        aside = self._folder / f".{os.getpid()}.{threading.get_ident()}"
+        aside.write_bytes(value)
+        aside.replace(self._path(key))
+
+    def __delitem__(self, key: str) -> None:
+        try:
+            self._path(key).unlink()
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (unquote(one.name) for one in self._folder.iterdir() if one.name[0] != ".")
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class FakeS3:
+    """Objects in memory, or where they are told to be; counts what is asked of it."""
+
+    def __init__(self, objects: MutableMapping[str, bytes] | None = None) -> None:
+        self.objects: MutableMapping[str, bytes] = {} if objects is None else objects
+        self.written: dict[str, datetime] = {}
+        """When an object was written, where that was not just now."""
         self.reads: list[tuple[str, str | None]] = []
         self.failing: str | None = None
         self.under_way = self.most_under_way = 0
@@ -73,7 +113,10 @@ class FakeS3:
 
     def list_objects_v2(self, **kwargs: Any) -> dict[str, Any]:
         keys = sorted(key for key in self.objects if key.startswith(kwargs["Prefix"]))
-        return {"Contents": [{"Key": key} for key in keys]}
+        now = datetime.now(UTC)
+        return {
+            "Contents": [{"Key": key, "LastModified": self.written.get(key, now)} for key in keys]
+        }
 
     def delete_object(self, **kwargs: Any) -> None:
         self.objects.pop(kwargs["Key"], None)

@@ -16,6 +16,7 @@ from visionstack.errors import UsageError, VisionstackError
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
     from visionstack.cloud import Cloud
+    from visionstack.models.differences import Row
     from visionstack.models.downloads import Say
     from visionstack.models.versions import Change, Versions
 
@@ -115,7 +116,6 @@ def quantize(
     as_json: JsonOption = False,
 ) -> None:
     """Add int8 to a built detector, measured against labels and timed beside fp32."""
-    from dataclasses import asdict
 
     from runtime.inference.errors import InferenceError
     from visionstack.accuracy.quantized import quantize_model, sentence
@@ -128,7 +128,7 @@ def quantize(
         except InferenceError as error:
             raise VisionstackError(f"{model}: {error}") from error
     if as_json:
-        rows = [asdict(row) for row in found.artifact.manifest.measured]
+        rows = [row._asdict() for row in found.artifact.manifest.measured]
         console.print_json({**_summary(found.artifact), "measured": rows, "auto": found.taken})
         return
     console.out.print(f"{_sentence(found.artifact)}: {sentence(found)}")
@@ -272,6 +272,50 @@ def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -
         if change.gone:
             told = f"deleted {', '.join(change.gone)}"
         console.out.print(f"{change.when} {change.who} {change.action}: {told}", soft_wrap=True)
+
+
+@app.command()
+def diff(  # noqa: PLR0917 - Typer's options
+    name: _Name,
+    old: Annotated[
+        str | None, typer.Argument(help="A version; what a rollback goes back to.")
+    ] = None,
+    new: Annotated[str | None, typer.Argument(help="Another; the current one.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is alike.")] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """What differs between two published versions: metrics, classes, settings, sizes."""
+    from dataclasses import asdict
+
+    from visionstack.models.differences import differences
+
+    versions_ = _versions(name, cloud)
+    old, new = old or versions_.before(), new or versions_.current()
+    if old is None or new is None:
+        raise VisionstackError(
+            f"{name} has no two versions that were current.",
+            remedy=f"Name two of `visionstack models versions {name}`.",
+        )
+    rows = differences(versions_.describe(old), versions_.describe(new))
+    if as_json:
+        found = [{**asdict(row), "differs": row.differs} for row in rows]
+        console.print_json({"name": name, "old": old, "new": new, "rows": found})
+        return
+    _print_differences([row for row in rows if everything or row.differs or row.note], old, new)
+
+
+def _print_differences(rows: list[Row], old: str, new: str) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "what", old, new, "")
+    group = ""
+    for row in rows:
+        shown = "" if row.group == group else row.group
+        group = row.group
+        table.add_row(shown, *(escape(one) for one in (row.what, row.old, row.new, row.note)))
+    console.out.print(table if rows else "they are alike")
 
 
 @app.command()

@@ -17,16 +17,21 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runtime.contract import MODELS_PREFIX
-from runtime.inference.artifact import MANIFEST, check_name
+from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
+from runtime.inference.errors import InferenceError
+from visionstack.models.differences import Published
 from visionstack.models.errors import ModelError
 
 Action = Literal["publish", "promote", "rollback", "collect"]
 KEPT: Final = 3
 """Versions that were current last, the present one among them, which `collect` leaves."""
+LONGEST_UPLOAD: Final = timedelta(days=1)
+"""Files without a manifest are left by a `publish` that was cut off, or by one that is under way:
+`collect` deletes what is older than this. The bucket ends uploads in parts after as long."""
 _RECORD: Final = "training.json"
 
 
@@ -85,6 +90,26 @@ class Versions:
             found.append(pointer.change)
         return found
 
+    def describe(self, version: str) -> Published:
+        """What the bucket tells of a version that is whole."""
+        self._check_published(version)
+        folder = f"{self._prefix}{version}/"
+        try:
+            manifest = Manifest.from_json(self._get(folder + MANIFEST))
+            lines = self._get(folder + manifest.labels).decode("utf-8", "replace").splitlines()
+        except InferenceError as error:
+            raise ModelError(
+                f"{self.name} {version} cannot be read: {error.message}",
+                remedy=f"See `visionstack models versions {self.name}`.",
+            ) from error
+        labels = tuple(read_label(number, line) for number, line in enumerate(lines))
+        return Published(manifest, labels, self._record(version))
+
+    def before(self) -> str | None:
+        """The version that a rollback goes back to."""
+        history = self._history()
+        return history[-2] if len(history) > 1 else None
+
     def promote(
         self, version: str, *, anyway: bool = False, action: Action = "promote"
     ) -> Change | None:
@@ -99,12 +124,7 @@ class Versions:
         collected = action != "publish" and any(
             version in change.gone for change in self._since_publication(version)
         )
-        if collected or version not in self.published():
-            raise ModelError(
-                f"{self.name} has no published version {version}"
-                f"{', it was deleted' if collected else ''}.",
-                remedy=f"See `visionstack models versions {self.name}`, or publish it again.",
-            )
+        self._check_published(version, collected=collected)
         record = self._record(version)
         if pointer and not anyway:
             self._check_not_worse(version, record, pointer.version)
@@ -123,7 +143,10 @@ class Versions:
 
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
         """Delete the versions that are neither current nor among the `keep` that were current
-        last; returns them. The log keeps their entries."""
+        last; returns them. The log keeps their entries.
+
+        What a killed `publish` or `collect` left of a version goes too, after `LONGEST_UPLOAD`.
+        """
         pointer = self._pointer()
         if pointer is None:
             raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
@@ -135,13 +158,32 @@ class Versions:
         if gone:
             # Announced first: from here on nobody promotes what is being deleted.
             self._write(pointer, pointer.version, "collect", gone=gone)
-        for version in gone:
+        for version in [*gone, *self._left_over()]:
             keys = self._keys(f"{self._prefix}{version}/")
             # The manifest goes first: what has none is no version.
             for key in sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
                 with self._said():
                     self._client.delete_object(Bucket=self._bucket, Key=key)
         return gone
+
+    def _left_over(self) -> list[str]:
+        """Versions without a manifest of which nothing was written lately."""
+        written: dict[str, datetime] = {}
+        for key, when in self._objects(self._prefix):
+            version, slash, _ = key.removeprefix(self._prefix).partition("/")
+            if slash and version != "log":
+                written[version] = max(when, written.get(version, when))
+        late = datetime.now(UTC) - LONGEST_UPLOAD
+        whole = set(self.published())
+        return sorted(one for one, when in written.items() if one not in whole and when < late)
+
+    def _check_published(self, version: str, *, collected: bool = False) -> None:
+        if collected or version not in self.published():
+            raise ModelError(
+                f"{self.name} has no published version {version}"
+                f"{', it was deleted' if collected else ''}.",
+                remedy=f"See `visionstack models versions {self.name}`, or publish it again.",
+            )
 
     def _order(self) -> list[str]:
         """Versions as they became current, oldest first."""
@@ -252,14 +294,18 @@ class Versions:
         return data
 
     def _keys(self, prefix: str) -> list[str]:
-        keys: list[str] = []
+        return [key for key, _ in self._objects(prefix)]
+
+    def _objects(self, prefix: str) -> list[tuple[str, datetime]]:
+        """Keys and when they were written."""
+        found: list[tuple[str, datetime]] = []
         more: dict[str, str] = {}
         while True:
             with self._said():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-            keys += [entry["Key"] for entry in page.get("Contents", [])]
+            found += [(entry["Key"], entry["LastModified"]) for entry in page.get("Contents", [])]
             if not page.get("IsTruncated"):
-                return keys
+                return found
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     @contextmanager

@@ -278,4 +278,4 @@ def top1_figure(row: dict[str, Any], record: dict[str, Any]) -> Any:
 def amount(row: dict[str, Any]) -> str:
     """A row's pictures a product, with what the poorest product had if that was less."""
     count, fewest = row["pictures"], row.get("fewest", row["pictures"])
-    return str(count) if fewest == count else f"{count} (from {fewest}: what there is)"
+    return str(count) if fewest == count else f"{count} (down to {fewest} where there are no more)"

@@ -49,6 +49,11 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.product)
 
+    @property
+    def size(self) -> int:
+        """Side of every square in pixels."""
+        return self.rows.shape[0]
+
     def pixels(self, chosen: Sequence[int] | NDArray[np.int64]) -> Pixels:
         """uint8 (len(chosen), size, size, 3), red first."""
         return self.rows.read(self.numbers[np.asarray(chosen, np.int64)])

@@ -31,17 +31,28 @@ def difference_hash(image: Image.Image) -> NDArray[np.uint64]:
 
 
 def near_pairs(hashes: NDArray[np.uint64], *, near: int = NEAR) -> NDArray[np.int64]:
-    """Pairs (n, 2) of pictures whose hashes (pictures, 4) differ in at most `near` bits."""
-    found = []
-    for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK]
-        distance = np.zeros((len(block), len(hashes) - start), np.uint16)
+    """Pairs (n, 2) that link all pictures whose hashes (pictures, 4) differ in at most `near` bits.
+
+    Of pictures with one hash each is linked to the first of them, and only that one to others:
+    a thousand blank pictures are a thousand pairs and not half a million.
+    """
+    if len(hashes) == 0:
+        return np.zeros((0, 2), np.int64)
+    _, first, same = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+    to_first = np.stack([first[same.reshape(-1)], np.arange(len(hashes))], 1)
+    found = [to_first[to_first[:, 0] != to_first[:, 1]]]
+    places = np.sort(first)
+    different = hashes[places]
+    for start in range(0, len(different), _BLOCK):
+        block = different[start : start + _BLOCK]
+        distance = np.zeros((len(block), len(different) - start), np.uint16)
         for word in range(hashes.shape[1]):
-            distance += np.bitwise_count(block[:, word, None] ^ hashes[None, start:, word])
+            distance += np.bitwise_count(block[:, word, None] ^ different[None, start:, word])
         left, right = np.nonzero(distance <= near)
         later = right > left
-        found.append(np.stack([left[later], right[later]], 1) + start)
-    return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+        found.append(places[np.stack([left[later], right[later]], 1) + start])
+    pairs = np.concatenate(found).astype(np.int64)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def groups(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,10 +19,16 @@ from visionstack.training.dataset import Pictures
 from visionstack.training.networks import Backbone
 from visionstack.training.rows import Rows, check_room
 
-JUDGED: Final = 128
-"""Pictures at a time where no gradients are kept."""
+_JUDGED_PIXELS: Final = 32 * 224 * 224
+_MOST_JUDGED: Final = 128
 COPIES: Final = 4
 """Augmented copies of each picture whose features a frozen network computes, once."""
+
+
+def judged_at_once(size: int) -> int:
+    """Pictures of this side at a time where no gradients are kept: more take no less time each, and
+    128 of 224 pixels took 2 GiB for what efficientnet-lite0 computes on the way."""
+    return max(1, min(_MOST_JUDGED, _JUDGED_PIXELS // size**2))
 
 
 def features(
@@ -48,6 +54,7 @@ def features(
     aside.path.unlink(missing_ok=True)
     backbone.body.eval()
     device = _device()
+    step = judged_at_once(pictures.size)
     backbone.body.to(device)
     with (
         torch.inference_mode(),
@@ -55,8 +62,8 @@ def features(
     ):
         for copy_ in range(copies + 1):
             generator = torch.Generator().manual_seed(copy_)
-            for start in range(0, len(pictures), JUDGED):
-                chosen = np.arange(start, min(start + JUDGED, len(pictures)))
+            for start in range(0, len(pictures), step):
+                chosen = np.arange(start, min(start + step, len(pictures)))
                 batch = planes(pictures.pixels(chosen)).float()
                 if copy_:
                     batch = augment(batch, generator=generator)
@@ -72,6 +79,8 @@ class Features(Dataset[Any]):
 
     `at` are the pictures' places among the `of` whose features the rows hold.
     """
+
+    at_once = _MOST_JUDGED
 
     def __init__(
         self, rows: Rows, copies: int, product: np.ndarray[Any, Any], at: np.ndarray[Any, Any],

@@ -41,9 +41,9 @@ from visionstack.training.dataset import Pictures
 from visionstack.training.errors import TrainingError
 from visionstack.training.features import (
     COPIES,
-    JUDGED,
     computes_half,
     features,
+    judged_at_once,
     known,
     planes,
 )
@@ -122,8 +122,9 @@ def logits(
     network.eval()
     found = []
     with torch.inference_mode():
-        for start in range(0, len(pictures), JUDGED):
-            chosen = np.arange(start, min(start + JUDGED, len(pictures)))
+        step = judged_at_once(pictures.size)
+        for start in range(0, len(pictures), step):
+            chosen = np.arange(start, min(start + step, len(pictures)))
             batch = scale(planes(pictures.pixels(chosen)))
             batch = batch.contiguous(memory_format=torch.channels_last)
             found.append(network(batch).double().numpy())
@@ -172,6 +173,7 @@ class _Squares(Dataset[Any]):
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
+        self.at_once = judged_at_once(pictures.size)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -372,7 +374,7 @@ def _run(learner: _Learner, data: tuple[Dataset[Any], Dataset[Any]], options: Fi
 def _batches(data: tuple[Any, Any], options: FitOptions) -> tuple[_Batches, _Batches]:
     return (
         _Batches(len(data[0]), batch=options.batch, seed=options.seed),
-        _Batches(len(data[1]), batch=JUDGED, seed=None),
+        _Batches(len(data[1]), batch=data[1].at_once, seed=None),
     )
 
 

@@ -20,6 +20,7 @@ from runtime.classifier.metrics import CallLog
 from runtime.classifier.model import ModelHost, ServedModel
 from runtime.classifier.s3 import PresignedPost
 from runtime.classifier.service import ClassifierService
+from runtime.classifier.storage import Told
 from runtime.contract import MAX_PICTURE_BYTES
 from runtime.inference.artifact import (
     Artifact,
@@ -61,7 +62,8 @@ class MemoryPictures:
     def __init__(self) -> None:
         self.pictures: dict[str, bytes] = {}
         self.results: dict[str, bytes] = {}
-        self.down = False
+        self.down = self.not_kept = False
+        self.kept: dict[str, tuple[bytes, Told]] = {}
 
     def fetch(self, file_path: str) -> bytes:
         self._check()
@@ -78,6 +80,12 @@ class MemoryPictures:
     def upload(self, file_path: str, *, content_type: str) -> PresignedPost:
         self._check()
         return PresignedPost("http://127.0.0.1/pictures/", {"key": file_path})
+
+    def keep_for_training(self, file_path: str, data: bytes, told: Told) -> None:
+        self._check()
+        if self.not_kept:
+            raise UnavailableError("the picture could not be kept")
+        self.kept[file_path] = (data, told)
 
     def write_results(self, key: str, lines: bytes) -> None:
         self._check()

@@ -18,6 +18,8 @@ from runtime.classifier.environment import ExecutionEnvironment
 from runtime.classifier.errors import ModelUnavailableError, UnavailableError
 from runtime.classifier.function import Function
 from runtime.classifier.metrics import CallLog
+from runtime.classifier.model import ModelHost
+from runtime.classifier.service import ClassifierService
 
 Make = Callable[..., bytes]
 CONTEXT = SimpleNamespace(aws_request_id="r-1")
@@ -452,3 +454,27 @@ def test_pages_of_the_origin_that_was_named_may_read_answers_and_errors(
             status, _, headers = recognise(function, data)
             assert status == expected
             assert headers.get("Access-Control-Allow-Origin", "") == origin
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_pictures_are_kept_for_training_only_where_a_setting_says_so(
+    host: ModelHost, pictures: Any, environment: Any, picture: Make, kept: bool
+) -> None:
+    service = ClassifierService(
+        models=host,
+        pictures=pictures,
+        environment=environment,
+        upload_expires_seconds=60,
+        keep_for_training=kept,
+    )
+    log = CallLog(function_name="f", clock=lambda: 1.0, write=lambda line: None)
+    function = Function(service=service, models=host, environment=environment, log=log)
+    pictures.pictures["a.jpg"] = picture(110)
+    assert classify(function, "a.jpg")[0] == 200
+    assert len(pictures.kept) == kept
+    if kept:
+        data, told = pictures.kept["a.jpg"]
+        assert data == pictures.pictures["a.jpg"]
+        assert told.top[0][0] == "3"
+        pictures.not_kept = True
+        assert classify(function, "a.jpg")[0] == 200

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import threading
@@ -202,13 +201,35 @@ def test_a_call_waits_for_the_current_version_only_where_it_is_told_to(
     models.packaged, models.current = "v1", "v2"
     assert host.current().version == ("v2" if wait else "v1")
     models.current = "v3"
-    now[0] = 59.0
-    assert host.current().version == ("v2" if wait else "v1")
-    now[0] = 61.0
     assert host.current().version == ("v3" if wait else "v1")
     assert not host.current().optimised
+    now[0] = 61.0
     host.refresh()
     assert host.current().version == "v3"
+    models.current = "v1"
+    assert host.current().version == ("v1" if wait else "v3")
+
+
+def test_a_damaged_version_is_not_waited_for_by_every_call(models: Any) -> None:
+    now = [0.0]
+    host = ModelHost(models, clock=lambda: now[0], refresh_seconds=60, wait_for_current=True)
+    host.current()
+    models.current, models.damaged = "v2", {"v2"}
+    assert [host.current().version for _ in range(5)] == ["v1"] * 5
+    assert models.loads == 2
+    now[0] = 61.0
+    models.damaged = set()
+    assert host.current().version == "v2"
+
+
+def test_a_pointer_that_could_not_be_read_at_the_start_is_asked_for_by_the_next_call(
+    models: Any,
+) -> None:
+    host = ModelHost(models, wait_for_current=True)
+    models.packaged, models.current = "v1", ""
+    assert host.current().version == "v1"
+    models.current = "v2"
+    assert host.current().version == "v2"
 
 
 def test_nobody_waits_for_an_environment_made_ahead_so_it_takes_the_current_version(
@@ -249,7 +270,7 @@ def packaged(artifact: Artifact, into: Path) -> Path:
     (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
     entry = file_entry(artifact.folder / "model.onnx")
     files = {**artifact.manifest.files, "model.onnx": entry}
-    manifest = dataclasses.replace(artifact.manifest, files=files)
+    manifest = artifact.manifest._replace(files=files)
     (artifact.folder / "model.json").write_text(manifest.to_json())
     shutil.copytree(artifact.folder, into / "toy" / manifest.version)
     (into / "toy" / "current").write_text(f"{manifest.version}\n")
@@ -321,7 +342,7 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
     (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
     entry = file_entry(artifact.folder / "model.onnx")
     files = {**artifact.manifest.files, "model.onnx": entry}
-    manifest = dataclasses.replace(artifact.manifest, files=files)
+    manifest = artifact.manifest._replace(files=files)
     (artifact.folder / "model.json").write_text(manifest.to_json())
     scratch = tmp_path_factory.mktemp("scratch")
     source = PublishedModelSource(

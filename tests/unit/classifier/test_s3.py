@@ -27,6 +27,7 @@ from runtime.classifier.s3 import (
     S3NotFoundError,
     S3TooLargeError,
 )
+from runtime.classifier.storage import Told, _metadata
 
 NOW = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 QUICK = RetryPolicy(attempts=8, base_seconds=0.0, timeout_seconds=5.0)
@@ -168,17 +169,30 @@ def client(
 
 @pytest.mark.parametrize("token", [None, "tok/en="])
 @pytest.mark.parametrize("key", ["a.jpg", "with blank/ü+(1).jpg", "a//b", "~x_y-z.1"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"range": "bytes=0-9"},
+        {
+            "x-amz-meta-visionstack": _metadata(
+                Told(top=[("Größe  zwölf", 0.5)], model="m", version="v"), "a b.jpg", 1
+            ),
+            "content-type": "image/jpeg",
+        },
+    ],
+    ids=["range", "metadata"],
+)
 def test_a_request_is_signed_as_botocore_signs_it(
-    monkeypatch: pytest.MonkeyPatch, key: str, token: str | None
+    monkeypatch: pytest.MonkeyPatch, key: str, token: str | None, extra: dict[str, str]
 ) -> None:
     made = client(None, token=token)
     host = "bucket.s3.eu-west-1.amazonaws.com"
     scheme, located, prefix = made._locate("bucket")
     assert (scheme, located, prefix) == ("https", host, "")
     path = "/" + botocore.auth.quote(key, safe="/-_.~")
-    ours = made._signed("GET", host, path, {"range": "bytes=0-9"})
+    ours = made._signed("GET", host, path, extra)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW.replace(tzinfo=None))
-    request = botocore.awsrequest.AWSRequest("GET", f"https://{host}{path}", {"range": "bytes=0-9"})
+    request = botocore.awsrequest.AWSRequest("GET", f"https://{host}{path}", extra)
     signer = botocore.auth.S3SigV4Auth(
         botocore.credentials.Credentials("AKID", "secret", token), "s3", "eu-west-1"
     )

@@ -44,7 +44,7 @@ def test_a_cache_keeps_one_version_and_leaves_other_models_alone(
         store.pull("colours", tmp_path)
     (tmp_path / "colours" / ".cut-off.x").mkdir()
     (tmp_path / "shapes" / "1").mkdir(parents=True)
-    store.keep_only(new.manifest.version, of="colours", into=tmp_path)
+    store.keep_only([new.manifest.version], of="colours", into=tmp_path)
     assert [folder.name for folder in (tmp_path / "colours").iterdir()] == [new.manifest.version]
     assert (tmp_path / "shapes" / "1").is_dir()
     assert Artifact.load(tmp_path / "colours" / new.manifest.version).manifest == new.manifest

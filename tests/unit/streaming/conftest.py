@@ -104,8 +104,10 @@ class FakeSource:
         self.broken: dict[str, str] = {}
         self.batch = batch
         self.loads: list[tuple[str, str]] = []
+        self.asked = 0
 
     def current_version(self, name: str) -> str:
+        self.asked += 1
         return self.versions[name]
 
     def load(self, name: str, version: str) -> LoadedModel:

@@ -133,15 +133,45 @@ async def test_a_damaged_version_is_refused_once_and_the_old_one_goes_on(
             assert client.server.version == "3"
 
 
+async def test_a_version_that_could_not_be_had_for_a_moment_is_tried_again_soon(
+    running: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "RETRY_SECONDS", 0.02)
+    source = FakeSource()
+    async with running(source=source, reload_seconds=0.01) as one:
+        source.broken["2"] = "S3 is away"
+        source.versions["fake"] = "2"
+        await until(lambda: source.loads.count(("fake", "2")) > 2)
+        del source.broken["2"]
+        loaded = one.server.metrics.reloads.labels("fake", "loaded")
+        await until(lambda: loaded._value.get() == 1)
+
+
+async def test_a_refused_version_that_is_promoted_again_is_tried_at_once(
+    running: ServerFactory,
+) -> None:
+    source = FakeSource()
+    async with running(source=source, reload_seconds=0.01) as one:
+        source.broken["2"] = "S3 is away"
+        source.versions["fake"] = "2"
+        refused = one.server.metrics.reloads.labels("fake", "refused")
+        await until(lambda: refused._value.get() == 1)
+        asked = source.asked
+        source.versions["fake"] = "1"
+        await until(lambda: source.asked > asked + 2)
+        del source.broken["2"]
+        source.versions["fake"] = "2"
+        loaded = one.server.metrics.reloads.labels("fake", "loaded")
+        await until(lambda: loaded._value.get() == 1)
+
+
 async def test_a_store_that_fails_is_no_reason_to_stop(running: ServerFactory) -> None:
     class Flaky(FakeSource):
-        asked = 0
-
         def current_version(self, name: str) -> str:
-            self.asked += 1
+            version = super().current_version(name)
             if self.asked > 1:
                 raise ModelUnavailableError("S3 is away")
-            return super().current_version(name)
+            return version
 
     source = Flaky()
     async with running(source=source, reload_seconds=0.02) as one:

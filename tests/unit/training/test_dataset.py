@@ -154,16 +154,31 @@ def test_hashes_forgive_scaling_and_compression_and_tell_pictures_apart() -> Non
     assert near_pairs(hashes).tolist() == [[at, at + 30] for at in range(30)]
 
 
+def test_many_pictures_with_one_hash_are_one_group_by_few_pairs() -> None:
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 2**63, (40, 4)).astype(np.uint64)
+    hashes[10:] = hashes[3]
+    hashes[25, 0] ^= np.uint64(1)  # nearly
+    pairs = near_pairs(hashes)
+    assert len(pairs) == 30
+    group = groups(40, pairs)
+    assert set(group[10:].tolist()) == {group[3]}
+    assert len(set(group.tolist())) == 10
+
+
 @settings(deadline=None)
 @given(st.integers(1, 1200), st.integers(0, 2**32))
-def test_pairs_are_those_that_counting_bits_finds(count: int, seed: int) -> None:
+def test_pairs_link_what_counting_bits_links(count: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     hashes = random.integers(0, 4, (count, 4), dtype=np.uint64)[: min(count, 60)]
-    found = {tuple(pair) for pair in near_pairs(hashes, near=3).tolist()}
+    found = near_pairs(hashes, near=3)
     bits = [[bin(int(word)).count("1") for word in hashes[a] ^ hashes[b]]
             for a in range(len(hashes)) for b in range(a + 1, len(hashes))]  # fmt: skip
     pairs = [(a, b) for a in range(len(hashes)) for b in range(a + 1, len(hashes))]
-    assert found == {pair for pair, one in zip(pairs, bits, strict=True) if sum(one) <= 3}
+    near = {pair for pair, one in zip(pairs, bits, strict=True) if sum(one) <= 3}
+    assert {tuple(pair) for pair in found.tolist()} <= near
+    wanted = groups(len(hashes), np.array(sorted(near)).reshape(-1, 2))
+    assert groups(len(hashes), found).tolist() == wanted.tolist()
 
 
 def test_groups_join_what_pairs_link() -> None:

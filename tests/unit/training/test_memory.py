@@ -1,0 +1,58 @@
+"""Memory does not grow with the number of pictures; the whole: `benchmarks training_memory`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIDE = 224
+FEW, MANY = 100, 500
+TRAINED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from visionstack.training.dataset import Pictures
+from visionstack.training.fitting import FitOptions, fit, judge, one_thread, torch_seeded
+from visionstack.training.networks import own_network
+from visionstack.training.plans import Candidate
+from visionstack.training.rows import Rows
+
+folder, way, count, side = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+rows = Rows(folder / f"squares-{count}.u8", shape=(side, side, 3), dtype=np.uint8)
+random = np.random.default_rng(0)
+for _ in range(count // 8):
+    rows.append(random.integers(0, 256, (8, side, side, 3), np.uint8))
+numbers = np.arange(count)
+pictures = Pictures(
+    rows=rows, numbers=numbers, product=numbers % 4, paths=tuple(map(str, numbers))
+)
+with torch_seeded(0):
+    backbone = own_network(shrink=8)
+candidate = Candidate(way, augmented=way == "all")
+run = folder / f"run-{count}"
+options = FitOptions(folder=run, features=folder, epochs=1, patience=1, batch=16)
+with one_thread():
+    network, _ = fit(candidate, backbone, pictures, pictures, products=4, options=options)
+    judge(candidate, network, backbone, pictures, folder)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def peak(folder: Path, way: str, count: int) -> int:
+    """Bytes, of a process of its own that trains with so many pictures."""
+    told = [str(folder), way, str(count), str(SIDE)]
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINED, *told], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
+
+
+@pytest.mark.parametrize("way", ["head", "all"])
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path, way: str) -> None:
+    growth = peak(tmp_path, way, MANY) - peak(tmp_path, way, FEW)
+    held = (MANY - FEW) * SIDE * SIDE * 3
+    assert growth < held / 2

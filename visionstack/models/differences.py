@@ -1,0 +1,193 @@
+"""Two versions of a model side by side: how good, how sure, what they know, what they weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtime.inference.artifact import Label, Manifest
+
+_SETTINGS: Final = (
+    ("network", ("network", "name")),
+    ("starting weights", ("network", "starting_weights")),
+    ("temperature", ("calibration", "temperature")),
+    ("unknown below", ("unknown", "below")),
+    ("data", ("products", "source")),
+    ("data hash", ("products", "sha256")),
+    ("seed", ("products", "seed")),
+    ("training pictures", ("products", "train")),
+    ("validation pictures", ("products", "validation")),
+    ("test pictures", ("products", "test")),
+)
+"""What is shown of a training record, and where it stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a bucket tells of one version; `record` is empty where it was not trained here."""
+
+    manifest: Manifest
+    labels: tuple[Label, ...]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing in both versions, as text; `-` where a version has none."""
+
+    group: str
+    what: str
+    old: str
+    new: str
+    note: str = ""
+
+    @property
+    def differs(self) -> bool:
+        return self.old != self.new
+
+
+def differences(old: Published, new: Published) -> list[Row]:
+    """Everything that is compared, alike or not, metrics first."""
+    return [
+        *_metrics(old, new),
+        *_classes(old, new),
+        *_settings(old, new),
+        *_precisions(old, new),
+        *_sizes(old, new),
+    ]
+
+
+def _metrics(old: Published, new: Published) -> list[Row]:
+    rows = []
+    for key in ("top1", "top5"):
+        before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
+        if before or after:
+            rows.append(
+                Row(
+                    "metrics", f"test {key}", _share(before), _share(after), _verdict(old, new, key)
+                )
+            )
+    for what, path in (("calibration error", ("calibration", "error_after")),):
+        before, after = _at(old.record, path), _at(new.record, path)
+        if before is not None or after is not None:
+            rows.append(Row("metrics", what, _number(before), _number(after)))
+    return rows
+
+
+def _verdict(old: Published, new: Published, key: str) -> str:
+    """Whether one is established to be better; intervals that overlap decide nothing."""
+    before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
+    if not before or not after:
+        return ""
+    if any(
+        _at(old.record, ("products", one)) != _at(new.record, ("products", one))
+        for one in ("sha256", "seed")
+    ):
+        return "other test pictures: not comparable"
+    if after["low"] > before["high"]:
+        return "better"
+    if after["high"] < before["low"]:
+        return "worse"
+    return "not established: the intervals overlap"
+
+
+def _classes(old: Published, new: Published) -> list[Row]:
+    before = {label.id: label.name for label in old.labels}
+    after = {label.id: label.name for label in new.labels}
+    rows = [Row("classes", "number", str(len(before)), str(len(after)))]
+    rows += [Row("classes", one, before[one], "-", "removed") for one in before if one not in after]
+    rows += [Row("classes", one, "-", after[one], "added") for one in after if one not in before]
+    rows += [
+        Row("classes", one, before[one], after[one], "renamed")
+        for one in before
+        if one in after and before[one] != after[one]
+    ]
+    return rows
+
+
+def _settings(old: Published, new: Published) -> list[Row]:
+    rows = [
+        Row("settings", what, _text(_at(old.record, path)), _text(_at(new.record, path)))
+        for what, path in _SETTINGS
+        if _at(old.record, path) is not None or _at(new.record, path) is not None
+    ]
+    ways = [_way(old.record), _way(new.record)]
+    if any(ways):
+        rows.append(Row("settings", "way", ways[0] or "-", ways[1] or "-"))
+    sides = [f"{one.manifest.input.width} x {one.manifest.input.height}" for one in (old, new)]
+    rows.append(Row("settings", "input", *sides))
+    rows.append(
+        Row(
+            "settings",
+            "weights",
+            old.manifest.weights.description,
+            new.manifest.weights.description,
+        )
+    )
+    return rows
+
+
+def _precisions(old: Published, new: Published) -> list[Row]:
+    rows = [Row("precision", "stored as", old.manifest.precision, new.manifest.precision)]
+    measured = [
+        {(one.precision, one.engine): one for one in side.manifest.measured} for side in (old, new)
+    ]
+    for key in sorted({*measured[0], *measured[1]}):
+        texts = []
+        for one in (measured[0].get(key), measured[1].get(key)):
+            texts.append(
+                f"{one.metric} {one.accuracy:.1%}, {one.milliseconds:.1f} ms" if one else "-"
+            )
+        rows.append(Row("precision", " on ".join(key), *texts))
+    return rows
+
+
+def _sizes(old: Published, new: Published) -> list[Row]:
+    before, after = old.manifest.files, new.manifest.files
+    rows = [
+        Row(
+            "size",
+            name,
+            f"{before[name].bytes:,} bytes" if name in before else "-",
+            f"{after[name].bytes:,} bytes" if name in after else "-",
+        )
+        for name in sorted({*before, *after})
+    ]
+    totals = [f"{sum(one.bytes for one in files.values()):,} bytes" for files in (before, after)]
+    rows.append(Row("size", "all files", *totals))
+    flop = [f"{one.manifest.flop / 1e9:.3f}" for one in (old, new)]
+    rows.append(Row("size", "GFLOP a picture", *flop))
+    return rows
+
+
+def _at(record: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = record
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _way(record: Mapping[str, Any]) -> str:
+    for way in record.get("ways", ()):
+        if way.get("chosen"):
+            return str(way.get("name", ""))
+    return ""
+
+
+def _share(value: Any) -> str:
+    if not value:
+        return "-"
+    return f"{value['share']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
