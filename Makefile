@@ -2,7 +2,7 @@
 PYTHON ?= python3
 KEEP ?=
 
-.PHONY: demo test lint bench bench-guard setup check clean
+.PHONY: demo test lint bench bench-guard gpu-check setup check clean
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
@@ -20,6 +20,10 @@ bench: setup
 
 bench-guard: setup
 	.venv/bin/python -m benchmarks guard
+
+# For a bare machine: its own Python and libraries, without `setup`.
+gpu-check:
+	$(if $(wildcard .venv/installed),.venv/bin/python,$(PYTHON)) -m benchmarks gpu_check
 
 setup: check .venv/installed node_modules/.package-lock.json
 

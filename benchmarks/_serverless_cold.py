@@ -85,7 +85,7 @@ def live(
         interpreter: the command that has nothing but the package on its path.
         package: the function's.
         variables: its environment, with `AWS_ENDPOINT_URL`.
-        warm_calls: to make after the first, and again after a wake-up.
+        warm_calls: to make after the first, and again after a wake-up, which is left out with 0.
 
     Raises:
         RuntimeError: it did not answer; with its last words.

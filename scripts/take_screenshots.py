@@ -1,7 +1,8 @@
-"""Pictures of the page for the documents: docs/images/page.webp and page-phone.webp.
+"""Pictures in docs/images: boxes.webp (moving), page.webp, page-phone.webp, report.webp.
 
 A real server with yolov3-tiny, and Chromium whose camera is the sample clip: `apt-get install
-chromium`, then `python scripts/take_screenshots.py`.
+chromium`, then `python scripts/take_screenshots.py [NAME]...`, names without `.webp`. The report is
+that of a comparison of this machine's engines, measured for it.
 """
 
 from __future__ import annotations
@@ -12,23 +13,58 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from PIL import Image
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 IMAGES = CHECKOUT / "docs" / "images"
-SHOTS = (("page", (1180, 760), "dark"), ("page-phone", (390, 844), "light"))
+CLIP = CHECKOUT / "samples" / "pedestrians.avi"
+SHOTS = {"page": ((1180, 760), "dark"), "page-phone": ((390, 844), "light")}
 CAMERA_RATE = 2
 """Frames a second: slow enough for boxes not to lag behind the picture on a busy machine."""
 SECONDS = 10
+CLIP_RATE = 10
+MOVING_WIDTH = 480
+NAMES = ("boxes", *SHOTS, "report")
+COMMAND = [sys.executable, "-m", "visionstack.cli.main"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What `visionstack try` printed."""
+
+    address: str
+    token: str
+    page: str
+
+
+@contextmanager
+def serving() -> Iterator[Served]:
+    """A server on free ports of loopback."""
+    command = [*COMMAND, "try", "--no-browser", "--port", "0", "--http-port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        told: dict[str, str] = {}
+        for line in server.stdout or ():
+            name, _, value = line.partition(": ")
+            told[name] = value.strip()
+            if name == "page":
+                break
+        yield Served(told["address"], told["token"], told["page"])
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def camera(path: Path, *, frames: int = 40) -> None:
     """The clip as Chromium's fake camera wants it: YUV4MPEG2."""
-    with av.open(str(CHECKOUT / "samples" / "pedestrians.avi")) as clip, path.open("wb") as file:
+    with av.open(str(CLIP)) as clip, path.open("wb") as file:
         for number, frame in enumerate(clip.decode(video=0)):
             if number == 0:
                 size = f"W{frame.width} H{frame.height}"
@@ -38,46 +74,85 @@ def camera(path: Path, *, frames: int = 40) -> None:
             file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
 
 
-async def shoot(address: str, clip: Path) -> None:
-    """One picture for each of SHOTS."""
+def boxes(served: Served, folder: Path) -> None:
+    """Ten seconds of the clip with the boxes that `visionstack stream` was sent."""
+    drawn = folder / "drawn"
+    stream = ["stream", str(CLIP), "--connect", served.address, "--token", served.token, "--track"]
+    limit = ["--limit", str(SECONDS * CLIP_RATE)]
+    subprocess.run([*COMMAND, *stream, *limit, "--save", str(drawn)], check=True)
+    frames = []
+    for path in sorted(drawn.iterdir()):
+        with Image.open(path) as picture:
+            height = round(picture.height * MOVING_WIDTH / picture.width)
+            frames.append(picture.convert("RGB").resize((MOVING_WIDTH, height)))
+    frames[0].save(
+        IMAGES / "boxes.webp",
+        save_all=True,
+        append_images=frames[1:],
+        duration=1000 // CLIP_RATE,
+        loop=0,
+        quality=45,
+        method=6,
+    )
+
+
+async def shoot(page: Page, name: str) -> None:
+    picture = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+    picture.save(IMAGES / f"{name}.webp", quality=82)
+
+
+async def browse(names: set[str], served: Served, clip: Path, report: Path | None) -> None:
+    """One picture for each name."""
     flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags += [f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=flags
         )
-        for name, (width, height), scheme in SHOTS:
+        for name, ((width, height), scheme) in SHOTS.items():
+            if name not in names:
+                continue
             context = await browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,  # type: ignore[arg-type]
             )
             page = await context.new_page()
-            await page.goto(address)
+            await page.goto(served.page)
             await page.get_by_role("button", name="Start").first.click()
             await asyncio.sleep(SECONDS)
-            shot = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
-            shot.save(IMAGES / f"{name}.webp", quality=82)
+            await shoot(page, name)
             await context.close()
+        if report is not None:
+            context = await browser.new_context(viewport={"width": 1180, "height": 900})
+            page = await context.new_page()
+            await page.goto(report.as_uri())
+            await shoot(page, "report")
         await browser.close()
 
 
+def measured(folder: Path) -> Path:
+    """The report of a short comparison on this machine."""
+    engines = ["--engine", "openvino", "--engine", "onnxruntime"]
+    run = ["compare", "run", "--local", "--seconds", "3", "--usd-per-hour", "0.1785", *engines]
+    subprocess.run([*COMMAND, *run, "--out", str(folder)], check=True)
+    return folder / "report.html"
+
+
 def main() -> None:
-    """Serve, and take the pictures."""
+    """Take the pictures that were named, or all."""
+    names = set(sys.argv[1:] or NAMES)
+    if unknown := names - set(NAMES):
+        sys.exit(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
     IMAGES.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "visionstack.cli.main", "try", "--no-browser"]
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "clip.y4m"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        report = measured(folder / "compare") if "report" in names else None
+        clip = folder / "clip.y4m"
         camera(clip)
-        server = subprocess.Popen(
-            [*command, "--port", "0", "--http-port", "0"], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            told = server.stdout or ()
-            address = next(line[6:].strip() for line in told if line.startswith("page: "))
-            asyncio.run(shoot(address, clip))
-        finally:
-            server.terminate()
-            server.wait()
+        with serving() as served:
+            if "boxes" in names:
+                boxes(served, folder)
+            asyncio.run(browse(names, served, clip, report))
 
 
 if __name__ == "__main__":

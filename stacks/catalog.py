@@ -24,7 +24,9 @@ _RETIRED_FAMILIES: Final = frozenset({"p2", "p3"})
 """AWS starts none of these any more; the papers' tables are of them."""
 _SMALLEST_MIB: Final = 2048
 """Below this an engine, OpenCV and one network do not fit into memory together."""
-_DEEP_LEARNING_AMI: Final = "oss-nvidia-driver-gpu-pytorch-2.9-ubuntu-24.04"
+_DEEP_LEARNING_AMI: Final = "oss-nvidia-driver-gpu-pytorch-2.11-ubuntu-24.04"
+"""AWS ended the patches of 2.9 on 2026-10-15. There are release notes of this one for both
+architectures: 2026-08-17 (x86_64) and 2026-10-09 (arm64, G5g)."""
 _DEEP_LEARNING_AMI_FAMILIES: Final = frozenset(
     {"g4dn", "g5", "g5g", "g6", "gr6", "g6e", "p4d", "p4de", "p5", "p5e", "p5en", "p6-b200"}
 )
@@ -92,6 +94,11 @@ class InstanceType:
         if self.accelerator is not None:
             return self.accelerator
         return self.gpu if self.gpu_manufacturer not in (None, "nvidia") else None
+
+    @property
+    def idle_gpus(self) -> int:
+        """GPUs that one would pay for and that do nothing: a server uses the first."""
+        return max(0, self.gpu_count - 1)
 
     @property
     def obstacle(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,21 +18,34 @@ err = Console(stderr=True, highlight=False)
 """Progress, warnings and errors (stderr)."""
 
 
-def progress() -> Progress:
-    """A progress display for whatever takes over two seconds."""
+def progress(line: Callable[[], str] | None = None) -> Progress:
+    """A progress display for whatever takes over two seconds.
+
+    `line` gives the text of a single task whenever it is drawn anew, which goes on while nothing
+    happens; without it a task's description stands there.
+    """
     # A twentieth of `visionstack --help`.
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         SpinnerColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
     )
+    from rich.text import Text
+
+    class Line(ProgressColumn):
+        max_refresh = 0.2
+
+        def render(self, task: Task) -> Text:
+            return Text.from_markup(line() if line is not None else task.description)
 
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}") if line is None else Line(),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ class ExecutionEnvironment:
         *,
         started: float,
         clock: Callable[[], float] = time.monotonic,
-        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         self._clock = clock

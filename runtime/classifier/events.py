@@ -11,8 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from runtime.classifier.errors import (
     ApiError,
@@ -34,8 +33,7 @@ METHODS: Final = {
 _OCTETS: Final = "application/octet-stream"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One call, whichever way it came.
 
     Attributes:
@@ -46,7 +44,7 @@ class Call:
     """
 
     method: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any]
     picture: bytes | None = None
     content_type: str = ""
 
@@ -70,7 +68,9 @@ def http_call(event: Mapping[str, Any]) -> Call:
                 f"content type {content_type[:80]!r}; a picture is sent as "
                 f"{', '.join(CONTENT_TYPES)} or {_OCTETS}"
             )
-        return Call(method="recognition", picture=_picture(event), content_type=content_type)
+        return Call(
+            method="recognition", fields={}, picture=_picture(event), content_type=content_type
+        )
     if content_type not in {"", "application/json"}:
         raise MediaTypeError(f"content type {content_type[:80]!r}; application/json is expected")
     return Call(method=METHODS[route], fields=parse_json(_body(event)))

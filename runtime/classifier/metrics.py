@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from runtime.contract import ClassifierMetric
@@ -22,7 +21,6 @@ _TIMINGS: Final = {
 }
 
 
-@dataclass(kw_only=True)
 class CallRecord:
     """What is known about one call when it ends; times in milliseconds.
 
@@ -30,16 +28,19 @@ class CallRecord:
     environment's first call (billed for zip functions since 2025-08-01).
     """
 
-    method: str
-    request_id: str
-    environment: str
-    cold: bool
-    status: int = 200
-    code: str | None = None
-    duration_ms: float = 0.0
-    init_ms: float = 0.0
-    timings: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    def __init__(
+        self, *, method: str, request_id: str, environment: str, cold: bool, init_ms: float = 0.0
+    ) -> None:
+        self.method = method
+        self.request_id = request_id
+        self.environment = environment
+        self.cold = cold
+        self.status = 200
+        self.code: str | None = None
+        self.duration_ms = 0.0
+        self.init_ms = init_ms
+        self.timings: dict[str, float] = {}
+        self.extra: dict[str, Any] = {}
 
     @property
     def billed_ms(self) -> int:

@@ -7,9 +7,8 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.inference.artifact import Artifact
@@ -41,8 +40,7 @@ class PictureClassifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedModel:
+class ServedModel(NamedTuple):
     """A loaded model and what answers say about it. Times in milliseconds.
 
     `optimised`: loaded for fast calls, and not for a fast start.
@@ -340,5 +338,5 @@ def _import_engine(engine: str) -> None:
 
     importlib.import_module(choose_engine(engine))
     importlib.import_module("runtime.inference.classification")
-    # Pillow would load its readers with the first picture.
-    importlib.import_module("PIL.Image").preinit()
+    # Pillow would load its reader with the first picture.
+    importlib.import_module("PIL.JpegImagePlugin")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from runtime.classifier.errors import BadRequestError, TooLargeError
 from runtime.contract import MAX_WAKEUP_SLEEP_MS, PICTURES_PREFIX
@@ -33,29 +32,25 @@ _PATH = re.compile(r"[A-Za-z0-9!_.*'()=@:,+~ -]+(/[A-Za-z0-9!_.*'()=@:,+~ -]+)*"
 _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True)
-class ClassificationRequest:
+class ClassificationRequest(NamedTuple):
     """Classify the picture that lies under `file_path` (relative to `pictures/`)."""
 
     file_path: str
 
 
-@dataclass(frozen=True)
-class WakeupRequest:
+class WakeupRequest(NamedTuple):
     """Keep this environment busy for `sleep_ms`, so that overlapping calls reach others."""
 
     sleep_ms: int
 
 
-@dataclass(frozen=True)
-class UploadRequest:
+class UploadRequest(NamedTuple):
     """A place to upload a picture of this content type to."""
 
     content_type: str
 
 
-@dataclass(frozen=True)
-class FolderRequest:
+class FolderRequest(NamedTuple):
     """One batch of a whole folder: keys of the pictures bucket, as S3 lists them."""
 
     run: str

@@ -21,9 +21,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from runtime.backoff import full_jitter
@@ -65,8 +64,7 @@ class S3TooLargeError(S3Error):
     """The object is larger than the caller wants."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often and how patiently a failed request is made again (full jitter, seconds)."""
 
     attempts: int = 4
@@ -78,16 +76,18 @@ class RetryPolicy:
     """Of the whole request: all attempts, all pauses, and answers that come byte by byte."""
 
 
-@dataclass(frozen=True)
-class PresignedPost:
+class PresignedPost(NamedTuple):
     """A form that may be posted once-or-more until it expires: where to, and its fields."""
 
     url: str
-    fields: dict[str, str] = field(repr=False)
+    fields: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Without the fields, which let whoever has them upload."""
+        return f"PresignedPost(url={self.url!r})"
 
 
-@dataclass
-class _Answer:
+class _Answer(NamedTuple):
     status: int
     body: bytes
 
@@ -449,13 +449,16 @@ class CredentialsError(Exception):
     """There are no credentials, or the endpoint for them does not answer."""
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A key pair and, for a role, its session token."""
 
     access_key: str
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    secret_key: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the secrets: it may come into a trace."""
+        return f"Credentials(access_key={self.access_key!r})"
 
 
 class CredentialSource(Protocol):

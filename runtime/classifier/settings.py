@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, NamedTuple, cast, get_args
 
 from runtime.contract import ColdStart, Env
 
@@ -18,8 +17,7 @@ class SettingsError(ValueError):
     """An environment variable is missing or holds what it cannot."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """What one deployment of the function is told.
 
     Attributes:

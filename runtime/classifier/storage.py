@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from runtime.classifier.errors import NotFoundError, TooLargeError, UnavailableError
 from runtime.classifier.requests import CONTENT_TYPES
@@ -25,8 +24,7 @@ from runtime.contract import (
 FOLDER_RESULTS_PREFIX: Final = RESULTS_PREFIX + "folders/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(NamedTuple):
     """What was said of a picture: ids with their softmax, best first, by which model."""
 
     top: Sequence[tuple[str, float]]
@@ -155,7 +153,7 @@ def new_file_path(
     content_type: str,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    token: Callable[[], str] = lambda: secrets.token_hex(16),
+    token: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> str:
     """`YYYYMMDD/{32 hex digits}.{suffix}`: not guessable, and a day can be listed."""
     return f"{clock():%Y%m%d}/{token()}.{CONTENT_TYPES.get(content_type, 'bin')}"

@@ -1,20 +1,19 @@
 """A model artifact: a folder with `model.json` beside the files it names by hash.
 
-Standard library only, since every cold start of the Lambda function imports it. `Artifact.load`
+Standard library only, since every cold start of the Lambda function imports it. So are the named
+tuples here and in `runtime/classifier/`: a dataclass takes a millisecond to make. `Artifact.load`
 hashes every file and refuses a damaged folder; an `Artifact` in hand is therefore a checked one.
 Only what lies in a function's package was hashed elsewhere: when the package was built.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from runtime.inference.errors import ArtifactDamagedError, ArtifactMissingError
 
@@ -30,16 +29,14 @@ Family = Literal["darknet", "ultralytics", "end-to-end", "classifier"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """A file of the artifact: hex SHA-256 and size in bytes."""
 
     sha256: str
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
+class InputSpec(NamedTuple):
     """The network's input, always uint8 (batch, height, width, 3) with `colour` first to last.
 
     Scaling and normalisation are part of the graph, so that an engine can fuse them.
@@ -50,8 +47,7 @@ class InputSpec:
     colour: Literal["RGB", "BGR"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
+class Preprocessing(NamedTuple):
     """How a picture becomes the input.
 
     `letterbox`: scaled to fit, centred, the rest `fill`. `stretch`: scaled to the input's size
@@ -65,16 +61,14 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
+class Weights(NamedTuple):
     """Whether the weights were trained; random ones are announced wherever results are shown."""
 
     trained: bool
     description: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(NamedTuple):
     """Accuracy and time of one precision of the artifact, on one kind of processor."""
 
     precision: str
@@ -93,8 +87,7 @@ class Measured:
     """What it was scored against."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What `model.json` says; `version` follows from all the rest."""
 
     name: str
@@ -134,7 +127,11 @@ class Manifest:
 
     def _document(self) -> dict[str, Any]:
         """Without the fields of variants where there is none: those artifacts' versions stand."""
-        document = dataclasses.asdict(self)
+        document = self._asdict()
+        for name in ("input", "preprocessing", "weights"):
+            document[name] = document[name]._asdict()
+        document["files"] = {name: entry._asdict() for name, entry in self.files.items()}
+        document["measured"] = [row._asdict() for row in self.measured]
         for name in ("int8", "measured"):
             if not document[name]:
                 del document[name]
@@ -183,16 +180,14 @@ class Manifest:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A class: its id (a product id, or the class number as text) and its readable name."""
 
     id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A folder whose files were all checked against its manifest."""
 
     folder: Path

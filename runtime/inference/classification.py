@@ -6,9 +6,8 @@ A `Classifier` holds no state between calls; every method may be called from sev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,7 @@ _RESAMPLING: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A class and its share of the softmax over all classes."""
 
     id: str

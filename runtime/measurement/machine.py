@@ -51,6 +51,7 @@ class Machine:
     cores: int
     """Cores this process may use."""
     memory_gib: float
+    """0 where nobody knows."""
     architecture: str
     kernel: str
     system: str
@@ -62,6 +63,8 @@ class Machine:
     def line(self) -> str:
         """The machine in one line."""
         gpu = ", ".join(card.name for card in self.gpus) or "no GPU"
+        if not self.memory_gib:  # a browser tells neither
+            return f"{self.cpu}, {self.cores} cores"
         return f"{self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB, {gpu}"
 
     def to_json(self) -> dict[str, Any]:

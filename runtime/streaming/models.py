@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
 from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
-from runtime.streaming.host.metrics import Metrics
+
+if TYPE_CHECKING:
+    from runtime.streaming.host.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import jsii
-from aws_cdk import Aws
+from aws_cdk import Annotations, Aws
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -60,6 +60,13 @@ class HardenedLaunchTemplate(ec2.LaunchTemplate):
                 )
             ],
         )
+        if instance_type.idle_gpus:
+            Annotations.of(self).add_warning_v2(
+                "visionstack:idle-gpus",
+                f"{instance_type.name} has {instance_type.gpu_count} GPUs, of which a server uses "
+                f"the first: {instance_type.idle_gpus} would be paid for and do nothing. Take "
+                "several instances of a type with one GPU instead.",
+            )
 
 
 # Which machine image an instance starts from.

@@ -13,9 +13,31 @@ from runtime.inference.detector import Detector
 from runtime.streaming.server import Server
 from runtime.streaming.transports.page.serving import runtime_folder
 from tests.browser.conftest import Browser, address, until
+from visionstack.compare.devices import with_device
+from visionstack.compare.record import Record
+from visionstack.compare.summary import figures
+from visionstack.cost.prices import load
 from visionstack.paths import IMPORT_ROOT
 
 DOG = IMPORT_ROOT / "samples" / "dog.jpg"
+
+
+def _comparison(*, version: str) -> Record:
+    return Record(
+        run="r",
+        cloud="none",
+        region="none",
+        model="yolov3-tiny",
+        version=version,
+        task="detect",
+        weights_trained=True,
+        weights="",
+        picture="dog.jpg",
+        picture_sha256="0",
+        scenarios=["single-stream"],
+        scopes=["picture"],
+        seconds=1,
+    )
 
 
 async def test_this_device_finds_what_python_finds_and_gives_its_row(
@@ -49,6 +71,13 @@ async def test_this_device_finds_what_python_finds_and_gives_its_row(
         # The browser scales pictures by another filter than OpenCV.
         assert min(float(np.abs(box - np.array(one.box)).max()) for box in same) < 25
     measured = json.loads(row.read_text())
+    record = _comparison(version=measured["version"])
+    beside = with_device(record, row)
+    assert record.rows == []
+    shown = figures(beside, beside.rows[0], book=load())
+    assert shown is not None
+    assert shown.latency.p50 * 1000 == pytest.approx(measured["latency_ms"]["median"], abs=0.01)
+    assert beside.rows[0].name == "this browser"
     assert measured["model"] == "yolov3-tiny"
     assert measured["pictures"] == len(measured["raw_ms"]) > 0
     assert measured["latency_ms"]["median"] == pytest.approx(

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from visionstack import processes
 from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, StreamEndpoint
 from visionstack.cloud.local_state import CloudFolder
@@ -61,6 +63,14 @@ class EmbeddedCloud:
         done = self.visionstack(*arguments, "--json", timeout=timeout)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def server_pid(self, instance_id: str) -> int:
+        """The process that serves on an instance."""
+        python = f"{self.folder.instances / instance_id}/root/venv/bin/python"
+        for one in processes.marked(local_state.MARK_VARIABLE, str(self.folder.root)):
+            if psutil.Process(one.pid).cmdline()[:1] == [python]:
+                return one.pid
+        raise AssertionError(f"{instance_id} has no server process")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runtime.contract import Output, Stack
-from visionstack import paths, processes
-from visionstack.cloud import local_state
+from visionstack import paths
 from visionstack.cloud.local_fleet import Fleet, Instance, InstanceState
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def test_a_lossless_stream_outlives_the_server_that_served_it(two_servers: Embed
         assert streaming.stdout is not None
         first = [json.loads(streaming.stdout.readline()) for _ in range(5)]
         victim = _serving(two_servers)
-        os.kill(_server_pid(two_servers, victim), signal.SIGKILL)
+        os.kill(two_servers.server_pid(victim), signal.SIGKILL)
         rest = [json.loads(line) for line in streaming.stdout]
         assert streaming.stderr is not None
         told = streaming.stderr.read()
@@ -91,7 +90,7 @@ def _serving(cloud: EmbeddedCloud) -> str:
     import psutil
 
     for one in _instances(cloud):
-        server = psutil.Process(_server_pid(cloud, one.id))
+        server = psutil.Process(cloud.server_pid(one.id))
         if any(
             connection.status == psutil.CONN_ESTABLISHED
             and connection.laddr.port == one.stream_port
@@ -99,16 +98,6 @@ def _serving(cloud: EmbeddedCloud) -> str:
         ):
             return one.id
     raise AssertionError("no server has a client")
-
-
-def _server_pid(cloud: EmbeddedCloud, instance_id: str) -> int:
-    import psutil
-
-    home = str(cloud.folder.instances / instance_id)
-    for one in processes.marked(local_state.MARK_VARIABLE, str(cloud.folder.root)):
-        if psutil.Process(one.pid).cmdline()[:1] == [f"{home}/root/venv/bin/python"]:
-            return one.pid
-    raise AssertionError(f"{instance_id} has no server process")
 
 
 def _set_capacity(cloud: EmbeddedCloud, capacity: int) -> None:

@@ -59,6 +59,14 @@ def test_status_finds_both_lanes_and_the_versions_that_they_serve(
     assert streaming["trouble"] == serverless["trouble"] == []
 
 
+def test_the_logs_of_what_is_deployed_are_read(embedded_cloud: EmbeddedCloud) -> None:
+    done = embedded_cloud.visionstack("logs", "streaming", "--since", "1h", "--json")
+
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line)["message"] for line in done.stdout.splitlines()]
+    assert any(isinstance(one, dict) and one.get("message") == "model loaded" for one in told)
+
+
 def test_a_wrong_token_is_refused_by_the_deployed_server(embedded_cloud: EmbeddedCloud) -> None:
     endpoint = embedded_cloud.stream
     done = embedded_cloud.visionstack(

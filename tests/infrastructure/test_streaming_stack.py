@@ -4,8 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk.assertions import Annotations, Match
 
 from runtime.contract import Env, Output, StreamMetric
+from stacks.catalog import Catalog
+from stacks.parts.instance import HardenedLaunchTemplate
 
 STACK = "visionstack-streaming"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
@@ -91,9 +97,31 @@ def test_the_instance_type_changes_image_package_and_disk(
     assert "al2023" in image(defaults)
     assert image(defaults).endswith("x86_64")
     assert "/deeplearning/ami/x86_64/" in image(gpu)
-    assert "pytorch" in image(gpu)
+    assert "pytorch-2.11-ubuntu-24.04" in image(gpu)
     asset = [line for line in script(defaults).splitlines() if "aws s3 cp" in line]
     assert asset != [line for line in script(gpu).splitlines() if "aws s3 cp" in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "idle"), [("g6.12xlarge", 3), ("g6.xlarge", 0), ("c7i.xlarge", 0)]
+)
+def test_gpus_that_no_server_would_use_are_named_at_synthesis(name: str, idle: int) -> None:
+    stack = Stack(App(), "s")
+    network = ec2.Vpc(stack, "Vpc", nat_gateways=0)
+    HardenedLaunchTemplate(
+        stack,
+        "Template",
+        instance_type=Catalog.load()[name],
+        ami_id="ami-0c2023a1b2c3d4e5f",
+        root_volume_gib=None,
+        user_data=ec2.UserData.for_linux(),
+        role=iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")),
+        security_group=ec2.SecurityGroup(stack, "Group", vpc=network),
+    )
+    warnings = Annotations.from_stack(stack).find_warning(
+        "*", Match.string_like_regexp(f"{name} has .* GPUs.*{idle} would be paid for")
+    )
+    assert len(warnings) == bool(idle)
 
 
 def test_a_named_image_is_taken_as_it_is(arm: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import shutil
 import sys
 import threading
@@ -50,8 +51,8 @@ def clip(tmp_path: Path) -> str:
 
 def test_the_readme_lists_every_example() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".sh"}}
-    assert len(names) == 4
+    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".sh", ".ipynb"}}
+    assert len(names) == 5
     assert all(f"({name})" in listed for name in names)
 
 
@@ -89,6 +90,38 @@ async def test_several_sources_are_streamed_side_by_side(
         out = await run("many_cameras.py", where, TOKEN, clip, str(other))
     assert f"{clip} " in out
     assert f"{other} " in out
+
+
+async def test_the_notebooks_cells_run_one_after_the_other(
+    running: ServerFactory, clip: str, tmp_path: Path
+) -> None:
+    notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(one["source"]) for one in notebook["cells"] if one["cell_type"] == "code"]
+    # A cell's last line is its answer, as Jupyter shows it.
+    shown = "print(repr(" + cells[-2].splitlines()[-1] + "), len(milliseconds))"
+    program = tmp_path / "notebook.py"
+    program.write_text("\n".join([*cells, shown]), encoding="utf-8")
+    async with running() as one:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(program)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=EXAMPLES.parent,
+            env={
+                **os.environ,
+                "VISIONSTACK_ADDRESS": f"{one.address.host}:{one.address.port}",
+                "VISIONSTACK_STREAM_TOKEN": TOKEN,
+                "VISIONSTACK_SOURCE": clip,
+                "MPLBACKEND": "agg",
+                "PYTHONPATH": str(EXAMPLES.parent),
+            },
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    counts, _, frames = out.decode().strip().rpartition(" ")
+    assert frames == "10"
+    assert counts.startswith("[('")
+    assert all(one["outputs"] == [] for one in notebook["cells"] if one["cell_type"] == "code")
 
 
 async def test_a_photo_is_sent_by_curl_with_the_key(tmp_path: Path) -> None:

@@ -324,6 +324,8 @@ class ClassifierClient:
         )
 
     def _remedy(self, response: httpx.Response, code: str) -> str | None:
+        if response.status_code == 422:
+            return "Leave out what is no picture, or save it anew as JPEG, PNG or WebP."
         if response.status_code != 403:
             return None
         if self._signing is None:

@@ -148,6 +148,7 @@ def _classify_folder(
                 f"[red]{escape(failure.file)}[/] {failure.code}: {escape(failure.message)}"
             )
     if report.failures:
+        console.err.print("Leave out what is no picture, or save it anew as JPEG, PNG or WebP.")
         raise typer.Exit(1)
 
 

@@ -241,6 +241,10 @@ def report(
     ] = None,
     strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
     accuracy_loss: Annotated[float, typer.Option(min=0, max=1, help=_LOSS_HELP)] = 0.05,
+    device: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file that the page saved (On this device): a row; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; default: the first.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -254,4 +258,5 @@ def report(
         session.strategy_named(strategy),
         as_json=as_json,
         loss=accuracy_loss,
+        devices=device or [],
     )

@@ -66,7 +66,7 @@ def cost(
     as_json: JsonOption = False,
 ) -> None:
     """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""
-    from visionstack.compare.times import ComparisonTimes
+    from visionstack.compare.times import ComparisonTimes, LastTimes
     from visionstack.cost import inputs
     from visionstack.cost.report import report
     from visionstack.report.terminal import show
@@ -74,11 +74,14 @@ def cost(
 
     if refresh_prices:
         prices = inputs.refreshed(region, [instance_type or inputs.INSTANCE])
+    times: inputs.Measured | None = None if measured is None else ComparisonTimes(measured)
+    if times is None and prices != "2019" and (seconds is None or images_per_second is None):
+        times = LastTimes.found(paths.OUT)
     question = inputs.question(
         book_name=prices,
         seconds=seconds,
         images_per_second=images_per_second,
-        measured=None if measured is None else ComparisonTimes(measured),
+        measured=times,
         memory=memory,
         arch=arch,
         init_seconds=init_seconds,

@@ -26,6 +26,10 @@ def demo(
 
     finished = journey.run(out, keep=keep)
     console.out.print(f"\nReport: [bold]{finished.html}[/] (data: {finished.json})")
+    if console.out.is_terminal:
+        from visionstack.cli.page import opened
+
+        opened(finished.html.resolve().as_uri())
     if finished.kept:
         console.out.print(
             "The embedded cloud is still up. Try:\n"

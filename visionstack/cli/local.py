@@ -103,8 +103,6 @@ def destroy(context: Context = None) -> None:
 
 def status(as_json: Json = False) -> None:
     """Say what is up: the cloud, its instances and load balancers."""
-    from rich.table import Table
-
     from visionstack.localcloud import lifecycle
 
     found = lifecycle.status()
@@ -113,22 +111,15 @@ def status(as_json: Json = False) -> None:
         return
     where = f" at {found.state.endpoint}" if found.state and found.cloud != "down" else ""
     console.out.print(f"The embedded cloud is {found.cloud}{where}. {found.note}".rstrip())
-    if found.fleet.instances:
-        table = Table("instance", "type", "group", "state", "boots", "log")
-        for one in found.fleet.instances:
-            style = STATE_STYLES.get(one.state, "")
-            table.add_row(
-                one.id,
-                one.instance_type,
-                one.group,
-                f"[{style}]{one.state}[/]" if style else str(one.state),
-                str(one.boots),
-                one.log,
-            )
-        console.out.print(table)
-        for one in found.fleet.instances:
-            if one.reason:
-                console.out.print(f"{one.id}: {one.reason}", markup=False)
+    # A line a value, which can be copied at any width.
+    for one in found.fleet.instances:
+        style = STATE_STYLES.get(one.state, "")
+        state = f"[{style}]{one.state}[/]" if style else str(one.state)
+        boots = f", booted {one.boots} times" if one.boots > 1 else ""
+        console.out.print(f"{one.id}: {state}, {one.instance_type} of {one.group}{boots}")
+        if one.reason:
+            console.out.print(f"  reason  {one.reason}", markup=False, soft_wrap=True)
+        console.out.print(f"  log     {one.log}", markup=False, soft_wrap=True)
     for balancer in found.fleet.balancers:
         console.out.print(
             f"{balancer.group}: {balancer.host}:{balancer.stream_port} (stream), "

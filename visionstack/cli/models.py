@@ -116,7 +116,6 @@ def quantize(
     as_json: JsonOption = False,
 ) -> None:
     """Add int8 to a built detector, measured against labels and timed beside fp32."""
-    from dataclasses import asdict
 
     from runtime.inference.errors import InferenceError
     from visionstack.accuracy.quantized import quantize_model, sentence
@@ -129,7 +128,7 @@ def quantize(
         except InferenceError as error:
             raise VisionstackError(f"{model}: {error}") from error
     if as_json:
-        rows = [asdict(row) for row in found.artifact.manifest.measured]
+        rows = [row._asdict() for row in found.artifact.manifest.measured]
         console.print_json({**_summary(found.artifact), "measured": rows, "auto": found.taken})
         return
     console.out.print(f"{_sentence(found.artifact)}: {sentence(found)}")

@@ -57,10 +57,30 @@ def open_deployed(
         )
     else:
         show_qr_code(address)
+    if browser:
+        tell_opened(address)
+
+
+def tell_opened(address: str) -> None:
+    """Open the page, and say whether it opened."""
+    if opened(address):
+        console.err.print("The page opens in your browser.")
+    else:
+        console.err.print("No browser was found here: open the address above in one.")
+
+
+def opened(address: str) -> bool:
+    """Open it in a browser with windows; False where there is none.
+
+    Over SSH Python would take one of the terminal, which holds everything up until it is left.
+    """
+    import os
     import webbrowser
 
-    if browser and not webbrowser.open(address):
-        console.err.print("No browser was found here: open the address above in one.")
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform.startswith("linux") and not screen:
+        return False
+    return webbrowser.open(address)
 
 
 def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | None:

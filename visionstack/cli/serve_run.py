@@ -7,7 +7,6 @@ import re
 import secrets
 import signal
 import socket
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from runtime.streaming.errors import EngineBrokenError
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from visionstack import console, paths
-from visionstack.cli.page import WARNING_STEPS, bracketed, page_address, show_qr_code
+from visionstack.cli.page import WARNING_STEPS, bracketed, page_address, show_qr_code, tell_opened
 from visionstack.errors import VisionstackError
 
 ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 (asked for by name: --phone, --host)
@@ -78,8 +77,8 @@ async def _run(settings: Settings, *, open_browser: bool, qr_code: bool) -> None
         console.err.print(WARNING_STEPS, soft_wrap=True, markup=False)
     if open_browser:
         own = "127.0.0.1" if settings.host in _WILDCARDS else settings.host
-        webbrowser.open(page_of(server, host=own))
-        console.err.print("The page opens in your browser. Ctrl-C ends the server.")
+        tell_opened(page_of(server, host=own))
+    console.err.print("Ctrl-C ends the server.")
     try:
         waiting = [asyncio.create_task(event.wait()) for event in (asked, server.broken)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

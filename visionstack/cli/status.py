@@ -46,7 +46,7 @@ def status(
 
 def _look(cloud: Literal["local", "aws"], *, prefix: str | None) -> dict[str, Any]:
     """One cloud: its lanes, or why it cannot be asked."""
-    from visionstack.cli.status_run import ask_healthz, lanes, next_step
+    from visionstack.cli.status_run import ask_healthz, ask_metrics, lanes, next_step
     from visionstack.cloud.deployment import connect
     from visionstack.errors import VisionstackError
 
@@ -54,7 +54,7 @@ def _look(cloud: Literal["local", "aws"], *, prefix: str | None) -> dict[str, An
     try:
         deployment = connect(cloud=cloud, prefix=prefix)
         told["where"] = deployment.endpoint_url or deployment.region
-        told["lanes"] = lanes(deployment, healthz=ask_healthz)
+        told["lanes"] = lanes(deployment, healthz=ask_healthz, metrics=ask_metrics)
         told["next"] = next_step(cloud, told["lanes"])
     except VisionstackError as error:
         told["error"] = error.message
@@ -97,6 +97,8 @@ def _lane_lines(lane: Lane, *, local: bool, now: datetime) -> list[str]:
     if lane.address:
         found.append(f"    address   {lane.address}")
     found += [f"    model     {model}" for model in lane.models]
+    if lane.load:
+        found.append(f"    does      {lane.load}")
     if lane.usd_per_hour is not None:
         usd = f"${lane.usd_per_hour:.4f} an hour, ${lane.usd_per_hour * HOURS_A_MONTH:.2f} a month"
         calls = ", and its calls" if lane.name == "serverless" else ""

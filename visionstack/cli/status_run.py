@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.errors import VisionstackError
 
 _ANSWER_SECONDS: Final = 5
+_SAMPLE: Final = re.compile(r"^(visionstack_\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
+_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 _RATE: Final = re.compile(r"rate\((\d+) minutes?\)")
 
 
@@ -40,6 +43,8 @@ class Lane:
     runs: str = ""
     address: str = ""
     models: list[str] = field(default_factory=list)
+    load: str = ""
+    """What the server that answered has done."""
     usd_per_hour: float | None = None
     trouble: list[str] = field(default_factory=list)
 
@@ -48,7 +53,12 @@ class Lane:
         return self.since is not None
 
 
-def lanes(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], Any]) -> list[Lane]:
+def lanes(
+    deployment: Deployment,
+    *,
+    healthz: Callable[[StreamEndpoint], Any],
+    metrics: Callable[[StreamEndpoint], str] = lambda _: "",
+) -> list[Lane]:
     """Both lanes, and the compared instances while they are deployed.
 
     Raises:
@@ -57,7 +67,7 @@ def lanes(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], Any]) -
     compared, _ = _begin("comparison", _stack(deployment, Stack.COMPARISON))
     compared.runs = "instances that cost until `visionstack compare` or cdk destroys the stack"
     return [
-        _streaming(deployment, healthz=healthz),
+        _streaming(deployment, healthz=healthz, metrics=metrics),
         _serverless(deployment),
         *([compared] if compared.deployed else []),
     ]
@@ -87,7 +97,12 @@ def _begin(name: LaneName, stack: dict[str, Any] | None) -> tuple[Lane, dict[str
     return lane, {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
-def _streaming(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], Any]) -> Lane:
+def _streaming(
+    deployment: Deployment,
+    *,
+    healthz: Callable[[StreamEndpoint], Any],
+    metrics: Callable[[StreamEndpoint], str],
+) -> Lane:
     lane, outputs = _begin("streaming", _stack(deployment, Stack.STREAMING))
     if not lane.deployed:
         return lane
@@ -117,6 +132,7 @@ def _streaming(deployment: Deployment, *, healthz: Callable[[StreamEndpoint], An
     lane.address = f"{endpoint.host}:{endpoint.port}, page on port {endpoint.http_port}"
     try:
         offers = healthz(endpoint)["models"]
+        lane.load = load_of(metrics(endpoint))
     except (OSError, HTTPException, ValueError, KeyError) as error:
         lane.trouble.append(f"The server does not answer this machine: {error}")
         return lane
@@ -238,12 +254,58 @@ def _standing_usd(
     return bill.usd / HOURS_A_MONTH
 
 
+def load_of(exposition: str) -> str:
+    """What a server's /metrics say of its work, in words; empty where they say nothing."""
+    samples = [
+        (found[1], dict(_LABEL.findall(found[2] or "")), float(found[3]))
+        for found in _SAMPLE.finditer(exposition)
+    ]
+    if not samples:
+        return ""
+
+    def total(name: str, **labels: str) -> float:
+        return sum(
+            value
+            for one, given, value in samples
+            if one == f"visionstack_stream_{name}" and labels.items() <= given.items()
+        )
+
+    streams, answers = total("sessions"), total("answers_total")
+    told = f"{streams:.0f} stream{'' if streams == 1 else 's'} now"
+    if not answers:
+        return f"{told}; no frame so far"
+    dropped, failed = (total("answers_total", outcome=one) for one in ("dropped", "failed"))
+    told += (
+        f"; {answers:,.0f} frames since it started, {dropped:,.0f} dropped, {failed:,.0f} failed"
+    )
+    timed = total("server_seconds_count")
+    within: dict[float, float] = {}
+    for one, given, value in samples:
+        if one == "visionstack_stream_server_seconds_bucket":
+            bound = float(given["le"])
+            within[bound] = within.get(bound, 0) + value
+    bound = next((one for one in sorted(within) if within[one] >= 0.99 * timed), math.inf)
+    if timed and bound < math.inf:
+        told += f"; p99 in the server at most {bound * 1000:g} ms"
+    return told
+
+
 def ask_healthz(endpoint: StreamEndpoint) -> Any:
-    """The server's /healthz, from a server that shows the published certificate.
+    """The server's /healthz. Raises as `_get`, and ValueError for what is no JSON."""
+    return json.loads(_get(endpoint, "/healthz"))
+
+
+def ask_metrics(endpoint: StreamEndpoint) -> str:
+    """The server's /metrics. Raises as `_get`."""
+    return _get(endpoint, "/metrics").decode()
+
+
+def _get(endpoint: StreamEndpoint, path: str) -> bytes:
+    """A page of a server that shows the published certificate.
 
     Raises:
         OSError: it does not answer, or shows another certificate.
-        HTTPException, ValueError: what answers is no stream server.
+        HTTPException: what answers is no HTTP server.
     """
     context = ssl.create_default_context()
     if endpoint.fingerprint is not None:
@@ -258,8 +320,8 @@ def ask_healthz(endpoint: StreamEndpoint) -> Any:
             shown = cast(ssl.SSLSocket, connection.sock).getpeercert(binary_form=True) or b""
             if hashlib.sha256(shown).hexdigest() != endpoint.fingerprint:
                 raise ssl.SSLCertVerificationError("it shows another certificate than published")
-        connection.request("GET", "/healthz")
-        return json.loads(connection.getresponse().read())
+        connection.request("GET", path)
+        return connection.getresponse().read()
     finally:
         connection.close()
 

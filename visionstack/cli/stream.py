@@ -119,6 +119,9 @@ def stream(
     save: Annotated[
         Path | None, typer.Option(help="Draw boxes into out.mp4, out.jpg or a folder.")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show them in a window; closing it ends the stream.")
+    ] = False,
 ) -> None:
     """Stream frames to a server and get detections back; exit 1 if a frame failed."""
     from visionstack.cli.stream_run import StreamRequest, parse_address, run_stream
@@ -152,6 +155,7 @@ def stream(
             limit=limit,
             as_json=as_json,
             save=save,
+            show=show,
         )
     )
     if summary.failed:

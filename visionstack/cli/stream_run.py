@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from visionstack import console
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.blocking import StreamClient
 from visionstack.stream.client import Policy, StreamOptions
+from visionstack.stream.errors import WindowClosedError
 from visionstack.stream.pictures import Picture
 from visionstack.stream.sources import Source, SourceFrame, open_source, paced
 from visionstack.stream.summary import StreamSummary, answer_json
@@ -31,6 +33,7 @@ from visionstack.stream.types import (
 
 if TYPE_CHECKING:
     from visionstack.stream.saving import Saver
+    from visionstack.stream.window import Window
 
 _DEFAULT_RATE = 10.0
 """Frames a second of a saved video whose source has no rate of its own."""
@@ -50,6 +53,7 @@ class StreamRequest:
     limit: int | None
     as_json: bool
     save: Path | None
+    show: bool = False
 
 
 def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> StreamAddress:
@@ -73,14 +77,22 @@ def run_stream(request: StreamRequest) -> StreamSummary:
     summary = StreamSummary()
     with ExitStack() as stack:
         saver = _saver(request, source, stack)
+        window = _window(source, stack) if request.show else None
         client = stack.enter_context(StreamClient(request.endpoint, **options))
         _introduce(client.server, policy)
-        progress = stack.enter_context(console.progress())
+        watch = _Watch(source.name, summary, client)
+        progress = stack.enter_context(console.progress(watch.line))
         total = source.total
         if request.limit is not None:
             total = request.limit if total is None else min(total, request.limit)
         task = progress.add_task(source.name, total=total)
-        answers = stack.enter_context(closing(client.stream(_frames(request, source, policy))))
+        answers = stack.enter_context(
+            closing(
+                client.stream(
+                    _frames(request, source, policy), idle=window.pump if window else None
+                )
+            )
+        )
         interrupted = None
         try:
             for answer in answers:
@@ -88,8 +100,12 @@ def run_stream(request: StreamRequest) -> StreamSummary:
                 name, picture = answer.context
                 if saver is not None and isinstance(answer, StreamResult):
                     saver.add(name, picture, answer)
+                if window is not None and isinstance(answer, StreamResult):
+                    window.show(picture, answer)
                 _show(answer, name=name, as_json=request.as_json)
-                progress.update(task, advance=1, description=_live_line(source.name, summary))
+                progress.update(task, advance=1)
+        except WindowClosedError:
+            pass  # the stream's end, as wanted
         except KeyboardInterrupt as error:
             # A camera's usual end: what was seen is told all the same.
             interrupted = error
@@ -117,13 +133,53 @@ def _frames(
 
 
 def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:
-    from visionstack.stream.saving import open_saver
+    from visionstack.stream.saving import keeps_one_picture, open_saver
 
     if request.save is None:
         return None
+    if keeps_one_picture(request.save) and source.total != 1 and request.limit != 1:
+        raise UsageError(
+            f"--save {request.save} keeps one picture, and {source.name} has many.",
+            remedy="Save a video (out.mp4) or a folder (out), or take one frame: --limit 1",
+        )
     saver = open_saver(request.save, rate=request.fps or source.rate or _DEFAULT_RATE)
     stack.callback(saver.close)
     return saver
+
+
+def _window(source: Source, stack: ExitStack) -> Window | None:
+    """None, and why, where there is no screen: the stream is wanted all the same."""
+    from visionstack.stream.window import Window
+
+    try:
+        window = Window(f"visionstack: {source.name}")
+    except VisionstackError as error:
+        console.err.print(f"[yellow]{escape(str(error))}[/]")
+        return None
+    stack.callback(window.close)
+    return window
+
+
+@dataclass
+class _Watch:
+    """The line under way. It tells of a lost connection too, when no answer changes anything."""
+
+    name: str
+    summary: StreamSummary
+    client: StreamClient
+    _lost: float | None = None
+
+    def line(self) -> str:
+        trouble = self.client.trouble
+        if trouble is None:
+            self._lost = None
+            return _live_line(self.name, self.summary)
+        now = time.monotonic()
+        self._lost = now if self._lost is None else self._lost
+        return (
+            f"{escape(self.name)}, [yellow]no connection for {now - self._lost:.0f} s[/] "
+            f"({escape(trouble)}), trying again; {self.summary.results} results so far"
+        )
 
 
 def _introduce(server: ServerInfo, policy: str) -> None:

@@ -189,9 +189,21 @@ async def _single(endpoint: EndpointLike, film: Film, seconds: float) -> SingleS
         return SingleStream(one_by_one=one_by_one, full=answered / (time.monotonic() - began))
 
 
-def play_cameras(endpoint: EndpointLike, film: Film, cameras: int, *, wanted: Wanted) -> Trial:
-    """One trial. Raises `VisionstackError` where a stream is lost."""
-    played = asyncio.run(_play(endpoint, film, cameras, wanted.fps))
+def play_cameras(
+    endpoint: EndpointLike,
+    film: Film,
+    cameras: int,
+    *,
+    wanted: Wanted,
+    gate: float | None = None,
+    key_interval: int = 1,
+) -> Trial:
+    """One trial, with the change gate and with tracking between key frames where it is asked for.
+
+    Raises `VisionstackError` where a stream is lost.
+    """
+    asked = _Asked(fps=wanted.fps, gate=gate, key_interval=key_interval)
+    played = asyncio.run(_play(endpoint, film, cameras, asked))
     frames = [frame for camera in played for frame in camera]
     latencies = [f.arrived - f.captured for f in frames if f.arrived is not None]
     last = max((f.arrived for f in frames if f.arrived is not None), default=0.0)
@@ -218,17 +230,31 @@ def _accuracy(film: Film, played: Sequence[Sequence[StreamedFrame[Found]]]) -> f
     return float(np.mean(scores))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    fps: float
+    gate: float | None
+    key_interval: int
+
+
 async def _play(
-    endpoint: EndpointLike, film: Film, cameras: int, fps: float
+    endpoint: EndpointLike, film: Film, cameras: int, asked: _Asked
 ) -> list[list[StreamedFrame[Found]]]:
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
-                AsyncStreamClient(endpoint, policy="live", confidence=LEAST)
+                AsyncStreamClient(
+                    endpoint,
+                    policy="live",
+                    confidence=LEAST,
+                    gate=asked.gate,
+                    track=asked.key_interval > 1,
+                    key_interval=asked.key_interval,
+                )
             )
             for _ in range(cameras)
         ]
-        began = time.monotonic() + _SETTLE_S
+        fps, began = asked.fps, time.monotonic() + _SETTLE_S
         return list(
             await asyncio.gather(
                 *(

@@ -58,6 +58,11 @@ class Request:
     local_usd_per_hour: float | None = None
     """What an hour of this machine costs."""
 
+    @property
+    def names_a_row(self) -> bool:
+        """Whether there is anything to measure."""
+        return bool(self.instance_types or self.functions or self.local or self.darknet)
+
 
 Checker = Callable[[str], list[Check]]
 
@@ -233,7 +238,7 @@ def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) 
 
 
 def _check_request(request: Request, task: str) -> None:
-    if not (request.instance_types or request.functions or request.local or request.darknet):
+    if not request.names_a_row:
         raise RowUsageError(
             "There is nothing to compare.",
             remedy="Add --instance-type, --lambda or --local, each as often as you like.",

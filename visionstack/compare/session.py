@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,8 @@ from visionstack import console, paths
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
+from visionstack.compare.devices import with_device
+from visionstack.compare.errors import RecordError
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
@@ -20,11 +22,11 @@ from visionstack.compare.plan import Request, check_budget, make, most_usd, pict
 from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
-from visionstack.compare.targets import Kind
+from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
-from visionstack.errors import UsageError
+from visionstack.errors import UsageError, VisionstackError
 from visionstack.report.terminal import rich_table
 from visionstack.report.write import write
 
@@ -77,8 +79,11 @@ def start(
     """
     if len(set(models)) != len(models):
         raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
+    if dry_run and not request.names_a_row:
+        request = _what_one_may_compare(request, out)
     needs_cloud = bool(request.instance_types or request.functions)
-    deployment = _deployment(cloud) if needs_cloud else None
+    look = _reached if dry_run else _deployment
+    deployment = look(cloud) if needs_cloud else None
     artifacts = [_artifact(model) for model in models]
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     records = [
@@ -153,9 +158,17 @@ def resume(
 
 
 def draw(
-    folders: Sequence[Path], out: Path, strategy: Strategy, *, as_json: bool, loss: float = LOSS
+    folders: Sequence[Path],
+    out: Path,
+    strategy: Strategy,
+    *,
+    as_json: bool,
+    loss: float = LOSS,
+    devices: Sequence[Path] = (),
 ) -> None:
     """Write report.html, .md, .csv and .json, and show it: of one model, or of several.
+
+    `devices` are files of the page, whose rows stand beside those of the first model.
 
     Raises:
         VisionstackError: a record is damaged, or they cannot stand in one table.
@@ -164,6 +177,8 @@ def draw(
     for found in (load(folder) for folder in folders):
         by_model.setdefault(found.model, []).append(found)
     records = [merge(found) for found in by_model.values()]
+    for device in devices:
+        records[0] = with_device(records[0], device)
     book = prices.load()
     report = drawing.report_all(records, book=book, strategy=strategy, loss=loss)
     written = write(report, out if out.suffix != ".json" else out.parent)
@@ -179,6 +194,43 @@ def draw(
 
 def _print(comparisons: Sequence[dict[str, Any]]) -> None:
     console.print_json(comparisons[0] if len(comparisons) == 1 else {"comparisons": comparisons})
+
+
+def _what_one_may_compare(request: Request, out: Path) -> Request:
+    """For a plan without a row: the last comparison's, or this machine beside two of AWS's."""
+    try:
+        last: Record | None = load(out)
+    except RecordError:
+        last = None
+    types = [row.name for row in last.rows if row.kind is Kind.INSTANCE] if last else []
+    settings = [row.setting for row in last.rows if row.kind is Kind.FUNCTION] if last else []
+    local = last is not None and any(row.kind is Kind.MACHINE for row in last.rows)
+    told = f"No row was named: these are the last comparison's ({out})."
+    if not (types or settings or local):
+        types, local = ["c7i.xlarge", "g4dn.xlarge"], True
+        told = "No row was named. One may compare this machine with two of AWS's:"
+    console.err.print(told, markup=False)
+    functions = [FunctionSetting(**setting) for setting in settings if setting is not None]
+    return replace(request, instance_types=types, functions=functions, local=local)
+
+
+def _reached(cloud: str) -> Deployment | None:
+    """For a plan: an account that cannot be asked is said, and does without its checks."""
+    from visionstack.cloud.aws_errors import translated
+
+    try:
+        deployment = _deployment(cloud)
+        with translated("ask AWS who is calling"):
+            deployment.client("sts").get_caller_identity()
+    except VisionstackError as error:
+        console.err.print(
+            f"planned without an account, so neither offers nor quotas were checked: "
+            f"{error.message}",
+            markup=False,
+            soft_wrap=True,
+        )
+        return None
+    return deployment
 
 
 def _labels_of(record: Record) -> Labelled | None:
@@ -224,6 +276,7 @@ def _plan(
     from visionstack.packaging.build import settings_from
 
     settings = settings_from({})
+    needs_cloud = bool(request.instance_types or request.functions)
     quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
@@ -236,8 +289,8 @@ def _plan(
         request,
         artifact,
         run=run,
-        cloud=deployment.cloud if deployment else "none",
-        region=deployment.region if deployment else "none",
+        cloud=deployment.cloud if deployment else "aws" if needs_cloud else "none",
+        region=deployment.region if deployment else "us-east-1" if needs_cloud else "none",
         book=prices.load(),
         check=check,
         architecture=architecture(),
@@ -331,7 +384,15 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
     """A table that fills on a terminal; into a pipe, a line a change."""
     book = prices.load()
     if not console.err.is_terminal:
-        yield lambda _record, what: console.err.print(what, markup=False)
+        said = ""
+
+        def line(_record: Record, what: str) -> None:
+            nonlocal said
+            if what != said:
+                console.err.print(what, markup=False)
+            said = what
+
+        yield line
         return
     from rich.live import Live
 

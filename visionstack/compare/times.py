@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
-from visionstack.compare.record import Record, Row, load
+from visionstack.compare.record import FILE, Record, Row, load
 from visionstack.compare.summary import Figures, figures
 from visionstack.compare.targets import Kind
 from visionstack.cost.errors import CostInputError
@@ -33,6 +36,86 @@ class ComparisonTimes:
     ) -> tuple[float, float]:
         """See `function_from`."""
         return function_from(self.folder, memory_mb, arch=arch, cold_start=cold_start, book=book)
+
+
+@dataclass(frozen=True)
+class LastTimes:
+    """What a last comparison and a last demo of this machine measured, where nothing else is named.
+
+    A time that the comparison has of that very type or function is taken before one of this
+    machine, and `origin` says which it was.
+    """
+
+    comparison: Path
+    demo: Path
+    """Its `report.json`."""
+    told: list[str]
+
+    @classmethod
+    def found(cls, out: Path) -> LastTimes | None:
+        """Those below a project's `out/`; None where there is neither."""
+        comparison, demo = out / "compare", out / "demo" / "report.json"
+        if not (comparison / FILE).is_file() and not demo.is_file():
+            return None
+        return cls(comparison, demo, [])
+
+    @property
+    def origin(self) -> str:
+        return "; ".join(self.told)
+
+    def rate(self, instance_type: str, *, book: PriceBook) -> float:
+        """Raises CostInputError when neither has a rate."""
+        if (self.comparison / FILE).is_file():
+            record = load(self.comparison)
+            rows = [row for row in record.rows if row.kind is not Kind.FUNCTION]
+            rows.sort(key=lambda row: row.name != instance_type)
+            found = _first(record, rows, book)
+            if found is not None:
+                self._tell(
+                    f"the instance's rate is {found.row.name}'s ({record.model})", self.comparison
+                )
+                return found.images_per_second
+        seconds = self._demo("streaming", "split_ms", "inference")
+        self._tell("the instance's rate is this machine's inference of yolov3-tiny", self.demo)
+        return 1000 / seconds
+
+    def function(
+        self, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
+    ) -> tuple[float, float]:
+        """Raises CostInputError when neither has a function's time."""
+        if (self.comparison / FILE).is_file():
+            try:
+                found = function_from(
+                    self.comparison, memory_mb, arch=arch, cold_start=cold_start, book=book
+                )
+            except CostInputError:
+                pass  # the demo may have one
+            else:
+                self._tell(f"the function's time is that of {memory_mb} MB", self.comparison)
+                return found
+        seconds = self._demo("classification", "warm_ms")
+        self._tell(
+            "the function's time is this machine's warm answer, whatever its memory", self.demo
+        )
+        return seconds / 1000, 0.0
+
+    def _demo(self, *keys: str) -> float:
+        try:
+            value: Any = json.loads(self.demo.read_text(encoding="utf-8"))
+            for key in keys:
+                value = value[key]
+            return float(value)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CostInputError(
+                f"Neither {self.comparison} nor {self.demo} has a time for {keys[0]}.",
+                remedy="Give --seconds and --images-per-second, or measure: make demo, or "
+                "visionstack compare run --local --lambda 1769",
+            ) from error
+
+    def _tell(self, what: str, where: Path) -> None:
+        file = where / FILE if where.is_dir() else where
+        date = datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+        self.told.append(f"{what}, as measured on {date} ({where})")
 
 
 def rate_from(folder: Path, instance_type: str, *, book: PriceBook) -> float:

@@ -77,12 +77,12 @@ def question(
     instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
     origin = "given on the command line"
     if measured is not None:
-        origin = measured.origin
         if seconds is None:
             seconds, init = measured.function(memory, arch=arch, cold_start=cold_start, book=book)
             init_seconds = init_seconds or init
         if images_per_second is None:
             images_per_second = measured.rate(instance_type, book=book)
+        origin = measured.origin
     elif papers:
         origin = "as the paper assumes them" if seconds is None else origin
         seconds = _PAPER_SECONDS if seconds is None else seconds
@@ -92,7 +92,7 @@ def question(
         raise CostInputError(
             "How long does a request take?",
             remedy="Give --seconds and --images-per-second, or --measured with a comparison's "
-            "folder (visionstack compare run).",
+            "folder. After `make demo` or `visionstack compare run` neither is needed.",
         )
     function = Function(
         memory_mb=memory,

@@ -110,6 +110,13 @@ def answer(question: Question, *, requests_per_day: float) -> dict[str, Any]:
     }
 
 
+def _retired(instance_type: str) -> bool:
+    from stacks.catalog import Catalog
+
+    catalog = Catalog.load()
+    return instance_type in catalog and catalog[instance_type].retired
+
+
 def report(question: Question, *, requests_per_day: float) -> Report:
     """The report of the question."""
     found = question.crossings()
@@ -125,6 +132,12 @@ def report(question: Question, *, requests_per_day: float) -> Report:
     ]
     if question.book.historical:
         shown.insert(1, Note(question.book.note))
+    elif _retired(question.fleet.instance_type):
+        warning = (
+            f"AWS has retired {question.fleet.instance_type}: it can no longer be started. Its "
+            "price is the last that was listed."
+        )
+        shown.insert(1, Note(warning, level="warning"))
     return Report(
         title="Lambda or EC2?",
         subtitle=(

@@ -19,6 +19,7 @@ from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment, StreamEndpoint, connect
 from visionstack.console import err
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
+from visionstack.errors import UsageError
 from visionstack.localcloud import lifecycle
 from visionstack.models.named import find_model
 from visionstack.packaging.build import settings_from
@@ -48,6 +49,7 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     VisionstackError of whichever step fails.
     """
     settings = settings_from({**local_defaults.context(), **(context or {})})
+    _refuse_what_it_lacks(settings)
     _check_models(settings)
     lifecycle.up()
     bootstrap_embedded_cloud()
@@ -84,6 +86,27 @@ def deploy_to_aws(*, context: Mapping[str, object]) -> Deployment:
         cdk(["deploy", what, "--require-approval", "never"], cloud="aws", context=context)
         _publish(deployment, settings)
     return deployment
+
+
+def _refuse_what_it_lacks(settings: DeploymentSettings) -> None:
+    """Raises `UsageError` for what the embedded cloud's CloudFormation does not know."""
+    lacking = [
+        words
+        for words, asked in (
+            ("waf=true", settings.waf),
+            ("flow_logs=true", settings.flow_logs),
+            (
+                "warm_hours with cold_start=provisioned",
+                settings.cold_start == "provisioned" and bool(settings.warm_hours),
+            ),
+        )
+        if asked
+    ]
+    if lacking:
+        raise UsageError(
+            f"The embedded cloud cannot take {', '.join(lacking)}: it does not know the resources.",
+            remedy="Leave it out here; on AWS `npx cdk deploy --all` takes it.",
+        )
 
 
 def _check_models(settings: DeploymentSettings) -> None:

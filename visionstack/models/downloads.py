@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from visionstack.models.errors import DownloadError
 
+if TYPE_CHECKING:
+    import httpx
+
 ATTEMPTS: Final = 3
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_SECONDS, _CONNECT_SECONDS = 30.0, 5.0
 _RANGE_NOT_SATISFIABLE: Final = 416
 
 Say = Callable[[str], None]
@@ -50,13 +51,16 @@ def fetch(
     A broken download is taken up where it ended, now (three times) or when called again. Raises
     `DownloadError` when the address cannot be reached or gives something else.
     """
+    import httpx
+
     target = remote.cached(cache)
     if target.exists():
         _check(target, remote)
         return target
     cache.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    with client or httpx.Client(timeout=_TIMEOUT, follow_redirects=True) as http:
+    timeout = httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
+    with client or httpx.Client(timeout=timeout, follow_redirects=True) as http:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 _download(http, remote, partial, say)
@@ -80,6 +84,8 @@ def fetch(
 
 
 def _download(http: httpx.Client, remote: RemoteFile, partial: Path, say: Say) -> None:
+    import httpx
+
     note = _validator(partial)
     known = note.read_text() if note.exists() else ""
     have = partial.stat().st_size if partial.exists() else 0

@@ -10,7 +10,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +83,7 @@ def with_int8(artifact: Artifact, graph: Path, measured: Iterable[Measured] = ()
                 shutil.copyfile(artifact.folder / name, partial / name)
         shutil.copyfile(graph, partial / INT8)
         files = {path.name: file_entry(path) for path in sorted(partial.iterdir())}
-        manifest = replace(artifact.manifest, files=files, int8=INT8, measured=tuple(measured))
+        manifest = artifact.manifest._replace(files=files, int8=INT8, measured=tuple(measured))
         (partial / MANIFEST).write_text(manifest.to_json(), "utf-8")
         partial.chmod(0o755)
         final = home / manifest.version

@@ -12,10 +12,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from visionstack.placing import place_labels
 from visionstack.report.figures import Absent, Figure, Kind
 from visionstack.report.lines import latency_lines
 from visionstack.report.plots import Drawing, draw
-from visionstack.report.sections import Bars, Frontier, Latency, Lines, Picture, Section, Table
+from visionstack.report.sections import (
+    Bars,
+    Box,
+    Frontier,
+    Latency,
+    Lines,
+    Picture,
+    Section,
+    Table,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
 _TEMPLATE: Final = Path(__file__).with_name("page.html.j2")
 _THUMBNAIL: Final = 160
 """Pixels a side up to which pictures stand many to a row."""
+_LETTER: Final = 0.66
+"""Width of a bold letter of the browser's sans-serif for its height, at most, on average."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
-        uri=_uri, pixels=_pixels, small=_small, colour=_colour, amount=_amount
+        uri=_uri, pixels=_pixels, small=_small, colour=_colour, amount=_amount, labelled=_labelled
     )
     return environment
 
@@ -136,6 +148,25 @@ def _size(data: bytes) -> tuple[int, int]:
 
 def _pixels(picture: Picture) -> tuple[int, int]:
     return _size(picture.data)
+
+
+def _labelled(picture: Picture) -> list[tuple[Box, str, float, float, float]]:
+    """Its boxes with their labels: text, left end and base line, and the size of the letters."""
+    width, height = _pixels(picture)
+    size = width * 0.029
+    texts = [
+        box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"
+        for box in picture.boxes
+    ]
+    sizes = [(_LETTER * size * len(text), 1.3 * size) for text in texts]
+    corners = [(box.x1, box.y1, box.x2, box.y2) for box in picture.boxes]
+    places = place_labels(corners, sizes, (width, height))
+    return [
+        (box, "", 0.0, 0.0, size)
+        if place is None
+        else (box, text, place[0] + 0.1 * size, place[1] + size, size)
+        for box, text, place in zip(picture.boxes, texts, places, strict=True)
+    ]
 
 
 def _small(pictures: Sequence[Picture]) -> bool:

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -29,6 +29,7 @@ from visionstack.stream.types import Answer, EndpointLike, ServerInfo, StreamCou
 T = TypeVar("T")
 
 _UNREAD_ANSWERS = 32
+_IDLE_SECONDS = 0.03
 _SOURCE_SECONDS = 5.0
 """How long the end of a stream waits for a source that is slow to give its next picture."""
 
@@ -57,6 +58,11 @@ class StreamClient:
     def server(self) -> ServerInfo:
         """What serves the stream: model, version, engine, precision, weights trained or random."""
         return self._client.server
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection just now; None while there is one."""
+        return self._client.trouble
 
     @property
     def counts(self) -> StreamCounts:
@@ -105,12 +111,16 @@ class StreamClient:
         return self._call(self._client.detect(self._encode(picture)))
 
     def stream(
-        self, pictures: Iterable[Picture | tuple[Picture, Any]]
+        self,
+        pictures: Iterable[Picture | tuple[Picture, Any]],
+        *,
+        idle: Callable[[], None] | None = None,
     ) -> Generator[Answer, None, None]:
         """Send all pictures while giving back answers, until each has one.
 
         A picture may come as (picture, context): the context is in its answer. The pictures are
-        taken on a thread of their own, so that a slow source does not hold up the answers.
+        taken on a thread of their own, so that a slow source does not hold up the answers. `idle`
+        is called many times a second while there is no answer, as a window needs it.
         """
         answers: queue.Queue[Answer | BaseException | None] = queue.Queue()
         stop = threading.Event()
@@ -144,7 +154,7 @@ class StreamClient:
         receiver = asyncio.run_coroutine_threadsafe(self._collect(answers, sent=sent), self._loop)
         sender.start()
         try:
-            while (answer := answers.get()) is not None:
+            while (answer := _next(answers, idle)) is not None:
                 if isinstance(answer, BaseException):
                     raise answer
                 yield answer
@@ -184,3 +194,15 @@ class StreamClient:
             coroutine.close()
             raise StreamError("The stream client is not open.", remedy="Use it in a `with` block.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+
+def _next(
+    answers: queue.Queue[Answer | BaseException | None], idle: Callable[[], None] | None
+) -> Answer | BaseException | None:
+    if idle is None:
+        return answers.get()
+    while True:
+        try:
+            return answers.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            idle()

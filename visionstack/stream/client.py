@@ -137,6 +137,7 @@ class AsyncStreamClient:
         self._error: StreamError | None = None
         self._farewell = ""
         """What the server said when it ended the last connection."""
+        self._trouble: str | None = "not connected yet"
         self._closing = False
         self._holding = False
         self._progress = time.monotonic()
@@ -155,6 +156,11 @@ class AsyncStreamClient:
         if self._session.server is None:
             raise StreamError("The stream is not connected yet.")
         return self._session.server
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no connection just now; None while there is one."""
+        return self._trouble
 
     @property
     def counts(self) -> StreamCounts:
@@ -341,6 +347,7 @@ class AsyncStreamClient:
                     elif self._video is not None and not offer.resumed:
                         self._session.encode_again(self._video.restart)
                     self._give(given_up)
+                    self._trouble = None
                     self._welcomed.set()
                     self.notify()
                 case Close(code, reason):
@@ -360,6 +367,7 @@ class AsyncStreamClient:
     def _lost(self, link: StreamLink) -> None:
         if link is self._link:
             self._link = None
+            self._trouble = self._farewell or "the connection was lost"
             self._give(self._session.disconnected())
         self.notify()
 
@@ -388,9 +396,17 @@ class AsyncStreamClient:
                     tries = 0
             if self._error is not None or self._closing:
                 break
+            self._trouble = str(trouble)
             known = self._session.server is not None
             if time.monotonic() - self._progress > (patience.give_up if known else patience.begin):
                 where = ", ".join(f"{one.host}:{one.port}" for one in self._endpoints)
+                if "WRONG_VERSION_NUMBER" in str(trouble):
+                    self._error = StreamUnreachableError(
+                        f"What answers at {where} does not speak TLS.",
+                        remedy="Leave the fingerprint out for a server on 127.0.0.1, or check the "
+                        "port.",
+                    )
+                    break
                 self._error = StreamUnreachableError(
                     f"No stream server answers at {where}: {trouble}.",
                     remedy="Is it running, is the address right, and is this machine's network "

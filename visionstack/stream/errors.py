@@ -32,3 +32,7 @@ _REMEDIES = {
     CloseCode.MESSAGE_TOO_LARGE: "Send a smaller picture, or compress it more.",
     CloseCode.UNSUPPORTED_VERSION: "Bring client and server to the same version of visionstack.",
 }
+
+
+class WindowClosedError(StreamError):
+    """Whoever watched the stream has closed its window."""

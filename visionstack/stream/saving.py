@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.placing import place_labels
 from visionstack.stream.pictures import Picture
 from visionstack.stream.types import StreamDetection, StreamResult
 
@@ -25,8 +26,13 @@ class Saver(Protocol):
     def close(self) -> None: ...
 
 
+def keeps_one_picture(path: Path) -> bool:
+    """Whether what is saved there is a single picture."""
+    return path.suffix.lower() in _PICTURE_SUFFIXES
+
+
 def open_saver(path: Path, *, rate: float) -> Saver:
-    """By suffix: a video at `rate` frames/s, one picture (the last frame), or a folder.
+    """By suffix: a video at `rate` frames/s, one picture, or a folder.
 
     Raises UsageError for another suffix, VisionstackError where nothing can be written.
     """
@@ -52,28 +58,38 @@ def open_saver(path: Path, *, rate: float) -> Saver:
 def draw(picture: NDArray[np.uint8], detections: tuple[StreamDetection, ...]) -> NDArray[np.uint8]:
     """A copy of the picture (height, width, 3; blue first) with boxes and labels."""
     drawn = picture.copy()
-    thickness = max(1, round(max(drawn.shape[:2]) / 500))
-    scale = thickness * 0.45
-    for one in detections:
-        colour = _colour(one.track if one.track is not None else one.class_id)
+    height, width = drawn.shape[:2]
+    thickness = max(1, round(max(width, height) / 500))
+    scale = max(0.4, max(width, height) / 1800)
+    stroke = max(1, round(scale * 1.6))
+    pad = max(2, round(scale * 6))
+    texts = [_text(one) for one in detections]
+    sizes = [
+        (found[0] + 2 * pad, found[1] + 2 * pad)
+        for found, _ in (
+            cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke) for text in texts
+        )
+    ]
+    colours = [_colour(one.class_id if one.track is None else one.track) for one in detections]
+    for one, colour in zip(detections, colours, strict=True):
         x1, y1, x2, y2 = (round(value) for value in one.box)
         cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thickness)
-        identity = f" #{one.track}" if one.track is not None else ""
-        text = f"{one.label}{identity} {one.confidence:.0%}"
-        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-        top = max(0, y1 - height - 4)
-        cv2.rectangle(drawn, (x1, top), (x1 + width, top + height + 4), colour, cv2.FILLED)
-        cv2.putText(
-            drawn,
-            text,
-            (x1, top + height + 1),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            scale,
-            (255, 255, 255),
-            thickness,
-            cv2.LINE_AA,
-        )
+    places = place_labels([one.box for one in detections], sizes, (width, height))
+    for text, place, size, colour in zip(texts, places, sizes, colours, strict=True):
+        if place is None:
+            continue
+        left, top = round(place[0]), round(place[1])
+        corner = (left + size[0] - 1, top + size[1] - 1)
+        cv2.rectangle(drawn, (left, top), corner, colour, cv2.FILLED)
+        origin = (left + pad, top + size[1] - pad)
+        ink = (255, 255, 255)
+        cv2.putText(drawn, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, stroke, cv2.LINE_AA)
     return drawn
+
+
+def _text(one: StreamDetection) -> str:
+    identity = f" #{one.track}" if one.track is not None else ""
+    return f"{one.label}{identity} {one.confidence:.0%}"
 
 
 def pixels(picture: Picture) -> NDArray[np.uint8]:

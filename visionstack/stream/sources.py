@@ -81,6 +81,8 @@ def _folder(path: Path) -> Source:
 def _captured(where: str | int, *, name: str, realtime: bool) -> Source:
     import cv2
 
+    # What cannot be opened is told below, in words.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     capture = cv2.VideoCapture(where)
     if not capture.isOpened():
         raise VisionstackError(

@@ -9,7 +9,6 @@ third.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,8 @@ class OnnxRuntimeEngine:
         In one session the widened weights and their new layout would be in memory together: 98 MiB
         more for ResNet50.
         """
+        import tempfile  # seven milliseconds of a cold start, where nothing is widened
+
         with tempfile.TemporaryDirectory(prefix="widened-") as folder:
             wide = Path(folder) / "model.onnx"
             options = self._options(_LEVELS.ORT_ENABLE_BASIC)

@@ -1,15 +1,19 @@
 """torch: on a GPU in half precision, channels last, replayed as CUDA graphs; on a CPU as it comes.
 
 A CUDA graph has a fixed batch, so batches are filled up to the next power of two; each size is
-captured at its first use. One lock covers each run of any engine in this process: a graph's
-buffers are shared, and while a graph is captured (a new version of a model is loaded beside the
-old one, say) CUDA forbids other threads to allocate or to wait for the device. The GPU computes
-one batch after another anyway, and the copies in and out are small beside the network.
+captured at its first use. An engine's own lock covers each of its runs, since a graph's buffers are
+shared. Another one, for the whole process, covers captures alone, of which CUDA allows one at a
+time: a new version of a model chooses its kernels and is captured while the old one serves. What
+other threads do meanwhile cannot end a capture (`thread_local`), and no graph may be freed within
+it, which is what the garbage collector might do.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +28,7 @@ from runtime.inference.engines.processor import computes_bfloat16, processor_nam
 from runtime.inference.errors import EngineError, EngineUnavailableError
 
 _WARM_UP_RUNS = 3
-_GPU = threading.Lock()
+_CAPTURE = threading.Lock()
 
 
 class TorchEngine:
@@ -74,34 +78,61 @@ class TorchEngine:
         dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         network.lower(dtype[self.precision])
         try:
-            with _GPU:
-                network = network.to("cuda" if self.on_gpu else "cpu")
-                # The Python signature of `to` with a layout is one that its stubs leave out.
-                network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = network.to("cuda" if self.on_gpu else "cpu")
+            # The Python signature of `to` with a layout is one that its stubs leave out.
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         except RuntimeError as error:
             raise EngineError(
                 f"{artifact.manifest.name} does not fit on {self.device}: {error}."
             ) from error
         self._network: OnnxNetwork = network
         self._graphs: dict[tuple[int, ...], _Captured] = {}
+        self._running = threading.Lock()
+        self._broken: str | None = None
 
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
             if self.on_gpu:
-                with _GPU:
+                with self._running:
                     return self._replay(batch)
             with torch.inference_mode():
                 outputs = self._network(torch.from_numpy(np.ascontiguousarray(batch)))
             return [output.float().contiguous().numpy() for output in outputs]
+        except EngineError:
+            raise
         except Exception as error:  # torch raises RuntimeError and its own kinds
             raise EngineError(f"torch failed on {batch.shape}: {error}.") from error
 
     def _replay(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Raises `EngineError` for ever after a capture has failed, which leaves the thread's
+        stream and the engine's memory in a state that no later run may build on."""
+        if self._broken is not None:
+            raise EngineError(
+                f"torch failed while it captured a graph and this engine is not used again: "
+                f"{self._broken}. Load the model anew."
+            )
         filled = 1 << (len(batch) - 1).bit_length()
         shape = (filled, *batch.shape[1:])
         if shape not in self._graphs:
-            self._graphs[shape] = _capture(self._network, shape)
+            try:
+                with _CAPTURE, _nothing_collected():
+                    self._graphs[shape] = _capture(self._network, shape)
+            except Exception as error:
+                self._broken = str(error) or repr(error)
+                raise
         return self._graphs[shape].run(batch)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """A graph or tensor that the garbage collector frees during a capture would end it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +157,11 @@ class _Captured:
         return [fetched.numpy()[:count].copy() for fetched in self.fetched]
 
 
+def _step(network: OnnxNetwork, pictures: torch.Tensor) -> list[torch.Tensor]:
+    """What is captured, and what the runs before it have to be."""
+    return [output.float().contiguous() for output in network(pictures)]
+
+
 def _capture(network: OnnxNetwork, shape: tuple[int, ...]) -> _Captured:
     staged = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
     pictures = staged.cuda()
@@ -135,10 +171,10 @@ def _capture(network: OnnxNetwork, shape: tuple[int, ...]) -> _Captured:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP_RUNS):
-                network(pictures)
+                _step(network, pictures)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = [output.float().contiguous() for output in network(pictures)]
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+            outputs = _step(network, pictures)
     fetched = [torch.empty(output.shape, pin_memory=True) for output in outputs]
     return _Captured(graph, staged, pictures, outputs, fetched)

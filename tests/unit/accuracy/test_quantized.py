@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -113,8 +112,8 @@ def manifest_with(quantized: Quantized, **changed: object) -> Manifest:
         )
         for precision, file, milliseconds in (("fp32", manifest.model, 10), ("int8", INT8, 5))
     ]
-    rows[1] = dataclasses.replace(rows[1], **changed)
-    return dataclasses.replace(manifest, measured=tuple(rows))
+    rows[1] = rows[1]._replace(**changed)
+    return manifest._replace(measured=tuple(rows))
 
 
 @pytest.mark.parametrize(

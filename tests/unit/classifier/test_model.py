@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import threading
@@ -271,7 +270,7 @@ def packaged(artifact: Artifact, into: Path) -> Path:
     (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
     entry = file_entry(artifact.folder / "model.onnx")
     files = {**artifact.manifest.files, "model.onnx": entry}
-    manifest = dataclasses.replace(artifact.manifest, files=files)
+    manifest = artifact.manifest._replace(files=files)
     (artifact.folder / "model.json").write_text(manifest.to_json())
     shutil.copytree(artifact.folder, into / "toy" / manifest.version)
     (into / "toy" / "current").write_text(f"{manifest.version}\n")
@@ -343,7 +342,7 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
     (artifact.folder / "model.onnx").write_bytes(mean_colour_model())
     entry = file_entry(artifact.folder / "model.onnx")
     files = {**artifact.manifest.files, "model.onnx": entry}
-    manifest = dataclasses.replace(artifact.manifest, files=files)
+    manifest = artifact.manifest._replace(files=files)
     (artifact.folder / "model.json").write_text(manifest.to_json())
     scratch = tmp_path_factory.mktemp("scratch")
     source = PublishedModelSource(

@@ -138,6 +138,7 @@ def test_a_refusal_is_final_and_carries_its_code_and_message(status: int) -> Non
     with pytest.raises(ClassifierError, match=f"status {status}") as caught:
         make(service).classify_stored("a.jpg")
     assert (caught.value.status, len(service.requests)) == (status, 1)
+    assert ("JPEG" in str(caught.value.remedy)) == (status == 422)
 
 
 def test_something_that_is_no_classifier_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return True
 
     monkeypatch.setattr(webbrowser, "open", note)
+    monkeypatch.setenv("DISPLAY", ":0")
     return addresses
 
 
@@ -122,3 +124,17 @@ def test_an_api_that_wants_signatures_is_left_out(
     page.open_deployed(browser=False)
     assert opened == []
     assert "auth=iam" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is always a screen")
+def test_without_a_screen_no_browser_of_the_terminal_is_started_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    page.tell_opened("http://127.0.0.1:8443/")
+    assert opened == ["http://127.0.0.1:8443/"]
+    assert "opens in your browser" in capsys.readouterr().err
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    page.tell_opened("http://127.0.0.1:8443/")
+    assert len(opened) == 1
+    assert "No browser was found" in capsys.readouterr().err

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from runtime.streaming.host.metrics import Metrics
 from visionstack.cli.status import lines
-from visionstack.cli.status_run import Lane, lanes, next_step
+from visionstack.cli.status_run import Lane, lanes, load_of, next_step
 from visionstack.cloud.deployment import ClassifierApi, StreamEndpoint
 from visionstack.errors import VisionstackError
 
@@ -167,3 +168,31 @@ def test_nothing_is_said_to_cost_money_on_the_embedded_cloud() -> None:
     text = "\n".join(lines(told, now=NOW))
     assert "nothing here; on AWS $0.2000 an hour" in text
     assert "together" not in text
+
+
+def test_what_a_server_did_is_told_from_its_metrics() -> None:
+    metrics = Metrics()
+    assert load_of("") == ""
+    metrics.sessions.set(1)
+    assert load_of(metrics.exposition().decode()) == "1 stream now; no frame so far"
+    for _ in range(98):
+        metrics.answered(model="a", outcome="found", microseconds=8_000)
+    metrics.answered(model="b", outcome="failed", microseconds=15_000)
+    metrics.answered(model="a", outcome="found", microseconds=900_000)
+    for _ in range(1_200):
+        metrics.answered(model="a", outcome="dropped", microseconds=0)
+    assert load_of(metrics.exposition().decode()) == (
+        "1 stream now; 1,300 frames since it started, 1,200 dropped, 1 failed; "
+        "p99 in the server at most 20 ms"
+    )
+
+
+def test_the_load_stands_on_the_screen() -> None:
+    metrics = Metrics()
+    metrics.sessions.set(2)
+    found = lanes(
+        Account(),  # type: ignore[arg-type]
+        healthz=healthz,
+        metrics=lambda _: metrics.exposition().decode(),
+    )
+    assert found[0].load == "2 streams now; no frame so far"

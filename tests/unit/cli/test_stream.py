@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +21,20 @@ from typer.testing import CliRunner
 from runtime.streaming.settings import Tls
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, make_server
 from visionstack.cli.main import app
-from visionstack.cli.stream_run import parse_address
+from visionstack.cli.stream_run import _Watch, parse_address
 from visionstack.errors import UsageError
 from visionstack.paths import SAMPLES
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.client import Patience
 from visionstack.stream.summary import StreamSummary
-from visionstack.stream.types import DroppedFrame, FailedFrame, Latency, StreamResult
+from visionstack.stream.types import (
+    DroppedFrame,
+    FailedFrame,
+    Latency,
+    StreamAddress,
+    StreamDetection,
+    StreamResult,
+)
 
 CLIP = str(SAMPLES / "pedestrians.avi")
 
@@ -76,6 +87,17 @@ def test_a_saved_video_has_every_frame_with_its_boxes(connect: list[str], tmp_pa
     _, plain = cv2.VideoCapture(CLIP).read()
     assert np.abs(drawn[:3].astype(int) - plain[:3]).mean() > 20
     assert np.abs(drawn[200:400, 200:400].astype(int) - plain[200:400, 200:400]).mean() < 20
+
+
+def test_one_picture_is_not_what_a_video_is_saved_to(connect: list[str], tmp_path: Path) -> None:
+    one = tmp_path / "one.jpg"
+    refused = CliRunner().invoke(app, ["stream", CLIP, "--save", str(one), *connect])
+    assert isinstance(refused.exception, UsageError)
+    assert "--limit 1" in str(refused.exception.remedy)
+    assert not one.exists()
+    taken = CliRunner().invoke(app, ["stream", CLIP, "--limit", "1", "--save", str(one), *connect])
+    assert taken.exit_code == 0, taken.output
+    assert one.stat().st_size > 1000
 
 
 def test_pictures_are_saved_one_by_one_into_a_folder(connect: list[str], tmp_path: Path) -> None:
@@ -139,6 +161,82 @@ def test_an_interrupted_stream_tells_what_it_was_until_then(
     assert "p50" in told
     assert "Traceback" not in told
     assert int(cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT)) >= 4
+
+
+def test_where_there_is_no_screen_that_is_said_and_the_stream_goes_on(
+    connect: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform in {"darwin", "win32"}:
+        pytest.skip("there is always a screen")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    done = CliRunner().invoke(app, ["stream", CLIP, "--limit", "3", "--show", *connect])
+    assert done.exit_code == 0, done.output
+    assert "No window can be opened here" in done.stderr
+    assert "3 results" in done.stderr
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An X server without a monitor."""
+    pytest.importorskip("tkinter")
+    program = shutil.which("Xvfb")
+    if program is None:
+        pytest.skip("no Xvfb on this machine")
+    read, write = os.pipe()
+    command = [program, "-displayfd", str(write), "-screen", "0", "1024x800x24"]
+    with subprocess.Popen([*command, "-nolisten", "tcp"], pass_fds=[write]) as server:
+        os.close(write)
+        with os.fdopen(read) as told:
+            display = f":{told.readline().strip()}"
+        monkeypatch.setenv("DISPLAY", display)
+        yield display
+        server.terminate()
+
+
+def test_the_window_shows_the_pictures_with_boxes_and_ends_the_stream_when_closed(
+    screen: str,
+) -> None:
+    from visionstack.stream.errors import WindowClosedError
+    from visionstack.stream.saving import draw
+    from visionstack.stream.window import Window
+
+    picture = np.full((120, 160, 3), (200, 120, 40), np.uint8)
+    found = StreamDetection("person", 0, 0.9, (20, 40, 90, 110))
+    window = Window("test")
+    latency = Latency(1, 0, 0, 0, 0, 0, 0, 0)
+    window.show(picture, StreamResult(0, 160, 120, (found,), latency, 1, False, False, 0, "1"))
+    image = window._image
+    assert (image.width(), image.height()) == (160, 120)  # type: ignore[attr-defined]
+    blue, green, red = draw(picture, (found,))[40, 60].tolist()
+    assert image.get(60, 40) == (red, green, blue)  # type: ignore[attr-defined]
+    assert (blue, green, red) != (200, 120, 40), "the box is drawn there"
+    # Without a window manager nobody gives it the keyboard.
+    window._root.focus_force()
+    window.pump()
+    window._root.event_generate("<Escape>")
+    with pytest.raises(WindowClosedError):
+        window.pump()
+
+
+async def test_the_line_under_way_tells_of_a_lost_connection_while_nothing_is_answered(
+    tmp_path: Path,
+) -> None:
+    server = make_server(tmp_path)
+    await server.start()
+    address = StreamAddress("127.0.0.1", server.port, TOKEN)
+    patience = Patience(first_delay=0.01, longest_delay=0.05)
+    client = await asyncio.to_thread(StreamClient(address, patience=patience).__enter__)
+    summary = StreamSummary()
+    watch = _Watch("camera 0", summary, client)
+    try:
+        assert watch.line() == "camera 0, 0 dropped"
+        await server.stop()
+        async with asyncio.timeout(10):
+            while "no connection for" not in (told := watch.line()):
+                await asyncio.sleep(0.02)
+        assert "trying again" in told
+    finally:
+        await asyncio.to_thread(client.close)
 
 
 def test_without_a_result_no_speed_and_no_latency_are_told(

@@ -192,7 +192,8 @@ def test_each_camera_sends_the_world_at_its_own_moments(
 ) -> None:
     monkeypatch.setattr(cameras, "AsyncStreamClient", Slow)
     short = Film(inputs=film.inputs, pictures=film.pictures[:10], rate=film.rate)
-    played = asyncio.run(cameras._play(SimpleNamespace(), short, 2, 4.0))  # type: ignore[arg-type]
+    asked = cameras._Asked(fps=4.0, gate=None, key_interval=1)
+    played = asyncio.run(cameras._play(SimpleNamespace(), short, 2, asked))  # type: ignore[arg-type]
     moments = [[frame.captured for frame in camera] for camera in played]
     assert moments == [
         pytest.approx([0, 0.25, 0.5, 0.75]),
@@ -200,6 +201,31 @@ def test_each_camera_sends_the_world_at_its_own_moments(
     ]
     assert short.at(0.25) is film.pictures[2]
     assert all(frame.arrived is not None for camera in played for frame in camera)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, {"gate": None, "track": False, "key_interval": 1}),
+        ({"gate": 0.01}, {"gate": 0.01, "track": False, "key_interval": 1}),
+        ({"key_interval": 3}, {"gate": None, "track": True, "key_interval": 3}),
+    ],
+)
+def test_cameras_ask_for_the_gate_and_for_tracking_between_key_frames(
+    film: Film, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    seen: list[dict[str, object]] = []
+
+    class Noting(Slow):
+        def __init__(self, *_: object, **options: object) -> None:
+            seen.append({name: options[name] for name in asked})
+            super().__init__()
+
+    monkeypatch.setattr(cameras, "AsyncStreamClient", Noting)
+    short = Film(inputs=film.inputs, pictures=film.pictures[:3], rate=film.rate)
+    wanted = Wanted(fps=10.0, within_s=1.0, accuracy=0.0)
+    cameras.play_cameras(SimpleNamespace(), short, 2, wanted=wanted, **given)  # type: ignore[arg-type]
+    assert seen == [asked, asked]
 
 
 def test_a_clip_that_is_too_long_or_unlabelled_is_refused(film: Film) -> None:

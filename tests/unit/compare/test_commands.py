@@ -77,6 +77,45 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_dry_run_needs_neither_an_account_nor_a_row(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    from tests.unit.compare.conftest import artifact
+    from visionstack.compare import session
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
+    if last:
+        plan(instance_types=["g6.xlarge"]).save(tmp_path / "out")
+    command = ["compare", "run", "--dry-run", "--json", "--cloud", "aws"]
+    where = ["--out", str(tmp_path / "out"), "--picture", str(tmp_path / "dog.jpg")]
+    done = RUN.invoke(app, [*command, *where])
+    assert done.exit_code == 0, done.output
+    planned = json.loads(done.stdout)
+    names = [row["name"] for row in planned["rows"]]
+    assert names == (["g6.xlarge"] if last else ["this machine", "c7i.xlarge", "g4dn.xlarge"])
+    assert planned["most_usd"] > 0
+    assert "without an account" in done.stderr
+    assert ("last comparison's" in done.stderr) == last
+
+
+def test_into_a_pipe_a_row_is_told_once_for_each_change(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from visionstack.compare import session
+
+    record = plan(local=True)
+    with session._live("cost") as tell:
+        for what in ("a: running", "a: running", "a: running", "a: done", "a: done"):
+            tell(record, what)
+    assert capsys.readouterr().err.splitlines() == ["a: running", "a: done"]
+
+
 def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.targets import FunctionSetting, Kind
-from visionstack.compare.times import function_from, rate_from
+from visionstack.compare.times import LastTimes, function_from, rate_from
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import load
 
@@ -109,3 +110,45 @@ def test_a_functions_times_are_of_its_architecture_and_where_there_are_any_of_it
 def test_a_size_that_was_not_measured_is_refused_with_what_was(folder: Path) -> None:
     with pytest.raises(CostInputError, match="Lambda 512 MB, x86_64"):
         function_from(folder, 512, arch="x86_64", cold_start="none", book=BOOK)
+
+
+def test_what_was_measured_last_is_taken_and_said_where_nothing_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert LastTimes.found(out) is None
+    demo = {
+        "streaming": {"split_ms": {"inference": 10.0}},
+        "classification": {"warm_ms": 80.0},
+    }
+    (out / "demo").mkdir(parents=True)
+    (out / "demo" / "report.json").write_text(json.dumps(demo), encoding="utf-8")
+    times = LastTimes.found(out)
+    assert times is not None
+    assert times.rate("c7i.xlarge", book=BOOK) == pytest.approx(100)
+    found = times.function(1769, arch="x86_64", cold_start="none", book=BOOK)
+    assert found == pytest.approx((0.08, 0))
+    assert times.origin.count("this machine") == 2
+    folder.joinpath("comparison.json").rename(_made(out / "compare") / "comparison.json")
+    times = LastTimes.found(out)
+    assert times is not None
+    assert times.rate("c7i.xlarge", book=BOOK) == pytest.approx(50)
+    assert "c7i.xlarge" in times.origin
+    found = times.function(1769, arch="x86_64", cold_start="none", book=BOOK)
+    assert found == pytest.approx((0.05, 0.4))
+    found = times.function(512, arch="x86_64", cold_start="none", book=BOOK)
+    assert found == pytest.approx((0.08, 0)), "the demo's, where the comparison has none"
+
+
+def test_without_a_demos_figures_the_commands_that_measure_are_named(tmp_path: Path) -> None:
+    (_made(tmp_path / "demo") / "report.json").write_text("{}", encoding="utf-8")
+    times = LastTimes.found(tmp_path)
+    assert times is not None
+    with pytest.raises(CostInputError) as refused:
+        times.rate("c7i.xlarge", book=BOOK)
+    assert "make demo" in str(refused.value.remedy)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

@@ -20,7 +20,7 @@ from visionstack.cost.prices import BOOKS, load
 from visionstack.cost.refresh import refresh, save
 from visionstack.cost.report import Question, answer, report
 from visionstack.report.figures import Figure, Kind
-from visionstack.report.sections import Table
+from visionstack.report.sections import Note, Table
 
 BOOK = load("2026-11-21")
 TODAY = datetime.date(2026, 12, 1)
@@ -191,3 +191,10 @@ def test_the_command_prints_json_and_writes_its_report(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["break_even"][0]["requests_per_day"] == 511_628
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("name", "warned"), [("p2.xlarge", True), ("g4dn.xlarge", False)])
+def test_a_type_that_aws_has_retired_is_said(name: str, warned: bool) -> None:
+    drawn = report(question(instance_type=name), requests_per_day=100)
+    notes = [one.text for one in drawn.sections if isinstance(one, Note)]
+    assert any("retired" in text for text in notes) == warned

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -172,28 +177,45 @@ def test_several_threads_may_run_one_engine(make_artifact: MakeArtifact, name: s
 
 
 class FakeGraphs:
-    """Stands in for CUDA graphs: counts captures by shape and who is on the GPU at once."""
+    """Stands in for CUDA graphs: counts captures by shape, and who does the same at once."""
 
     def __init__(self) -> None:
         self.captured: list[tuple[int, ...]] = []
         self.crowds = 0
-        self._busy = threading.Lock()
+        self.collecting = False
+        self.failing = False
+        self.within_capture: Callable[[], object] = lambda: None
+        self._capturing = threading.Lock()
+        self._running: dict[object, threading.Lock] = {}
 
-    def capture(self, network: object, shape: tuple[int, ...]) -> FakeGraphs:
-        self._alone()
-        self.captured.append(shape)
-        return self
+    def capture(self, network: object, shape: tuple[int, ...]) -> FakeGraph:
+        with self.alone(self._capturing):
+            self.captured.append(shape)
+            self.collecting |= gc.isenabled()
+            self.within_capture()
+            if self.failing:
+                raise RuntimeError("operation not permitted when stream is capturing")
+        return FakeGraph(self, self._running.setdefault(network, threading.Lock()))
 
-    def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        self._alone()
-        return [batch.mean((1, 2, 3), dtype=np.float32)]
-
-    def _alone(self) -> None:
-        if not self._busy.acquire(blocking=False):
+    @contextmanager
+    def alone(self, place: threading.Lock) -> Iterator[None]:
+        if not place.acquire(blocking=False):
             self.crowds += 1
+            yield
             return
         time.sleep(0.002)
-        self._busy.release()
+        yield
+        place.release()
+
+
+@dataclass
+class FakeGraph:
+    graphs: FakeGraphs
+    place: threading.Lock
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        with self.graphs.alone(self.place):
+            return [batch.mean((1, 2, 3), dtype=np.float32)]
 
 
 @pytest.fixture
@@ -226,15 +248,101 @@ def test_graphs_are_captured_once_for_each_power_of_two_and_size(
     ]
 
 
-def test_no_engine_touches_the_gpu_while_another_captures_or_runs(
+def test_captures_take_turns_and_so_do_the_runs_of_one_engine(
     make_artifact: MakeArtifact, graphs: FakeGraphs
 ) -> None:
     engines = [gpu_engine(make_artifact()) for _ in range(2)]
     pictures = [np.zeros((count, 8, 8, 3), np.uint8) for count in (1, 2, 4, 8)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: engines[n % 2].run(pictures[n % 4]), range(64)))
+        list(pool.map(lambda n: engines[n % 2].run(pictures[n // 2 % 4]), range(64)))
     assert graphs.crowds == 0
-    assert len(graphs.captured) == 4
+    assert len(graphs.captured) == 8
+
+
+def test_the_old_version_serves_while_the_new_one_is_captured(
+    make_artifact: MakeArtifact, graphs: FakeGraphs
+) -> None:
+    """A capture and the choice of kernels before it take seconds."""
+    old, new = gpu_engine(make_artifact()), gpu_engine(make_artifact())
+    picture = np.zeros((1, 8, 8, 3), np.uint8)
+    old.run(picture)
+    served = threading.Event()
+    waited: list[bool] = []
+    graphs.within_capture = lambda: waited.append(served.wait(20))
+    with ThreadPoolExecutor(2) as pool:
+        capturing = pool.submit(new.run, picture)
+        pool.submit(old.run, picture).add_done_callback(lambda _: served.set())
+        capturing.result()
+    assert waited == [True]
+
+
+def test_nothing_is_collected_while_a_graph_is_captured(
+    make_artifact: MakeArtifact, graphs: FakeGraphs
+) -> None:
+    gpu_engine(make_artifact()).run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert not graphs.collecting
+    assert gc.isenabled()
+
+
+def test_a_failed_capture_ends_the_engine_and_no_other(
+    make_artifact: MakeArtifact, graphs: FakeGraphs
+) -> None:
+    broken, other = gpu_engine(make_artifact()), gpu_engine(make_artifact())
+    one, two = np.zeros((1, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)
+    broken.run(one)
+    graphs.failing = True
+    with pytest.raises(EngineError, match="not permitted"):
+        broken.run(two)
+    graphs.failing = False
+    for batch in (two, one):
+        with pytest.raises(EngineError, match="not used again: operation not permitted"):
+            broken.run(batch)
+    assert len(other.run(two)[0]) == 2
+    assert gc.isenabled()
+
+
+def test_warm_up_and_capture_run_the_same_step_and_bear_other_threads(
+    make_artifact: MakeArtifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With torch.cuda's calls recorded: this needs no GPU."""
+    steps: list[str] = []
+    modes: list[str] = []
+    where = ["outside"]
+
+    @contextmanager
+    def entered(name: str) -> Iterator[None]:
+        where.append(name)
+        yield
+        where.pop()
+
+    def graph(_: object, *, stream: object, capture_error_mode: str) -> Any:
+        modes.append(capture_error_mode)
+        return entered("capture")
+
+    cuda = SimpleNamespace(
+        Stream=lambda: SimpleNamespace(wait_stream=lambda _: None),
+        current_stream=lambda: SimpleNamespace(wait_stream=lambda _: None),
+        stream=lambda _: entered("warm-up"),
+        CUDAGraph=object,
+        graph=graph,
+    )
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    for make in ("zeros", "empty"):
+        plain = getattr(torch, make)
+        monkeypatch.setattr(torch, make, lambda *a, plain=plain, pin_memory, **k: plain(*a, **k))
+    step = torch_engine._step
+
+    def watched(network: OnnxNetwork, pictures: torch.Tensor) -> list[torch.Tensor]:
+        steps.append(where[-1])
+        return step(network, pictures)
+
+    monkeypatch.setattr(torch_engine, "_step", watched)
+    network = OnnxNetwork(onnx.load(make_artifact().model_path)).eval()
+    captured = torch_engine._capture(network, (2, 8, 8, 3))
+    assert steps == ["warm-up"] * 3 + ["capture"]
+    assert modes == ["thread_local"]
+    assert [output.dtype for output in captured.outputs] == [torch.float32]
 
 
 def test_auto_does_not_fall_back_to_the_cpu_where_there_is_a_gpu(

@@ -119,6 +119,15 @@ def test_the_unit_runs_as_nobody_in_particular_and_drains_before_it_is_killed() 
     } <= set(lines)
 
 
+def test_the_unit_has_the_gpus_devices_made_first_with_rights_that_the_server_lacks() -> None:
+    lines = (INSTANCE_FILES / "visionstack-stream.service").read_text().splitlines()
+    (before,) = (line for line in lines if line.startswith("ExecStartPre="))
+    prefixes, program = before.removeprefix("ExecStartPre=").split("/", 1)
+    # systemd.service(5): "+" is with full privileges, "-" goes on when it fails or is not there.
+    assert set(prefixes) == {"+", "-"}
+    assert program.split() == ["usr/bin/nvidia-modprobe", "-c", "0", "-u"]
+
+
 def test_an_installation_from_wheels_needs_no_index(root: Path) -> None:
     installer = root / "wheels" / "pip-0-py3-none-any.whl" / "pip"
     installer.mkdir(parents=True)

@@ -399,3 +399,23 @@ async def test_a_frame_whose_connection_ends_while_the_server_lives_is_sent_for_
         async with client, asyncio.timeout(20):
             assert isinstance(await client.detect(JPEG), StreamResult)
     assert cuts == 5
+
+
+async def test_a_server_without_tls_is_called_that() -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"\x00\x00\x00\x05hello, this is no TLS record")
+        with suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    address = StreamAddress("127.0.0.1", port, TOKEN, "00" * 32)
+    try:
+        with pytest.raises(StreamUnreachableError, match="does not speak TLS") as caught:
+            async with AsyncStreamClient(address, patience=HASTY):
+                pass
+    finally:
+        server.close()
+    assert "fingerprint" in str(caught.value.remedy)

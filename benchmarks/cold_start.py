@@ -1,0 +1,117 @@
+"""Cold starts of ResNet50 alone, by packaging and precision, in rounds that take turns.
+
+From the interpreter's start to the first answer, as `serverless` measures it too, but with a server
+of files in S3's place, so that the emulator's own load is in no figure. Peak memory is taken in the
+rounds that go on to a wake-up, which loads the model again, laid out for the processor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks._guard_cloud import ONE_PICTURE, one_picture_bucket
+from benchmarks._results import Results, table
+from benchmarks._serverless_cold import built_package, live
+from benchmarks.guard import INTERPRETER
+from runtime.contract import MODELS_PREFIX, Env
+from runtime.measurement.statistics import ratio, summarize
+from visionstack import paths
+from visionstack.deploy.local import build_model
+from visionstack.packaging.libraries import archive_of
+
+MODEL: Final = "resnet50"
+ARTIFACTS: Final = "artifacts"
+SETTLED_ROUNDS: Final = 5
+"""So many of the first rounds go on to a warm call, a wake-up and another call."""
+
+
+def main(out: Path, quick: bool) -> None:
+    """Write `cold_start.json` after every start."""
+    results = Results(out / "cold_start.json", title="Cold starts", quick=quick)
+    rounds = 3 if quick else 40
+    build_model(MODEL, random=True)
+    narrow = {one: build_model(MODEL, random=True, precision=one) for one in ("fp16", "int8")}
+    names = {one: artifact.manifest.name for one, artifact in narrow.items()}
+    ways = {
+        "auto, fp32": ("auto", MODEL, rounds),
+        "auto, fp16": ("auto", names["fp16"], rounds),
+        "auto, int8": ("auto", names["int8"], rounds),
+        "package, fp32": ("package", MODEL, min(rounds, 10)),
+        "s3-packages, fp32": ("s3-packages", MODEL, 1 if quick else 2),
+    }
+    packages, files = {}, _published(MODEL)
+    for way, (packaging, model, _) in ways.items():
+        # One folder is built for all models of a packaging, so each is copied while it is there.
+        packages[way] = _copied(built_package(packaging, model), out / ".cold" / way)
+        libraries = archive_of(packages[way])
+        if libraries is not None:
+            files[f"/{ARTIFACTS}/{libraries[0]}"] = libraries[1]
+    lives: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    failed: dict[str, str] = {}
+    results.values |= {"lives": lives, "failed": failed}
+    try:
+        with one_picture_bucket(files) as endpoint:
+            for number in range(rounds):
+                for way, (_, model, times) in ways.items():
+                    if number >= times or way in failed:
+                        continue
+                    try:
+                        lives[way].append(_start(packages[way], model, endpoint, number))
+                    except RuntimeError as error:  # one way's failure must not cost the others
+                        failed[way] = str(error)
+                    else:
+                        results.values["load_average"] = os.getloadavg()
+                        results.save()
+    finally:
+        shutil.rmtree(out / ".cold", ignore_errors=True)
+    firsts = {
+        way: [life["marks_s"]["first_answer"] for life in lives[way]] for way in ways if lives[way]
+    }
+    default = firsts["auto, fp32"]
+    results.values["over_auto"] = {
+        way: ratio(samples, default).to_json() for way, samples in firsts.items()
+    }
+    results.save()
+    rows = [
+        {
+            "first answer (s)": way,
+            "n": len(samples),
+            "p50": summarize(samples).p50,
+            "min": min(samples),
+            "max": max(samples),
+            "over auto": results.values["over_auto"][way]["value"],
+            "peak MiB": max(life["peak_mib"] for life in lives[way]),
+            "settled": max(life["settled_peak_mib"] or 0 for life in lives[way]),
+        }
+        for way, samples in firsts.items()
+    ]
+    print(table(list(rows[0]), rows))
+    for way, reason in failed.items():
+        print(f"not measured: {way} ({reason})")
+
+
+def _start(package: Path, model: str, endpoint: str, number: int) -> dict[str, Any]:
+    variables = {
+        "AWS_ENDPOINT_URL": endpoint,
+        Env.ARTIFACTS_BUCKET: ARTIFACTS,
+        Env.PICTURES_BUCKET: ONE_PICTURE,
+        Env.MODEL: model,
+    }
+    return live(INTERPRETER, package, variables, warm_calls=int(number < SETTLED_ROUNDS))
+
+
+def _published(model: str) -> dict[str, Path]:
+    home = paths.MODELS / model
+    version = (home / "current").read_text("utf-8").strip()
+    found = {f"/{ARTIFACTS}/{MODELS_PREFIX}{model}/current": home / "current"}
+    for file in (home / version).iterdir():
+        found[f"/{ARTIFACTS}/{MODELS_PREFIX}{model}/{version}/{file.name}"] = file
+    return found
+
+
+def _copied(package: Path, place: Path) -> Path:
+    shutil.rmtree(place, ignore_errors=True)
+    return Path(shutil.copytree(package, place))
