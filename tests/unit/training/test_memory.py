@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SIDE = 224
-FEW, MANY = 100, 500
+FEW, MANY = 120, 520
 TRAINED = """
 import resource, sys
 from pathlib import Path
