@@ -26,7 +26,9 @@ class _Endpoint:
 
 
 @contextmanager
-def served(model: Path, *, engine: str = "auto", prefix: Sequence[str] = ()) -> Iterator[_Endpoint]:
+def served(
+    model: Path, *, engine: str = "auto", precision: str = "auto", prefix: Sequence[str] = ()
+) -> Iterator[_Endpoint]:
     """A stream server of this model on a free port of loopback, stopped at the end.
 
     `prefix` begins its command, such as with what holds it to less than the machine.
@@ -38,7 +40,7 @@ def served(model: Path, *, engine: str = "auto", prefix: Sequence[str] = ()) -> 
     command = [
         *prefix,
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
-        *("--port", "0", "--http-port", "0", "--engine", engine),
+        *("--port", "0", "--http-port", "0", "--engine", engine, "--precision", precision),
     ]
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")

@@ -66,17 +66,21 @@ class Detector:
         source: Path | Artifact,
         *,
         engine: str = AUTO,
+        precision: str = AUTO,
         threads: int | None = None,
         streams: int = 1,
     ) -> Self:
         """Load a folder (checked) or an artifact that was checked already.
 
-        `threads` and `streams` as in `create_engine`.
+        `precision`, `threads` and `streams` as in `create_engine`.
 
         Raises `ArtifactError` and `EngineError` kinds.
         """
         artifact = source if isinstance(source, Artifact) else Artifact.load(source)
-        return cls(artifact, create_engine(engine, artifact, threads=threads, streams=streams))
+        loaded = create_engine(
+            engine, artifact, precision=precision, threads=threads, streams=streams
+        )
+        return cls(artifact, loaded)
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """Letterbox (or stretch) a picture, uint8 (height, width, 3) with blue first."""

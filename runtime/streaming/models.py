@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -103,10 +103,17 @@ class ArtifactSource:
     """Model artifacts in a folder, pulled there from S3 first when a bucket is given."""
 
     def __init__(
-        self, *, folder: Path, engine: str, bucket: str | None = None, max_batch: int | None = None
+        self,
+        *,
+        folder: Path,
+        engine: str,
+        precision: str = "auto",
+        bucket: str | None = None,
+        max_batch: int | None = None,
     ) -> None:
         self._folder = folder
         self._engine = engine
+        self._precision = precision
         self._bucket = bucket
         self._max_batch = max_batch
         self._loaded: dict[str, str] = {}
@@ -134,12 +141,13 @@ class ArtifactSource:
                 source: Any = self._store.pull(name, self._folder, version=version)
             else:
                 source = self._folder / name / version
-            detector = Detector.load(source, engine=self._engine)
+            load = partial(Detector.load, source, engine=self._engine, precision=self._precision)
+            detector = load()
             model = _model(detector, version=version, max_batch=self._max_batch)
             processors = usable_processors()
             if detector.engine.name in _ON_CPU and processors > 1:
                 streams = max(2, min(processors // 2, _MOST_STREAMS))
-                several = Detector.load(source, engine=self._engine, streams=streams)
+                several = load(streams=streams)
                 model = replace(model, parallel=several, streams=streams)
             warm(model)
             if self._bucket is not None:

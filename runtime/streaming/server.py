@@ -71,6 +71,7 @@ class Server:
         self._source = source or ArtifactSource(
             folder=settings.models_folder,
             engine=settings.engine,
+            precision=settings.precision,
             bucket=settings.bucket,
             max_batch=settings.max_batch,
         )

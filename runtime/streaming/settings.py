@@ -30,6 +30,8 @@ class Settings:
     models: tuple[str, ...]
     models_folder: Path
     engine: str = "auto"
+    precision: str = "auto"
+    """As in `runtime.inference.engines.create_engine`; a deployed server takes the fastest."""
     host: str = "127.0.0.1"
     port: int = STREAM_PORT
     http_port: int = STREAM_HTTP_PORT

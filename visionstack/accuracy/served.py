@@ -111,6 +111,5 @@ def follow(endpoint: EndpointLike, inputs: Inputs) -> list[tuple[Tracked, ...]]:
 
 def server_of(variant: Variant) -> AbstractContextManager[EndpointLike]:
     """A server of the variant on this machine. Raises `VisionstackError` where it cannot be."""
-    if variant.precision != "auto":
-        raise UsageError("The stream server takes no --precision.", remedy="Leave it out.")
-    return served(current_folder(MODELS, variant.model), engine=variant.engine)
+    folder = current_folder(MODELS, variant.model)
+    return served(folder, engine=variant.engine, precision=variant.precision)

@@ -14,6 +14,7 @@ from runtime.contract import (
     STREAM_HTTP_PORT,
     STREAM_PORT,
     EngineChoice,
+    PrecisionChoice,
 )
 from visionstack.cli import classify
 from visionstack.cli.options import CloudOption
@@ -35,6 +36,10 @@ def serve(
     engine: Annotated[
         EngineChoice,
         typer.Option(help="auto picks by what this machine has."),
+    ] = "auto",
+    precision: Annotated[
+        PrecisionChoice,
+        typer.Option(help="auto takes the fastest that was found accurate enough."),
     ] = "auto",
     host: Annotated[
         str, typer.Option(help="Address to listen on; TLS unless it is loopback.")
@@ -58,6 +63,7 @@ def serve(
     run(
         model or ["yolov3-tiny"],
         engine=engine,
+        precision=precision,
         host=host,
         port=port,
         http_port=http_port,

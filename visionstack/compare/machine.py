@@ -103,6 +103,8 @@ class ThisMachine:
                     picture=self._picture,
                     out=folder,
                     seconds=seconds,
+                    engine=engine,
+                    precision=precision,
                     prefix=prefix,
                 )
         return result

@@ -51,6 +51,8 @@ def measure_stream(
     picture: Path,
     out: Path,
     seconds: float,
+    engine: str = "auto",
+    precision: str = "auto",
     prefix: Sequence[str] = (),
 ) -> None:
     """Add the scenarios at stream scope to this machine's result; `prefix` begins the server's
@@ -73,7 +75,7 @@ def measure_stream(
         )
     subject = Subject(**(result.subject or {}))
     with (
-        served(model, prefix=prefix) as endpoint,
+        served(model, engine=engine, precision=precision, prefix=prefix) as endpoint,
         StreamClient(endpoint, policy="lossless") as client,
     ):
         workload = StreamWorkload(client, picture.read_bytes(), subject)

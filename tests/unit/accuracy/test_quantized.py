@@ -15,6 +15,7 @@ from runtime.inference.engines import create_engine
 from runtime.inference.engines.precisions import fastest_measured
 from runtime.inference.engines.processor import instructions
 from runtime.inference.errors import ArtifactDamagedError, EngineUnavailableError
+from runtime.streaming.models import ArtifactSource
 from visionstack.accuracy.inputs import open_inputs
 from visionstack.accuracy.quantized import Quantized, quantize_model, record
 from visionstack.models.building import build, current_folder
@@ -58,6 +59,15 @@ def test_int8_is_in_a_new_version_with_its_figures(
     assert create_engine("openvino", artifact, precision="int8").precision == "int8"
     assert create_engine("openvino", artifact, precision="fp32").precision == "fp32"
     assert create_engine("openvino", artifact).precision == quantized.taken
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_server_takes_the_precision_that_is_asked_for(
+    models: Path, quantized: Quantized, precision: str
+) -> None:
+    source = ArtifactSource(folder=models, engine="openvino", precision=precision)
+    version = quantized.artifact.manifest.version
+    assert source.load("yolov3-tiny", version).offer.precision == precision
 
 
 def test_a_damaged_int8_is_not_loaded(quantized: Quantized, tmp_path: Path) -> None:
