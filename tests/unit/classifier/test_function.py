@@ -406,6 +406,22 @@ def test_a_load_that_init_has_no_time_for_goes_on_and_the_first_call_waits_for_i
     assert len(loads) == 1, "nothing was fetched twice"
 
 
+def test_init_ends_before_lambda_ends_it(
+    service: Any, host: Any, environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda gives INIT 10 s, of which interpreter and imports take one at most."""
+    waited: list[float | None] = []
+    monkeypatch.setattr(threading.Thread, "join", lambda self, timeout=None: waited.append(timeout))
+    function = Function(
+        service=service, models=host, environment=environment,
+        log=SimpleNamespace(write=lambda record: None),  # type: ignore[arg-type]
+    )  # fmt: skip
+    function.initialise()
+    (seconds,) = waited
+    assert seconds is not None
+    assert 1 < seconds <= 9
+
+
 def test_no_snapshot_is_taken_of_an_environment_without_its_model(
     service: Any, host: Any, models: Any
 ) -> None:
