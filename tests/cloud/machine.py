@@ -44,7 +44,6 @@ while [ ! -e "$FOLDER/off" ]; do
     mount -t sysfs -o ro sysfs sys
     mount -t cgroup2 cgroup2 sys/fs/cgroup
     mount -t tmpfs tmpfs run
-    mount -t tmpfs tmpfs tmp
     mount -t tmpfs tmpfs dev
     for device in null zero full random urandom tty; do
       touch dev/$device

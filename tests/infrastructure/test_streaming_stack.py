@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Stack, cloud_assembly_schema
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Annotations, Match
@@ -14,6 +14,7 @@ from stacks.catalog import Catalog
 from stacks.parts.instance import HardenedLaunchTemplate
 
 STACK = "visionstack-streaming"
+assert cloud_assembly_schema, "jsii knows a warning's type only once its module is imported"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 TARGETS = "AWS::ElasticLoadBalancingV2::TargetGroup"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from runtime.inference.artifact import Measured, Preprocessing, Weights
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.inference.conftest import _mean_colours
+from visionstack import console
 from visionstack.cli import models as command
 from visionstack.cli.main import app
 from visionstack.models.building import write_artifact
@@ -110,7 +111,7 @@ def test_measured_precisions_stand_side_by_side(versions: Versions) -> None:
         precision="int8", sha256="0", engine="openvino", instructions="avx512", metric="top 1",
         accuracy=0.9, milliseconds=2.0, labels="its own",
     )  # fmt: skip
-    new = dataclasses.replace(new, manifest=dataclasses.replace(new.manifest, measured=(int8,)))
+    new = dataclasses.replace(new, manifest=new.manifest._replace(measured=(int8,)))
     row = found(differences(old, new), "precision", "int8 on openvino")
     assert (row.old, row.new) == ("-", "top 1 90.0%, 2.0 ms")
 
@@ -131,7 +132,8 @@ def test_the_command_compares_what_a_rollback_would_go_back_to(
     assert (told["old"], told["new"]) == (versions.before(), versions.current())
     assert {"group": "classes", "what": "P-4", "old": "-", "new": "grey", "note": "added",
             "differs": True} in told["rows"]  # fmt: skip
-    shown = CliRunner().invoke(app, ["models", "diff", "colours"], env={"COLUMNS": "200"})
+    monkeypatch.setattr(console.out, "_width", 200)
+    shown = CliRunner().invoke(app, ["models", "diff", "colours"])
     assert "65.0% to 75.0%" in shown.output
     assert "resnet18" not in shown.output
 
