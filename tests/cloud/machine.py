@@ -31,6 +31,8 @@ cd "$FOLDER/root"
 # What this machine starts by itself is no business of the other one: they share a network.
 rm -rf etc/systemd/system/* etc/init.d/* etc/rc?.d etc/fstab
 rm -f usr/bin/python3 usr/bin/python3.*
+# It empties /tmp when a machine starts; this machine's checkout may lie there.
+rm -f usr/lib/tmpfiles.d/tmp.conf
 mkdir -p opt/image
 mount --rbind "$PYTHON" opt/image
 cp -r "$FOLDER/bin/." usr/local/bin/
