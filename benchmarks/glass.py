@@ -14,12 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
@@ -29,10 +25,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._inputs import model_folder
 from benchmarks._results import Results, table
 from runtime.measurement.statistics import percentile
 from visionstack.paths import IMPORT_ROOT
-from visionstack.stream import StreamAddress, StreamClient, StreamResult
+from visionstack.server_process import Served, served
+from visionstack.stream import StreamClient, StreamResult
 from visionstack.stream.sources import SourceFrame, paced
 
 CLIP: Final = IMPORT_ROOT / "samples" / "pedestrians.avi"
@@ -112,32 +110,8 @@ def write_film(path: Path, frames: list[NDArray[np.uint8]], *, rate: int) -> Non
             file.write(b"FRAME\n" + yuv.tobytes())
 
 
-@contextmanager
-def serving() -> Iterator[tuple[StreamAddress, str]]:
-    """`visionstack try` in a process of its own: where it streams, and its page."""
-    command = [sys.executable, "-m", "visionstack.cli.main", "try", "--no-browser"]
-    server = subprocess.Popen(
-        [*command, "--port", "0", "--http-port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        told: dict[str, str] = {}
-        for line in server.stdout or ():
-            name, _, value = line.partition(": ")
-            told[name] = value.strip()
-            if name == "page":
-                break
-        host, _, port = told["address"].rpartition(":")
-        yield StreamAddress(host, int(port), told["token"]), told["page"]
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def by_client(
-    address: StreamAddress, frames: list[NDArray[np.uint8]], *, rate: int, seconds: float
+    address: Served, frames: list[NDArray[np.uint8]], *, rate: int, seconds: float
 ) -> dict[str, Any]:
     """Capture to result of the Python client, in milliseconds."""
     count = int((SETTLE_SECONDS + seconds) * rate)
@@ -192,13 +166,13 @@ def main(out: Path, quick: bool) -> None:
     frames = film()
     rows: list[dict[str, Any]] = []
     results.values |= {"target_ms": TARGET_MS, "rows": rows}
-    with tempfile.TemporaryDirectory() as folder, serving() as (address, page):
+    with tempfile.TemporaryDirectory() as folder, served(model_folder()) as server:
         for rate in RATES:
             clip = Path(folder) / f"{rate}.y4m"
             write_film(clip, frames, rate=rate)
             for number in range(rounds):
-                client = by_client(address, frames, rate=rate, seconds=seconds)
-                shown = asyncio.run(by_page(page, clip, seconds=seconds))
+                client = by_client(server, frames, rate=rate, seconds=seconds)
+                shown = asyncio.run(by_page(server.page, clip, seconds=seconds))
                 rows.append({"rate": rate, "round": number, "client": client, "page": shown})
                 results.save()
     print(table(COLUMNS, [_row(rate, rows) for rate in RATES]))

@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from PIL import Image
 from playwright.async_api import Page, async_playwright
+
+from visionstack.models.named import find_model
+from visionstack.server_process import Served, served
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 IMAGES = CHECKOUT / "docs" / "images"
@@ -35,33 +35,6 @@ NAMES = ("boxes", *SHOTS, "report")
 COMMAND = [sys.executable, "-m", "visionstack.cli.main"]
 
 
-@dataclass(frozen=True)
-class Served:
-    """What `visionstack try` printed."""
-
-    address: str
-    token: str
-    page: str
-
-
-@contextmanager
-def serving() -> Iterator[Served]:
-    """A server on free ports of loopback."""
-    command = [*COMMAND, "try", "--no-browser", "--port", "0", "--http-port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        told: dict[str, str] = {}
-        for line in server.stdout or ():
-            name, _, value = line.partition(": ")
-            told[name] = value.strip()
-            if name == "page":
-                break
-        yield Served(told["address"], told["token"], told["page"])
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def camera(path: Path, *, frames: int = 40) -> None:
     """The clip as Chromium's fake camera wants it: YUV4MPEG2."""
     with av.open(str(CLIP)) as clip, path.open("wb") as file:
@@ -74,10 +47,11 @@ def camera(path: Path, *, frames: int = 40) -> None:
             file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
 
 
-def boxes(served: Served, folder: Path) -> None:
+def boxes(server: Served, folder: Path) -> None:
     """Ten seconds of the clip with the boxes that `visionstack stream` was sent."""
     drawn = folder / "drawn"
-    stream = ["stream", str(CLIP), "--connect", served.address, "--token", served.token, "--track"]
+    address = f"{server.host}:{server.port}"
+    stream = ["stream", str(CLIP), "--connect", address, "--token", server.token, "--track"]
     limit = ["--limit", str(SECONDS * CLIP_RATE)]
     subprocess.run([*COMMAND, *stream, *limit, "--save", str(drawn)], check=True)
     frames = []
@@ -101,7 +75,7 @@ async def shoot(page: Page, name: str) -> None:
     picture.save(IMAGES / f"{name}.webp", quality=82)
 
 
-async def browse(names: set[str], served: Served, clip: Path, report: Path | None) -> None:
+async def browse(names: set[str], server: Served, clip: Path, report: Path | None) -> None:
     """One picture for each name."""
     flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags += [f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
@@ -117,7 +91,7 @@ async def browse(names: set[str], served: Served, clip: Path, report: Path | Non
                 color_scheme=scheme,  # type: ignore[arg-type]
             )
             page = await context.new_page()
-            await page.goto(served.page)
+            await page.goto(server.page)
             await page.get_by_role("button", name="Start").first.click()
             await asyncio.sleep(SECONDS)
             await shoot(page, name)
@@ -149,10 +123,10 @@ def main() -> None:
         report = measured(folder / "compare") if "report" in names else None
         clip = folder / "clip.y4m"
         camera(clip)
-        with serving() as served:
+        with served(find_model("yolov3-tiny")().folder) as server:
             if "boxes" in names:
-                boxes(served, folder)
-            asyncio.run(browse(names, served, clip, report))
+                boxes(server, folder)
+            asyncio.run(browse(names, server, clip, report))
 
 
 if __name__ == "__main__":

@@ -18,17 +18,20 @@ _LINES_BEFORE_READY: Final = 50
 
 
 @dataclass(frozen=True)
-class _Endpoint:
+class Served:
+    """Where a server streams, and its page with the token in the fragment."""
+
     host: str
     port: int
     token: str = field(repr=False)
+    page: str = field(repr=False)
     fingerprint: str | None = None
 
 
 @contextmanager
 def served(
     model: Path, *, engine: str = "auto", precision: str = "auto", prefix: Sequence[str] = ()
-) -> Iterator[_Endpoint]:
+) -> Iterator[Served]:
     """A stream server of this model on a free port of loopback, stopped at the end.
 
     `prefix` begins its command, such as with what holds it to less than the machine.
@@ -63,7 +66,7 @@ def served(
             else:
                 raise VisionstackError(f"The stream server of {name} did not start.")
             host, _, port = said["address"].rpartition(":")
-            yield _Endpoint(host, int(port), said["token"])
+            yield Served(host, int(port), said["token"], said["page"])
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -94,16 +94,6 @@ class WaitingBytes(Generic[Stream]):
     def add(self, stream: Stream, size: int) -> set[Stream]:
         """`size` more bytes of whole frames wait, or fewer if negative. Returns the streams whose
         hold changed."""
-        return self._add(stream, size)
-
-    def arriving(self, stream: Stream, size: int) -> set[Stream]:
-        """So many bytes of a frame that is not complete are here now. Returns as `add` does."""
-        more = size - self._parts.pop(stream, 0)
-        if size:
-            self._parts[stream] = size
-        return self._add(stream, more) if more else set()
-
-    def _add(self, stream: Stream, size: int) -> set[Stream]:
         self._sum += size
         own = self._bytes.get(stream, 0) + size
         if own:
@@ -117,6 +107,13 @@ class WaitingBytes(Generic[Stream]):
             self._passing = stuck[0] if stuck else None
         before, self._held = self._held, {s for s in held if s != self._passing}
         return self._held ^ before
+
+    def arriving(self, stream: Stream, size: int) -> set[Stream]:
+        """So many bytes of a frame that is not complete are here now. Returns as `add` does."""
+        more = size - self._parts.pop(stream, 0)
+        if size:
+            self._parts[stream] = size
+        return self.add(stream, more) if more else set()
 
     def _heavy(self, stream: Stream) -> bool:
         own = self._bytes.get(stream, 0)
