@@ -30,11 +30,17 @@ class Served:
 
 @contextmanager
 def served(
-    model: Path, *, engine: str = "auto", precision: str = "auto", prefix: Sequence[str] = ()
+    model: Path,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    prefix: Sequence[str] = (),
+    token: str | None = None,
 ) -> Iterator[Served]:
     """A stream server of this model on a free port of loopback, stopped at the end.
 
-    `prefix` begins its command, such as with what holds it to less than the machine.
+    `prefix` begins its command, such as with what holds it to less than the machine. `token`: one
+    that several servers share, as those of a group do.
 
     Raises:
         VisionstackError: it ended before it was ready.
@@ -44,6 +50,7 @@ def served(
         *prefix,
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
         *("--port", "0", "--http-port", "0", "--engine", engine, "--precision", precision),
+        *(() if token is None else ("--token", token)),
     ]
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")

@@ -51,7 +51,8 @@ class Times:
 class Machine:
     """What one server has. `streams` above 1: so many inferences side by side when frames wait."""
 
-    processors: int = 1
+    processors: float = 1
+    """Below 1: its share of one that others use too."""
     threads: int = 3
     streams: int = 1
     max_batch: int = 1
@@ -95,10 +96,8 @@ class Outcome:
 
     seconds: float
     """From the first frame that was due to the last answer, or to where the run was ended."""
-    latencies: list[list[float]]
-    """Seconds from capture to result of the answered frames, in the order of their answers."""
-    sequences: list[list[int]]
-    """Which frames those were."""
+    answers: list[list[tuple[float, float]]]
+    """Seconds of capture and of the result, of the answered frames in the order of the answers."""
     taken: int
     """Frames in all; those that are neither answered nor dropped were under way at the end."""
     dropped_client: int = 0
@@ -108,8 +107,13 @@ class Outcome:
     processors_busy: list[float] = field(default_factory=list)
 
     @property
+    def latencies(self) -> list[list[float]]:
+        """Seconds from capture to result."""
+        return [[came - captured for captured, came in one] for one in self.answers]
+
+    @property
     def answered(self) -> int:
-        return sum(map(len, self.latencies))
+        return sum(map(len, self.answers))
 
     @property
     def dropped(self) -> int:
@@ -124,25 +128,25 @@ def simulate(
     servers: int = 1,
     seed: int = 0,
     until: float = math.inf,
+    place: Sequence[int] | None = None,
 ) -> Outcome:
     """Run until that second, or until every frame has been answered or dropped.
 
-    Connections take turns over the servers, as behind the embedded cloud's balancer.
+    `place` is each camera's server; without it they take turns, as behind the embedded cloud's
+    balancer.
     """
     clock = _Clock()
     draw = random.Random(seed)  # noqa: S311 - a simulation's draws guard nothing
     outcome = Outcome(
         seconds=0.0,
-        latencies=[[] for _ in cameras.moments],
-        sequences=[[] for _ in cameras.moments],
+        answers=[[] for _ in cameras.moments],
         taken=sum(map(len, cameras.moments)),
     )
     fleet = [_Server(clock, times, machine, draw) for _ in range(servers)]
-    turns = itertools.cycle(fleet)
     for number, moments in enumerate(cameras.moments):
         camera = _Camera(
             clock,
-            next(turns),
+            fleet[number % servers if place is None else place[number]],
             cameras=cameras,
             number=number,
             outcome=outcome,
@@ -184,7 +188,7 @@ class _Work:
     """A step under way on as many processors as it can use."""
 
     step: Step
-    processors: int
+    processors: float
     left: float
     """Seconds of it with nothing beside it."""
 
@@ -269,7 +273,7 @@ class _Server:
             soonest = max(0.0, min(work.left for work in self._works)) / self._pace()
             self._clock.at(self._clock.now + soonest, self._ended, self._change)
 
-    def _size(self, step: Step) -> tuple[int, float]:
+    def _size(self, step: Step) -> tuple[float, float]:
         """How many processors it can use, and seconds of it on them."""
         match step:
             case Decode():
@@ -278,7 +282,7 @@ class _Server:
                 return 1, self._draw.choice(self._times.side_by_side)
             case Infer():
                 took = self._draw.choice(self._times.inference[len(step.batch)])
-                return self._machine.processors, took
+                return max(1.0, self._machine.processors), took
             case Finish():
                 return 1, self._draw.choice(self._times.finish)
 
@@ -329,9 +333,8 @@ class _Camera:
         if isinstance(answer, Dropped):
             self._outcome.dropped_server += len(answer.sequences)
         else:
-            waited = self._clock.now - self._captured[answer.sequence]
-            self._outcome.latencies[self._number].append(waited + self._way())
-            self._outcome.sequences[self._number].append(answer.sequence)
+            captured, came = self._captured[answer.sequence], self._clock.now + self._way()
+            self._outcome.answers[self._number].append((captured, came))
         # Not within the server's own step, which is not over yet.
         self._clock.at(self._clock.now, self._send)
 

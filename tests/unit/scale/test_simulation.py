@@ -76,8 +76,9 @@ def test_every_frame_is_answered_once_and_in_order_or_dropped(
     outcome = simulate(Cameras.evenly(cameras, fps=2, seconds=20), times, machine)
 
     assert outcome.answered + outcome.dropped == outcome.taken == cameras * 40
-    for sequences in outcome.sequences:
-        assert sequences == sorted(set(sequences))
+    for one in outcome.answers:
+        captured = [moment for moment, _ in one]
+        assert captured == sorted(set(captured))
     assert all(latency > 0 for one in outcome.latencies for latency in one)
     assert max(outcome.processors_busy) <= 1 + 1e-9
 

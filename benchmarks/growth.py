@@ -1,0 +1,266 @@
+"""What more cameras cost: answers, times, drops and dollars, and the simulation beside them.
+
+Servers with a processor each (by affinity; a server sees no other) behind the embedded cloud's TCP
+balancer; live cameras at one frame a second of the sample clip, 1 to 64 of them and around the
+number that one full stream predicts, which is what `visionstack compare cameras` predicts by.
+Server and cameras share this machine: what the cameras take is in the JSON. More servers than
+processors share them in turn, which shows the balancer's and the scheduler's part, no more speed.
+
+The simulation is given what one camera alone measured of each step, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import shutil
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from benchmarks._cameras import Played, play
+from benchmarks._inputs import CLIP, model_folder
+from benchmarks._results import Results, table
+from runtime.measurement.statistics import percentile
+from stacks.settings.fields import SettingFields
+from visionstack.accuracy.inputs import open_inputs
+from visionstack.compare.cameras import Film, measure_single
+from visionstack.cost.bill import HOURS_A_MONTH
+from visionstack.cost.prices import list_prices
+from visionstack.localcloud.agent.balancer import HOST, Balancer
+from visionstack.paths import SAMPLES
+from visionstack.scale.got import what_they_got
+from visionstack.scale.simulation import Cameras, Machine, Times, simulate
+from visionstack.server_process import Served, served
+from visionstack.stream.types import StreamAddress
+
+FPS: Final = 1.0
+COUNTS: Final = (1, 4, 16, 64)
+INSTANCE: Final = "c7a.medium"
+"""One processor of the same maker; its speed is not this machine's."""
+THROUGHPUT_BAND: Final = 0.10
+P99_BAND: Final = 0.35
+"""How far the simulation may be from what was measured, as a share of that."""
+RECORDED: Final = Path(__file__).with_name("growth_recorded.json")
+_BEGIN_S: Final = 1.0
+"""Left out at the beginning: queues fill."""
+_BUSY: Final = re.compile(r"^visionstack_stream_engine_busy_seconds_total\{[^}]*\} (\S+)$", re.M)
+
+
+def main(out: Path, quick: bool) -> None:
+    """Write `growth.json` after every stretch of cameras."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2 or shutil.which("taskset") is None:
+        raise RuntimeError("growth needs two processors and taskset (Debian: util-linux)")
+    results = Results(out / "growth.json", title="Growth", quick=quick)
+    labels = SAMPLES / "ground_truth_pedestrians.json"
+    film = Film.of(open_inputs(CLIP, labels=labels))
+    sizes = [1, 2] if quick or len(processors) < 4 else [1, 2, 4]
+    rounds, seconds = (1, 3.0) if quick else (2, 7.0)
+    stretches: list[dict[str, Any]] = []
+    with servers(max(sizes) if quick else 4, processors) as fleet:
+        alone = [measure_single(fleet[0], film, seconds=2 if quick else 4) for _ in range(rounds)]
+        full = median(one.full for one in alone)
+        results.values |= {
+            "fps": FPS,
+            "seconds": seconds,
+            "instance": INSTANCE,
+            "frame_bytes": fmean(len(picture.data) for picture in film.pictures),
+            "one_full_stream": [asdict(one) for one in alone],
+            "stretches": stretches,
+        }
+        plan = [(size, count) for size in sizes for count in _counts(full * size, quick=quick)]
+        if not quick and 4 not in sizes:
+            plan += [(4, 16), (4, 64)]
+        for number in range(rounds):
+            for size, cameras in sorted(plan, key=lambda one: one[1]):
+                stretch = _stretch(fleet[:size], film, cameras=cameras, seconds=seconds)
+                stretches.append({"round": number, **stretch})
+                results.values |= summary(results.values, processors=len(processors))
+                results.values["load_average"] = os.getloadavg()
+                results.save()
+    _show(results.values)
+
+
+def record(paths: Sequence[Path]) -> None:
+    """Put the runs in those files together into what docs/scale.md and a test go by."""
+    runs = [json.loads(path.read_text("utf-8")) for path in paths]
+    together = dict(runs[0])
+    for name in ("stretches", "one_full_stream"):
+        together[name] = [one for run in runs for one in run[name]]
+    processors = together["machine"]["cores"]
+    together |= summary(together, processors=processors)
+    together["load_averages"] = [one.pop("load_average") for one in together["stretches"]]
+    del together["stretches"]
+    RECORDED.write_text(json.dumps(together, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _counts(predicted: float, *, quick: bool) -> list[int]:
+    near = [] if quick else [0.7 * predicted, predicted, 1.25 * predicted]
+    return sorted({*COUNTS, *(max(1, round(one)) for one in near)})
+
+
+@contextmanager
+def servers(number: int, processors: Sequence[int]) -> Iterator[list[Served]]:
+    """So many of one token, each on the next processor."""
+    folder, token = model_folder(), secrets.token_urlsafe(32)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                served(
+                    folder,
+                    prefix=["taskset", "-c", str(processors[one % len(processors)])],
+                    token=token,
+                )
+            )
+            for one in range(number)
+        ]
+
+
+def _stretch(
+    fleet: Sequence[Served], film: Film, *, cameras: int, seconds: float
+) -> dict[str, Any]:
+    before = [engine_busy(one) for one in fleet]
+    played = asyncio.run(_behind_balancer(fleet, film, cameras=cameras, seconds=seconds))
+    after = [engine_busy(one) for one in fleet]
+    return {
+        "servers": len(fleet),
+        "cameras": cameras,
+        "engine_busy": [(b - a) / seconds for a, b in zip(before, after, strict=True)],
+        "load_average": os.getloadavg()[0],
+        **asdict(played),
+    }
+
+
+async def _behind_balancer(
+    fleet: Sequence[Served], film: Film, *, cameras: int, seconds: float
+) -> Played:
+    balancer = Balancer(lambda: [one.port for one in fleet])
+    await balancer.start()
+    try:
+        address = StreamAddress(HOST, balancer.port, fleet[0].token)
+        return await play(address, film.pictures, cameras=cameras, fps=FPS, seconds=seconds)
+    finally:
+        balancer.close()
+
+
+def engine_busy(server: Served) -> float:
+    """Seconds for which the server's engine has inferred so far, as it publishes them."""
+    where = urlsplit(server.page)
+    with urllib.request.urlopen(f"http://{where.netloc}/metrics", timeout=10) as answer:
+        found = _BUSY.search(answer.read().decode())
+    return float(found[1]) if found else 0.0
+
+
+def summary(values: dict[str, Any], *, processors: int) -> dict[str, Any]:
+    """Rows by servers and cameras, what each step took, and the knees; of the raw samples alone."""
+    stretches, end = values["stretches"], values["seconds"]
+    alone = [step for one in stretches if one["cameras"] == 1 for step in one["steps"]]
+    if not alone:
+        return {}
+    times = {name: [step[name] for step in alone] for name in alone[0]}
+    measured: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for one in stretches:
+        got = what_they_got(one["answers"], fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
+        row = {**asdict(got), "engine_busy": median(one["engine_busy"])}
+        row["dropped"] = (one["dropped_client"] + one["dropped_server"]) / max(one["taken"], 1)
+        measured.setdefault((one["servers"], one["cameras"]), []).append(row)
+    rows = [
+        _row(size, cameras, found, simulated(size, cameras, times, end=end, processors=processors))
+        for (size, cameras), found in sorted(measured.items())
+    ]
+    full = median(one["full"] for one in values["one_full_stream"])
+    sizes = sorted({size for size, _ in measured})
+    return {"times": times, "rows": rows, "knees": [_knee(size, rows, full) for size in sizes]}
+
+
+def simulated(
+    size: int, cameras: int, times: dict[str, list[float]], *, end: float, processors: int
+) -> dict[str, float]:
+    """The same stretch with simulated servers."""
+    outcome = simulate(
+        Cameras.evenly(cameras, fps=FPS, seconds=end),
+        Times(
+            decode=times["decode"],
+            inference={1: times["inference"]},
+            finish=times["finish"],
+            around=times["around"],
+        ),
+        Machine(processors=min(1.0, processors / size)),
+        servers=size,
+        until=end,
+    )
+    got = what_they_got(outcome.answers, fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
+    return {**asdict(got), "engine_busy": median(outcome.engine_busy)}
+
+
+def _row(
+    size: int, cameras: int, found: Sequence[dict[str, float]], foretold: dict[str, float]
+) -> dict[str, Any]:
+    spread = {
+        name: {
+            "median": median(one[name] for one in found),
+            "low": min(one[name] for one in found),
+            "high": max(one[name] for one in found),
+        }
+        for name in found[0]
+    }
+    rate = list_prices()[INSTANCE].usd * HOURS_A_MONTH * size
+    return {
+        "servers": size,
+        "cameras": cameras,
+        "rounds": len(found),
+        **spread,
+        "usd_a_camera_and_month": rate / cameras,
+        "simulated": foretold,
+    }
+
+
+def _knee(size: int, rows: Sequence[dict[str, Any]], full: float) -> dict[str, Any]:
+    """Beside the most cameras that were tried and of whose frames 99 in 100 were answered."""
+    mine = [row for row in rows if row["servers"] == size]
+    served_all = [row["cameras"] for row in mine if row["answered"]["median"] >= 0.99]
+    most = max(row["answers_a_second"]["median"] for row in mine)
+    target: float = SettingFields.model_fields["scale_target"].default
+    return {
+        "servers": size,
+        "most_served": max(served_all, default=0),
+        "fewest_not_served": min(
+            (r["cameras"] for r in mine if r["cameras"] > max(served_all, default=0)), default=None
+        ),
+        "predicted": size * full / FPS,
+        "at_scale_target": target * size * full / FPS,
+        "most_answers_a_second": most,
+    }
+
+
+def _show(values: dict[str, Any]) -> None:
+    rows = [
+        {
+            "servers": row["servers"],
+            "cameras": row["cameras"],
+            "answers/s": row["answers_a_second"]["median"],
+            "simulated": row["simulated"]["answers_a_second"],
+            "answered %": 100 * row["answered"]["median"],
+            "p50 ms": 1000 * row["p50_s"]["median"],
+            "p99 ms": 1000 * row["p99_s"]["median"],
+            "p99 simulated": 1000 * row["simulated"]["p99_s"],
+            "least to most": f"{row['least']['low']:.0f} to {row['most']['high']:.0f}",
+            "engine busy": row["engine_busy"]["median"],
+            "busy simulated": row["simulated"]["engine_busy"],
+            "$ a camera": row["usd_a_camera_and_month"],
+        }
+        for row in values["rows"]
+    ]
+    print(table(list(rows[0]), rows))
+    print(table(list(values["knees"][0]), values["knees"]))
+    steps = {name: f"{1000 * percentile(one, 50):.1f}" for name, one in values["times"].items()}
+    print(f"one camera alone, ms: {steps}")
