@@ -6,7 +6,8 @@ number that one full stream predicts, which is what `visionstack compare cameras
 Server and cameras share this machine: what the cameras take is in the JSON. More servers than
 processors share them in turn, which shows the balancer's and the scheduler's part, no more speed.
 
-The simulation is given what one camera alone measured of each step, and nothing else.
+The simulation is given what one camera alone measured of each step and what share of a processor
+each server had when it was full (others use the machine too), and nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+import psutil
 
 from benchmarks._cameras import Played, play
 from benchmarks._inputs import CLIP, model_folder
@@ -128,16 +131,23 @@ def servers(number: int, processors: Sequence[int]) -> Iterator[list[Served]]:
 def _stretch(
     fleet: Sequence[Served], film: Film, *, cameras: int, seconds: float
 ) -> dict[str, Any]:
-    before = [engine_busy(one) for one in fleet]
+    before, had = [engine_busy(one) for one in fleet], _processor_time(fleet)
     played = asyncio.run(_behind_balancer(fleet, film, cameras=cameras, seconds=seconds))
     after = [engine_busy(one) for one in fleet]
     return {
         "servers": len(fleet),
         "cameras": cameras,
         "engine_busy": [(b - a) / seconds for a, b in zip(before, after, strict=True)],
+        "servers_cpu_s": _processor_time(fleet) - had,
         "load_average": os.getloadavg()[0],
         **asdict(played),
     }
+
+
+def _processor_time(fleet: Sequence[Served]) -> float:
+    """Seconds that the servers have had so far: on a shared machine less than they could use."""
+    times = [psutil.Process(one.pid).cpu_times() for one in fleet]
+    return sum(float(one.user + one.system) for one in times)
 
 
 async def _behind_balancer(
@@ -163,29 +173,62 @@ def engine_busy(server: Served) -> float:
 def summary(values: dict[str, Any], *, processors: int) -> dict[str, Any]:
     """Rows by servers and cameras, what each step took, and the knees; of the raw samples alone."""
     stretches, end = values["stretches"], values["seconds"]
-    alone = [step for one in stretches if one["cameras"] == 1 for step in one["steps"]]
-    if not alone:
+    times = _steps_alone(stretches)
+    if not times:
         return {}
-    times = {name: [step[name] for step in alone] for name in alone[0]}
+    full = median(one["full"] for one in values["one_full_stream"])
+    had = _processors_had(stretches, full=full, end=end, processors=processors)
     measured: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for one in stretches:
         got = what_they_got(one["answers"], fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
         row = {**asdict(got), "engine_busy": median(one["engine_busy"])}
+        row["answers_a_processor_second"] = sum(map(len, one["answers"])) / one["servers_cpu_s"]
+        row["processors_had"] = one["servers_cpu_s"] / end
         row["dropped"] = (one["dropped_client"] + one["dropped_server"]) / max(one["taken"], 1)
         measured.setdefault((one["servers"], one["cameras"]), []).append(row)
     rows = [
-        _row(size, cameras, found, simulated(size, cameras, times, end=end, processors=processors))
+        _row(size, cameras, found, simulated(size, cameras, times, end=end, had=had[size]))
         for (size, cameras), found in sorted(measured.items())
     ]
-    full = median(one["full"] for one in values["one_full_stream"])
-    sizes = sorted({size for size, _ in measured})
-    return {"times": times, "rows": rows, "knees": [_knee(size, rows, full) for size in sizes]}
+    knees = [_knee(size, rows, full) for size in sorted(had)]
+    return {"times": times, "processors_had": had, "rows": rows, "knees": knees}
+
+
+def _steps_alone(stretches: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """What each step of one camera's frames took on one server, but for what others took.
+
+    A machine that others use too makes steps longer than the work in them. The server's processor
+    time for each answer is that work: steps are shortened in proportion until their mean is it.
+    """
+    alone = [one for one in stretches if one["cameras"] == 1 and one["servers"] == 1]
+    steps = [step for one in alone for step in one["steps"]]
+    if not steps:
+        return {}
+    work = sum(one["servers_cpu_s"] for one in alone) / len(steps)
+    names = ("decode", "inference", "finish")
+    factor = min(1.0, work / fmean(sum(step[name] for name in names) for step in steps))
+    times = {name: [factor * step[name] for step in steps] for name in names}
+    return {**times, "around": [step["around"] for step in steps]}
+
+
+def _processors_had(
+    stretches: Sequence[dict[str, Any]], *, full: float, end: float, processors: int
+) -> dict[int, float]:
+    """By servers: the processors that each had when it could use all it got, at most its share."""
+    had: dict[int, list[float]] = {one["servers"]: [] for one in stretches}
+    for one in stretches:
+        if one["cameras"] * FPS >= 1.2 * full * one["servers"]:
+            had[one["servers"]].append(one["servers_cpu_s"] / end / one["servers"])
+    return {
+        size: min(1.0, processors / size, median(found) if found else 1.0)
+        for size, found in had.items()
+    }
 
 
 def simulated(
-    size: int, cameras: int, times: dict[str, list[float]], *, end: float, processors: int
+    size: int, cameras: int, times: dict[str, list[float]], *, end: float, had: float
 ) -> dict[str, float]:
-    """The same stretch with simulated servers."""
+    """The same stretch with simulated servers, of which each has so much of a processor."""
     outcome = simulate(
         Cameras.evenly(cameras, fps=FPS, seconds=end),
         Times(
@@ -194,7 +237,7 @@ def simulated(
             finish=times["finish"],
             around=times["around"],
         ),
-        Machine(processors=min(1.0, processors / size)),
+        Machine(processors=had),
         servers=size,
         until=end,
     )

@@ -26,6 +26,7 @@ class Served:
     token: str = field(repr=False)
     page: str = field(repr=False)
     fingerprint: str | None = None
+    pid: int = 0
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def served(
             else:
                 raise VisionstackError(f"The stream server of {name} did not start.")
             host, _, port = said["address"].rpartition(":")
-            yield Served(host, int(port), said["token"], said["page"])
+            yield Served(host, int(port), said["token"], said["page"], pid=process.pid)
         finally:
             process.terminate()
             process.wait(timeout=30)
