@@ -167,8 +167,8 @@ SERVERLESS: Final[Sequence[Limit]] = (
         name="uploads to one prefix of S3",
         most=3500,
         unit="PUTs a second",
-        source='Amazon S3 User Guide, "Best practices design patterns: optimizing Amazon S3 '
-        'performance": at least 3,500 PUTs and 5,500 GETs a second and partitioned prefix',
+        source='AWS re:Post Knowledge Center, "HTTP 5xx errors from Amazon S3": 3,500 PUTs and '
+        "5,500 GETs a second for each partitioned prefix",
         raised="by more prefixes, in 30 to 60 minutes",
         demand="requests_a_second",
         change="small pictures go in the call's body and need none; else spread the prefixes",

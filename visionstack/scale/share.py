@@ -10,7 +10,7 @@ from runtime.measurement.statistics import percentile
 from visionstack.scale.got import what_they_got
 from visionstack.scale.simulation import Cameras, Machine, Outcome, Times, simulate
 
-SECONDS = 30.0
+SECONDS = 20.0
 _BEGIN_S = 5.0
 
 
