@@ -340,6 +340,23 @@ def _knee(size: int, rows: Sequence[dict[str, Any]], full: float) -> dict[str, A
 
 
 def _show(values: dict[str, Any]) -> None:
+    every = [
+        {
+            "servers": one["servers"],
+            "cameras": one["cameras"],
+            "open": one["processors_open"],
+            "answers": sum(map(len, one["answers"])),
+            "a processor second": sum(map(len, one["answers"])) / one["servers_cpu_s"],
+        }
+        for one in values["stretches"]
+    ]
+    print(table(list(every[0]), every))
+    if not values["rows"]:
+        print(
+            f"No time on the clock is shown: other programs left less than {QUIET:.0%} of the "
+            "servers' processors in each stretch with one camera. Run it on a quieter machine."
+        )
+        return
     rows = [
         {
             "servers": row["servers"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import growth
 from benchmarks.growth import (
     ENOUGH,
     P50_BAND,
@@ -50,6 +51,26 @@ def test_times_and_turns_are_as_foretold_at_the_rate_that_a_full_server_had(
     assert foretold["p99_s"] == pytest.approx(one["p99_s"], rel=P99_BAND)
     assert abs(foretold["least"] - one["least"]) <= 1
     assert abs(foretold["most"] - one["most"]) <= 1
+
+
+def test_a_machine_that_was_never_quiet_is_said_and_its_work_is_still_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stretch = {
+        "servers": 1,
+        "cameras": 1,
+        "processors_open": 0.3,
+        "servers_cpu_s": 0.5,
+        "answers": [[(0.0, 0.2)]],
+        "steps": [],
+    }
+    values = {"seconds": 3.0, "stretches": [stretch], "one_full_stream": []}
+    values |= growth.summary(values)
+    growth._show(values)
+    assert values["left_out"] == 1
+    said = capsys.readouterr().out
+    assert "quieter machine" in said
+    assert "a processor second" in said
 
 
 def test_there_is_enough_on_record_to_hold_the_simulation_to() -> None:
