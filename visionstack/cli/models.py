@@ -271,6 +271,8 @@ def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -
         told = f"{change.old or '-'} to {change.new}"
         if change.gone:
             told = f"deleted {', '.join(change.gone)}"
+        if change.back:
+            told = f"{change.back} is there again"
         console.out.print(f"{change.when} {change.who} {change.action}: {told}", soft_wrap=True)
 
 

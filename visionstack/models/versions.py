@@ -26,7 +26,10 @@ from runtime.inference.errors import InferenceError
 from visionstack.models.differences import Published
 from visionstack.models.errors import ModelError
 
-Action = Literal["publish", "promote", "rollback", "collect"]
+Action = Literal["publish", "promote", "rollback", "collect", "upload"]
+"""`upload` brings a deleted version back without making it current."""
+_MOVES: Final = ("publish", "promote", "rollback")
+"""The actions that change the current version."""
 KEPT: Final = 3
 """Versions that were current last, the present one among them, which `collect` leaves."""
 LONGEST_UPLOAD: Final = timedelta(days=1)
@@ -38,7 +41,8 @@ _RECORD: Final = "training.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """An entry of the log. `top1` is the new version's accuracy on its test pictures with its
-    95 % interval, None where it was not trained here; `gone` are the versions that were deleted."""
+    95 % interval, None where it was not trained here; `gone` are the versions that were deleted,
+    `back` is the one that was uploaded again."""
 
     number: int
     action: Action
@@ -48,6 +52,7 @@ class Change:
     when: str
     top1: dict[str, float] | None = None
     gone: tuple[str, ...] = ()
+    back: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -121,9 +126,7 @@ class Versions:
         pointer = self._pointer()
         if pointer and pointer.version == version:
             return None
-        collected = action != "publish" and any(
-            version in change.gone for change in self._since_publication(version)
-        )
+        collected = action != "publish" and self.collected(version)
         self._check_published(version, collected=collected)
         record = self._record(version)
         if pointer and not anyway:
@@ -140,6 +143,21 @@ class Versions:
         if change is None:
             raise ModelError(f"{self.name} is at {before[-1]} already.")
         return change
+
+    def collected(self, version: str) -> bool:
+        """Whether it was deleted, or is being deleted now, and not published again since."""
+        found = False
+        for change in self.log():
+            if change.back == version or (change.action, change.new) == ("publish", version):
+                found = False
+            found = found or version in change.gone
+        return found
+
+    def uploaded(self, version: str) -> None:
+        """A version is whole in the bucket; one that had been deleted may be promoted again."""
+        pointer = self._pointer()
+        if pointer and self.collected(version):
+            self._write(pointer, pointer.version, "upload", back=version)
 
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
         """Delete the versions that are neither current nor among the `keep` that were current
@@ -187,7 +205,7 @@ class Versions:
 
     def _order(self) -> list[str]:
         """Versions as they became current, oldest first."""
-        return [change.new for change in self.log() if change.action != "collect"]
+        return [change.new for change in self.log() if change.action in _MOVES]
 
     def _history(self) -> list[str]:
         """What a rollback goes back through; its last is the current version."""
@@ -195,17 +213,11 @@ class Versions:
         for change in self.log():
             if change.action == "rollback" and len(history) > 1:
                 history.pop()
-            elif change.action != "collect" and history[-1:] != [change.new]:
+            elif change.action in _MOVES and history[-1:] != [change.new]:
                 if not history and change.old:
                     history.append(change.old)
                 history.append(change.new)
         return history
-
-    def _since_publication(self, version: str) -> list[Change]:
-        found: list[Change] = []
-        for change in self.log():
-            found = [] if (change.action, change.new) == ("publish", version) else [*found, change]
-        return found
 
     def _check_not_worse(self, version: str, record: dict[str, Any], present: str) -> None:
         before = self._record(present)
@@ -227,6 +239,7 @@ class Versions:
         *,
         top1: dict[str, float] | None = None,
         gone: tuple[str, ...] = (),
+        back: str | None = None,
     ) -> Change:
         log = self.log()
         if pointer and pointer.change:
@@ -240,6 +253,7 @@ class Versions:
             when=datetime.now(UTC).isoformat(timespec="milliseconds"),
             top1=top1,
             gone=gone,
+            back=back,
         )
         condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
         try:

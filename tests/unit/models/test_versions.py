@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from runtime.inference.store import ModelStore
 from tests.unit.fake_s3 import FakeS3
+from tests.unit.inference.conftest import write_colours
 from visionstack.models.errors import ModelError
+from visionstack.models.publishing import publish
 from visionstack.models.versions import Versions
 
 
@@ -164,3 +168,26 @@ def test_a_version_that_is_being_deleted_is_not_promoted(
     add(s3, "v5")
     versions.promote("v5", action="publish")
     assert versions.current() == "v5"
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["deleted", "announced and killed"])
+def test_a_deleted_version_that_is_published_aside_again_can_be_promoted(
+    s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    made = [write_colours("colours", root=tmp_path, padding=padding) for padding in range(3)]
+    first = made[0].manifest.version
+    for artifact in made:
+        publish(artifact, client=s3, bucket="b")
+    versions = Versions(s3, "b", "colours")
+    with monkeypatch.context() as patched:
+        if killed:
+            patched.setattr(s3, "delete_object", lambda **_: 1 / 0)
+        with suppress(ModelError):
+            assert first in versions.collect(keep=1)
+    with pytest.raises(ModelError, match="it was deleted"):
+        versions.promote(first)
+    assert publish(made[0], client=s3, bucket="b", promote=False)
+    assert versions.current() == made[2].manifest.version
+    assert versions.log()[-1].back == first
+    assert versions.promote(first)
+    assert ModelStore(s3, "b").pull("colours", tmp_path / "pulled", version=first)
