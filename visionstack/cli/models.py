@@ -231,32 +231,64 @@ _Name = Annotated[str, typer.Argument(help="Name of a published model.")]
 
 @app.command()
 def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
-    """The published versions of a model, and which is current."""
+    """The published versions of a model, which is current, and how much of the traffic each has."""
     found = _versions(name, cloud)
-    current = found.current()
-    rows = [{"version": one, "current": one == current} for one in found.published()]
+    current, canary = found.current(), found.canary()
+    tried = canary.share if canary else 0.0
+    shares: dict[str | None, float] = {current: 1 - tried}
+    if canary:
+        shares[canary.version] = tried
+    rows: list[dict[str, Any]] = [
+        {"version": one, "current": one == current, "share": shares.get(one, 0.0)}
+        for one in found.published()
+    ]
     if as_json:
         console.print_json(rows)
         return
     for row in rows:
-        console.out.print(f"{row['version']}{' (current)' if row['current'] else ''}")
+        words = ["current"] if row["current"] else []
+        if row["share"] and canary:
+            words.append(f"{_percent(row['share'])} of the traffic")
+        told = f" ({', '.join(words)})" if words else ""
+        console.out.print(f"{row['version']}{told}")
 
 
 @app.command()
-def promote(
+def promote(  # noqa: PLR0917 - Typer's options
     name: _Name,
-    version: Annotated[str, typer.Argument(help="As `models versions` prints it.")],
+    version: Annotated[
+        str | None,
+        typer.Argument(help="As `models versions` prints it; the one that is tried already."),
+    ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(help="Try it on so much of the traffic first, such as 10%; 0 ends that."),
+    ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Also one that is worse.")] = False,
     cloud: CloudOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Make a published version current; servers and functions follow without a restart."""
-    _tell(_versions(name, cloud).promote(version, anyway=anyway), as_json)
+    share = None if canary is None else _share(canary)
+    versions_ = _versions(name, cloud)
+    if share == 0:
+        _tell(versions_.end_canary(), as_json, otherwise="no version is tried")
+        return
+    tried = versions_.canary()
+    version = version or (tried.version if tried else None)
+    if version is None:
+        raise UsageError(
+            f"Which version of {name}?", remedy=f"See `visionstack models versions {name}`."
+        )
+    if share is None:
+        _tell(versions_.promote(version, anyway=anyway), as_json)
+    else:
+        _tell(versions_.try_on(version, share, anyway=anyway), as_json)
 
 
 @app.command()
 def rollback(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
-    """Go back to the version that was current before."""
+    """End a canary; without one, go back to the version that was current before."""
     _tell(_versions(name, cloud).rollback(), as_json)
 
 
@@ -269,6 +301,8 @@ def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -
         return
     for change in found:
         told = f"{change.old or '-'} to {change.new}"
+        if change.action == "canary":
+            told = _told_of_canary(change)
         if change.gone:
             told = f"deleted {', '.join(change.gone)}"
         if change.back:
@@ -345,11 +379,39 @@ def _versions(name: str, cloud: Cloud) -> Versions:
     return Versions(deployment.client("s3"), bucket, name)
 
 
-def _tell(change: Change | None, as_json: bool) -> None:
+def _share(text: str) -> float:
+    """`10%` or `0.1`; from 0 to below 1."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(
+            f"--canary is a share such as 10% or 0.1, from 0 to below 1, not {text!r}.",
+            remedy="For all of the traffic leave --canary out.",
+        )
+    return share
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"
+
+
+def _told_of_canary(change: Change) -> str:
+    if change.canary is None:
+        return f"ended, all to {change.new}"
+    return f"{change.canary.version} on {_percent(change.canary.share)} beside {change.new}"
+
+
+def _tell(
+    change: Change | None, as_json: bool, *, otherwise: str = "it is current already"
+) -> None:
     if as_json:
         console.print_json(change.to_json() if change else None)
     elif change is None:
-        console.out.print("it is current already")
+        console.out.print(otherwise)
+    elif change.action == "canary":
+        console.out.print(f"canary: {_told_of_canary(change)}")
     else:
         console.out.print(f"current: {change.new} (was {change.old})")
 

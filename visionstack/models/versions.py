@@ -1,11 +1,13 @@
-"""Which version of a published model is current, and how that changes: promote, roll back, collect.
+"""Which version of a published model is current, and how that changes: promote, try on a share of
+the traffic, roll back, collect.
 
 `models/{name}/current` is one object: its first line is the version that servers and functions
-follow, the second the change that put it there, as JSON. One conditional write changes both or
-nothing, whenever a process is killed, and of two that change at once the second is refused: since
-changes are numbered, no two texts have the same ETag. The log's entries,
-`models/{name}/log/{number}.json`, are copies of that second line; whoever changes next writes the
-one that a killed process left out, and `Versions.log` shows it before.
+follow, the second the last change, as JSON, with the canary that is on since then; readers of
+before canaries read the first line alone. One conditional write changes both or nothing, whenever a
+process is killed, and of two that change at once the second is refused: since changes are numbered,
+no two texts have the same ETag. The log's entries, `models/{name}/log/{number}.json`, are copies of
+that second line; whoever changes next writes the one that a killed process left out, and
+`Versions.log` shows it before.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
@@ -16,18 +18,20 @@ import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
 from runtime.inference.errors import InferenceError
+from runtime.inference.store import Canary
 from visionstack.models.differences import Published
 from visionstack.models.errors import ModelError
 
-Action = Literal["publish", "promote", "rollback", "collect", "upload"]
-"""`upload` brings a deleted version back without making it current."""
+Action = Literal["publish", "promote", "canary", "rollback", "collect", "upload"]
+"""`canary` begins one, changes its share or ends it; `upload` brings a deleted version back."""
+_LATER: Final = ("back", "canary")
 _MOVES: Final = ("publish", "promote", "rollback")
 """The actions that change the current version."""
 KEPT: Final = 3
@@ -40,9 +44,10 @@ _RECORD: Final = "training.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An entry of the log. `top1` is the new version's accuracy on its test pictures with its
-    95 % interval, None where it was not trained here; `gone` are the versions that were deleted,
-    `back` is the one that was uploaded again."""
+    """An entry of the log. `new` is what is current after it. `top1` is the accuracy of the
+    promoted or tried version on its test pictures with its 95 % interval, None where it was not
+    trained here; `gone` are the versions that were deleted, `back` is the one that was uploaded
+    again; `canary` is what is tried since then."""
 
     number: int
     action: Action
@@ -53,10 +58,15 @@ class Change:
     top1: dict[str, float] | None = None
     gone: tuple[str, ...] = ()
     back: str | None = None
+    canary: Canary | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "gone": list(self.gone)}
+        """Plain values. What came later than the rest is left out where it says nothing, so that
+        an earlier version of this project reads it."""
+        plain = {**asdict(self), "gone": list(self.gone)}
+        if self.canary:
+            plain["canary"] = self.canary._asdict()
+        return {key: plain[key] for key in plain if key not in _LATER or plain[key] is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,10 @@ class _Pointer:
     version: str
     etag: str
     change: Change | None
+
+    @property
+    def canary(self) -> Canary | None:
+        return self.change.canary if self.change else None
 
 
 class Versions:
@@ -79,6 +93,11 @@ class Versions:
         """The version that servers and functions follow."""
         pointer = self._pointer()
         return pointer.version if pointer else None
+
+    def canary(self) -> Canary | None:
+        """The version that is tried beside it, and its share."""
+        pointer = self._pointer()
+        return pointer.canary if pointer else None
 
     def published(self) -> list[str]:
         """The versions that are whole in the bucket, sorted."""
@@ -118,24 +137,53 @@ class Versions:
     def promote(
         self, version: str, *, anyway: bool = False, action: Action = "promote"
     ) -> Change | None:
-        """Make a published version current; None when it is already.
+        """Make a published version current for all traffic; None when it is already.
 
         Refuses one that is not whole in the bucket and, unless `anyway`, one whose accuracy on the
         same test pictures lies below the present one's interval.
         """
         pointer = self._pointer()
         if pointer and pointer.version == version:
-            return None
+            # Published once more, as a deployment does, it leaves a canary alone.
+            return None if action == "publish" else self._end_canary(pointer)
         collected = action != "publish" and self.collected(version)
-        self._check_published(version, collected=collected)
-        record = self._record(version)
-        if pointer and not anyway:
-            self._check_not_worse(version, record, pointer.version)
+        record = self._judged(pointer, version, collected=collected, anyway=anyway)
         return self._write(pointer, version, action, top1=_top1(record))
 
-    def rollback(self) -> Change:
-        """Go back to the version that was current before; again, to the one before that."""
+    def try_on(self, version: str, share: float, *, anyway: bool = False) -> Change:
+        """Serve a published version to a share of the traffic, beside the current one; one that is
+        tried already gets the share. Refuses what `promote` refuses.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"a share between 0 and 1, not {share}")
         pointer = self._pointer()
+        if pointer is None or pointer.version == version:
+            raise ModelError(
+                f"{self.name} has no current version beside which {version} could be tried."
+                if pointer is None
+                else f"{self.name} {version} is current: all the traffic is its.",
+                remedy=f"See `visionstack models versions {self.name}`.",
+            )
+        collected = self.collected(version)
+        record = self._judged(pointer, version, collected=collected, anyway=anyway)
+        canary = Canary(version, share)
+        return self._write(pointer, pointer.version, "canary", top1=_top1(record), canary=canary)
+
+    def end_canary(self) -> Change | None:
+        """Give all traffic to the current version again; None when no other is tried."""
+        pointer = self._pointer()
+        return self._end_canary(pointer) if pointer else None
+
+    def _end_canary(self, pointer: _Pointer) -> Change | None:
+        return self._write(pointer, pointer.version, "canary") if pointer.canary else None
+
+    def rollback(self) -> Change:
+        """End the canary; without one, go back to the version that was current before, and again
+        to the one before that."""
+        pointer = self._pointer()
+        ended = self._end_canary(pointer) if pointer else None
+        if ended:
+            return ended
         before = self._history()[:-1]
         if pointer is None or not before:
             raise ModelError(f"{self.name} has no earlier version to go back to.")
@@ -157,11 +205,11 @@ class Versions:
         """A version is whole in the bucket; one that had been deleted may be promoted again."""
         pointer = self._pointer()
         if pointer and self.collected(version):
-            self._write(pointer, pointer.version, "upload", back=version)
+            self._write(pointer, pointer.version, "upload", back=version, canary=pointer.canary)
 
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
-        """Delete the versions that are neither current nor among the `keep` that were current
-        last; returns them. The log keeps their entries.
+        """Delete the versions that are neither current nor tried nor among the `keep` that were
+        current last; returns them. The log keeps their entries.
 
         What a killed `publish` or `collect` left of a version goes too, after `LONGEST_UPLOAD`.
         """
@@ -169,13 +217,14 @@ class Versions:
         if pointer is None:
             raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
         kept = {pointer.version}
+        spared = {pointer.canary.version} if pointer.canary else set()
         for version in reversed([pointer.version, *self._order()]):
             if len(kept) < max(1, keep):
                 kept.add(version)
-        gone = tuple(one for one in self.published() if one not in kept)
+        gone = tuple(one for one in self.published() if one not in kept | spared)
         if gone:
             # Announced first: from here on nobody promotes what is being deleted.
-            self._write(pointer, pointer.version, "collect", gone=gone)
+            self._write(pointer, pointer.version, "collect", gone=gone, canary=pointer.canary)
         for version in [*gone, *self._left_over()]:
             keys = self._keys(f"{self._prefix}{version}/")
             # The manifest goes first: what has none is no version.
@@ -219,6 +268,16 @@ class Versions:
                 history.append(change.new)
         return history
 
+    def _judged(
+        self, pointer: _Pointer | None, version: str, *, collected: bool, anyway: bool
+    ) -> dict[str, Any]:
+        """The version's training record. Refuses one that is not there, and a worse one."""
+        self._check_published(version, collected=collected)
+        record = self._record(version)
+        if pointer and not anyway:
+            self._check_not_worse(version, record, pointer.version)
+        return record
+
     def _check_not_worse(self, version: str, record: dict[str, Any], present: str) -> None:
         before = self._record(present)
         new, old = _top1(record), _top1(before)
@@ -240,6 +299,7 @@ class Versions:
         top1: dict[str, float] | None = None,
         gone: tuple[str, ...] = (),
         back: str | None = None,
+        canary: Canary | None = None,
     ) -> Change:
         log = self.log()
         if pointer and pointer.change:
@@ -254,6 +314,7 @@ class Versions:
             top1=top1,
             gone=gone,
             back=back,
+            canary=canary,
         )
         condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
         try:
@@ -335,7 +396,9 @@ class Versions:
 
 def _read_change(data: bytes | str) -> Change:
     value = json.loads(data)
-    return Change(**{**value, "gone": tuple(value["gone"])})
+    known = {one.name: value[one.name] for one in fields(Change) if one.name in value}
+    canary = Canary(**known["canary"]) if known.get("canary") else None
+    return Change(**{**known, "gone": tuple(known["gone"]), "canary": canary})
 
 
 def _top1(record: dict[str, Any]) -> dict[str, float] | None:
