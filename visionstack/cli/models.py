@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,8 +136,14 @@ def quantize(
 
 
 @app.command("list")
-def list_(as_json: JsonOption = False) -> None:
-    """What can be built, and what is built here."""
+def list_(
+    served: Annotated[
+        bool, typer.Option("--served", help="Also which versions a deployment serves.")
+    ] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """What can be built, what is built here, and what is served to what share of the traffic."""
     from rich.table import Table
 
     from runtime.inference.artifact import Artifact
@@ -145,6 +152,7 @@ def list_(as_json: JsonOption = False) -> None:
     from visionstack.models.catalog import CATALOG
 
     built = {name: current_folder(paths.MODELS, name) for name in built_names(paths.MODELS)}
+    published = _published(cloud) if served else None
     rows: list[dict[str, Any]] = []
     for name in [*CATALOG, *(name for name in built if name not in CATALOG)]:
         row: dict[str, Any] = {"name": name, "summary": "", "built": name in built}
@@ -155,16 +163,19 @@ def list_(as_json: JsonOption = False) -> None:
                 row |= _summary(Artifact.load(built[name]))
             except ArtifactError as error:
                 row |= {"built": False, "damaged": error.message}
+        if published:
+            row["served"] = published(name).shares()
         rows.append(row)
     if as_json:
         console.print_json(rows)
         return
-    table = Table("model", "built", "weights", "MB", "what it is")
+    table = Table("model", "built", *["served"] * served, "weights", "MB", "what it is")
     for row in rows:
         trained = row.get("trained")
         table.add_row(
             row["name"],
             "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
+            *["\n".join(_shared(row["served"])) or "-"] * served,
             "-" if trained is None else "trained" if trained else "[yellow]random[/]",
             f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
             row["summary"] or row.get("source", ""),
@@ -233,11 +244,8 @@ _Name = Annotated[str, typer.Argument(help="Name of a published model.")]
 def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
     """The published versions of a model, which is current, and how much of the traffic each has."""
     found = _versions(name, cloud)
-    current, canary = found.current(), found.canary()
-    tried = canary.share if canary else 0.0
-    shares: dict[str | None, float] = {current: 1 - tried}
-    if canary:
-        shares[canary.version] = tried
+    shares = found.shares()
+    current = next(iter(shares), None)
     rows: list[dict[str, Any]] = [
         {"version": one, "current": one == current, "share": shares.get(one, 0.0)}
         for one in found.published()
@@ -247,7 +255,7 @@ def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = Fal
         return
     for row in rows:
         words = ["current"] if row["current"] else []
-        if row["share"] and canary:
+        if 0 < row["share"] < 1:
             words.append(f"{_percent(row['share'])} of the traffic")
         told = f" ({', '.join(words)})" if words else ""
         console.out.print(f"{row['version']}{told}")
@@ -370,13 +378,17 @@ def gc(
 
 
 def _versions(name: str, cloud: Cloud) -> Versions:
+    return _published(cloud)(name)
+
+
+def _published(cloud: Cloud) -> Callable[[str], Versions]:
     from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
     from visionstack.models.versions import Versions
 
     deployment = connect(cloud=cloud)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
-    return Versions(deployment.client("s3"), bucket, name)
+    return partial(Versions, deployment.client("s3"), bucket)
 
 
 def _share(text: str) -> float:
@@ -391,6 +403,10 @@ def _share(text: str) -> float:
             remedy="For all of the traffic leave --canary out.",
         )
     return share
+
+
+def _shared(shares: dict[str, float]) -> list[str]:
+    return [one if share == 1 else f"{one}, {_percent(share)}" for one, share in shares.items()]
 
 
 def _percent(share: float) -> str:

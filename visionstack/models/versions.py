@@ -26,12 +26,12 @@ from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import Canary
-from visionstack.models.differences import Published
+from visionstack.models.differences import Published, judged_on
 from visionstack.models.errors import ModelError
 
 Action = Literal["publish", "promote", "canary", "rollback", "collect", "upload"]
 """`canary` begins one, changes its share or ends it; `upload` brings a deleted version back."""
-_LATER: Final = ("back", "canary")
+_LATER: Final = ("back", "canary", "ap50_95")
 _MOVES: Final = ("publish", "promote", "rollback")
 """The actions that change the current version."""
 KEPT: Final = 3
@@ -40,14 +40,20 @@ LONGEST_UPLOAD: Final = timedelta(days=1)
 """Files without a manifest are left by a `publish` that was cut off, or by one that is under way:
 `collect` deletes what is older than this. The bucket ends uploads in parts after as long."""
 _RECORD: Final = "training.json"
+_JUDGED_BY: Final = {
+    "top1": "of the same test pictures",
+    "ap50_95": "AP50-95 on the same test pictures",
+}
+"""What a version must not be worse in, and how that is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """An entry of the log. `new` is what is current after it. `top1` is the accuracy of the
-    promoted or tried version on its test pictures with its 95 % interval, None where it was not
-    trained here; `gone` are the versions that were deleted, `back` is the one that was uploaded
-    again; `canary` is what is tried since then."""
+    promoted or tried version on its test pictures with its 95 % interval, `ap50_95` a detector's
+    average precision, None where it was not trained here; `gone` are the versions that were
+    deleted, `back` is the one that was uploaded again; `canary` is what is tried since then.
+    """
 
     number: int
     action: Action
@@ -59,6 +65,7 @@ class Change:
     gone: tuple[str, ...] = ()
     back: str | None = None
     canary: Canary | None = None
+    ap50_95: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values. What came later than the rest is left out where it says nothing, so that
@@ -98,6 +105,16 @@ class Versions:
         """The version that is tried beside it, and its share."""
         pointer = self._pointer()
         return pointer.canary if pointer else None
+
+    def shares(self) -> dict[str, float]:
+        """What is served, the current version first, and its share of the traffic."""
+        pointer = self._pointer()
+        if pointer is None:
+            return {}
+        if pointer.canary is None:
+            return {pointer.version: 1.0}
+        tried = pointer.canary
+        return {pointer.version: 1 - tried.share, tried.version: tried.share}
 
     def published(self) -> list[str]:
         """The versions that are whole in the bucket, sorted."""
@@ -148,7 +165,7 @@ class Versions:
             return None if action == "publish" else self._end_canary(pointer)
         collected = action != "publish" and self.collected(version)
         record = self._judged(pointer, version, collected=collected, anyway=anyway)
-        return self._write(pointer, version, action, top1=_top1(record))
+        return self._write(pointer, version, action, record=record)
 
     def try_on(self, version: str, share: float, *, anyway: bool = False) -> Change:
         """Serve a published version to a share of the traffic, beside the current one; one that is
@@ -167,7 +184,7 @@ class Versions:
         collected = self.collected(version)
         record = self._judged(pointer, version, collected=collected, anyway=anyway)
         canary = Canary(version, share)
-        return self._write(pointer, pointer.version, "canary", top1=_top1(record), canary=canary)
+        return self._write(pointer, pointer.version, "canary", record=record, canary=canary)
 
     def end_canary(self) -> Change | None:
         """Give all traffic to the current version again; None when no other is tried."""
@@ -280,15 +297,17 @@ class Versions:
 
     def _check_not_worse(self, version: str, record: dict[str, Any], present: str) -> None:
         before = self._record(present)
-        new, old = _top1(record), _top1(before)
-        if new is None or old is None or _judged_on(record) != _judged_on(before):
+        if judged_on(record) != judged_on(before):
             return
-        if new["share"] < old["low"]:
-            raise ModelError(
-                f"{self.name} {version} is worse than the current {present}: {new['share']:.1%} "
-                f"of the same test pictures against {old['share']:.1%} (from {old['low']:.1%}).",
-                remedy="Promote it with --anyway if you know better.",
-            )
+        for key, words in _JUDGED_BY.items():
+            new, old = _figure(record, key), _figure(before, key)
+            if new and old and "low" in old and new["share"] < old["low"]:
+                raise ModelError(
+                    f"{self.name} {version} is worse than the current {present}: "
+                    f"{new['share']:.1%} {words} against {old['share']:.1%} "
+                    f"(from {old['low']:.1%}).",
+                    remedy="Promote it with --anyway if you know better.",
+                )
 
     def _write(
         self,
@@ -296,7 +315,7 @@ class Versions:
         version: str,
         action: Action,
         *,
-        top1: dict[str, float] | None = None,
+        record: dict[str, Any] | None = None,
         gone: tuple[str, ...] = (),
         back: str | None = None,
         canary: Canary | None = None,
@@ -311,7 +330,8 @@ class Versions:
             new=version,
             who=_who(),
             when=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            top1=top1,
+            top1=_figure(record or {}, "top1"),
+            ap50_95=_figure(record or {}, "ap50_95"),
             gone=gone,
             back=back,
             canary=canary,
@@ -401,14 +421,11 @@ def _read_change(data: bytes | str) -> Change:
     return Change(**{**known, "gone": tuple(known["gone"]), "canary": canary})
 
 
-def _top1(record: dict[str, Any]) -> dict[str, float] | None:
-    found = record.get("test", {}).get("top1")
-    return {key: float(found[key]) for key in ("share", "low", "high")} if found else None
-
-
-def _judged_on(record: dict[str, Any]) -> tuple[Any, Any]:
-    products = record.get("products", {})
-    return products.get("sha256"), products.get("seed")
+def _figure(record: dict[str, Any], key: str) -> dict[str, float] | None:
+    found = record.get("test", {}).get(key)
+    if not found or found.get("share") is None:
+        return None
+    return {key: float(found[key]) for key in ("share", "low", "high") if key in found}
 
 
 def _code(error: Exception) -> str:

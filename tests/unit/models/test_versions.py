@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from runtime.inference.store import Canary, Current, ModelStore
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.inference.conftest import write_colours
+from visionstack import console
 from visionstack.cli import models as command
 from visionstack.cli.main import app
 from visionstack.errors import UsageError
@@ -140,6 +142,43 @@ def test_what_is_worse_on_the_same_test_pictures_is_refused_unless_told_to(s3: F
     changed = versions.promote("worse", anyway=True)
     assert changed is not None
     assert changed.top1 == {"share": 0.8, "low": pytest.approx(0.77), "high": pytest.approx(0.83)}
+
+
+def test_a_detector_that_is_worse_on_the_same_held_out_part_is_refused(s3: FakeS3) -> None:
+    """The other pictures may be others: a user who adds training pictures keeps the test part."""
+
+    def trained(version: str, share: float, *, part: str = "p", spread: float | None = 0.1) -> None:
+        add(s3, version)
+        figure: dict[str, Any] = {"share": share}
+        if spread is not None:
+            figure |= {"low": share - spread, "high": share + spread}
+        record = {
+            "test": {"ap50_95": figure},
+            "products": {"sha256": version, "seed": 0, "judged_sha256": part},
+        }
+        s3.objects[f"models/m/{version}/training.json"] = json.dumps(record).encode()
+
+    trained("good", 0.6)
+    trained("same", 0.55)
+    trained("worse", 0.4)
+    trained("elsewhere", 0.4, part="another part")
+    trained("few", 0.4, spread=None)
+    versions = Versions(s3, "b", "m")
+    versions.promote("good")
+    for version in ("worse", "few"):
+        with pytest.raises(ModelError, match=r"40\.0% AP50-95 on the same test pictures against"):
+            versions.promote(version)
+        with pytest.raises(ModelError, match="worse"):
+            versions.try_on(version, 0.1)
+    for version in ("same", "good", "elsewhere"):
+        change = versions.promote(version)
+        assert change is not None
+        assert change.top1 is None
+    versions.promote("few", anyway=True)
+    assert versions.log()[-1].ap50_95 == {"share": 0.4}
+    # Nothing says how sure the present one's figure is.
+    versions.promote("worse")
+    assert versions.log()[0].ap50_95 == {"share": 0.6, "low": 0.5, "high": pytest.approx(0.7)}
 
 
 def test_what_was_current_last_is_kept_and_the_rest_is_deleted(
@@ -303,7 +342,7 @@ def test_an_entry_with_a_field_of_a_later_version_is_read(s3: FakeS3, versions: 
 def test_the_commands_try_a_version_tell_of_it_and_end_it(
     s3: FakeS3, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_versions", lambda *_: versions)
+    monkeypatch.setattr(command, "_published", lambda _: lambda _: versions)
     versions.promote("v1")
 
     def told(*words: str) -> str:
@@ -315,6 +354,10 @@ def test_the_commands_try_a_version_tell_of_it_and_end_it(
     assert told("promote", "m", "--canary", "0.25") == "canary: v2 on 25 % beside v1"
     shown = told("versions", "m").splitlines()
     assert shown[:3] == ["v1 (current, 75 % of the traffic)", "v2 (25 % of the traffic)", "v3"]
+    monkeypatch.setattr(console.out, "_width", 200)
+    listed = {one["name"]: one["served"] for one in json.loads(told("list", "--served", "--json"))}
+    assert listed["yolov3"] == {"v1": 0.75, "v2": 0.25}
+    assert "v1, 75 %" in told("list", "--served")
     assert told("promote", "m", "--canary", "0") == "canary: ended, all to v1"
     assert told("promote", "m", "--canary", "0") == "no version is tried"
     told("promote", "m", "v2", "--canary", "10%")
