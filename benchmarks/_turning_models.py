@@ -27,16 +27,26 @@ VERSIONS: Final = (0, 1)
 BOXES: Final = ((4.0, 4.0, 20.0, 20.0), (40.0, 36.0, 60.0, 58.0))
 """Of the detector's versions, in pixels of its input, which is also the size of `picture`."""
 _SIDE: Final = 64
+_PICTURES: Final = 40
 _COLOURS: Final = ("red", "green", "blue")
 _MADE: Final = Weights(trained=True, description="made by hand: means of colours")
 
 
-@functools.cache
 def picture() -> bytes:
     """A red JPEG of the networks' own size."""
-    file = io.BytesIO()
-    Image.new("RGB", (_SIDE, _SIDE), (220, 20, 30)).save(file, "JPEG")
-    return file.getvalue()
+    return pictures()[0]
+
+
+@functools.cache
+def pictures() -> tuple[bytes, ...]:
+    """Such pictures, no two alike."""
+    files = []
+    for blue in range(30, 30 + 2 * _PICTURES, 2):
+        file = io.BytesIO()
+        image = Image.new("RGB", (_SIDE, _SIDE), (220, 20, blue))
+        image.save(file, "JPEG", quality=100, subsampling=0)
+        files.append(file.getvalue())
+    return tuple(files)
 
 
 def product(version: int) -> str:

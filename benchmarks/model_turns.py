@@ -1,16 +1,18 @@
-"""Promoted and rolled back under load, on an embedded cloud deployed by cdk as for a user.
+"""Tried, promoted and rolled back under load, on an embedded cloud deployed by cdk as for a user.
 
 Lane after lane: the classifier under 20 calls/s that start on time whether or not others were
-answered, the detector under three streams of 10 frames/s. Each turn promotes the second version,
-waits until it is followed, and rolls back. Counted: calls and frames without an answer (lost),
-with an error (failed), with one version's name or labels on the other's answer (mixed), and, where
-calls wait for the current version, answers by another one than was current when the call began or
-became so since (stale).
+answered, the detector under three streams of 10 frames/s. Each turn tries the second version on a
+share of the pictures and of the streams, promotes it, and rolls back; each change is waited for
+until every answer is by the version that its picture or stream should have. Counted: calls and
+frames without an answer (lost), with an error (failed), with one version's name or labels on the
+other's answer (mixed), and, where calls wait for the current version, answers by another one than
+the picture's when the call began or since (stale).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ from benchmarks._results import Results, table
 from benchmarks._serverless_cloud import embedded_cloud
 from runtime.contract import Output, Route, Stack
 from runtime.inference.artifact import Artifact
+from runtime.inference.store import Canary
 from visionstack.cloud.deployment import Deployment, StreamEndpoint
 from visionstack.deploy.local import deploy
 from visionstack.models.publishing import publish
@@ -41,6 +44,8 @@ MOST_CALLS: Final = 12
 embedded cloud: a machine that falls behind once would never catch up. AWS has its own."""
 STREAMS: Final = 3
 FRAMES_PER_SECOND: Final = 10
+SHARE: Final = 0.5
+"""Of a version that is tried."""
 AFTER_A_CHANGE_S: Final = 3.0
 """Load that goes on once a change was followed, before the next."""
 WAITING = (True, False)
@@ -58,6 +63,10 @@ _CONTEXT: Final = {
 }
 
 
+Want = Callable[[str], str]
+"""The version by which a key is to be answered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Of one call or frame; `version` is what the answer says, "" where it failed."""
@@ -66,6 +75,8 @@ class Answer:
     sent: float
     done: float
     version: str
+    key: str = ""
+    """By it a version that is tried answers or not: the picture's hash, the stream's number."""
     mixed: bool = False
     trouble: str = ""
 
@@ -75,7 +86,7 @@ class Turn:
     """One change of the current version: when it was made, and how long until all followed."""
 
     action: str
-    version: str
+    want: Want
     began: float
     made: float
     followed_s: float | None
@@ -91,13 +102,15 @@ class Load:
     """Calls that began after the next one was due, since `MOST_CALLS` were under way."""
     answers: list[Answer] = field(default_factory=list)
 
-    def follows(self, version: str, since: float) -> bool:
-        """Whether each source's last answer to what was sent since then is by that version."""
+    def follows(self, want: Want, since: float) -> bool:
+        """Whether each source's last answer to what was sent since then is by its version."""
         last: dict[int, Answer] = {}
         for answer in self.answers[-_RECENT:]:
             if answer.sent >= since:
                 last[answer.source] = answer
-        return len(last) == self.sources and all(one.version == version for one in last.values())
+        return len(last) == self.sources and all(
+            one.version == want(one.key) for one in last.values()
+        )
 
 
 def main(out: Path, quick: bool) -> None:
@@ -163,6 +176,7 @@ def _classifier(
     names = [artifact.manifest.version for artifact in made[models.CLASSIFIER]]
     api = deployment.classifier_api()
     load = Load(sources=1)
+    pictures = models.pictures()
 
     async def run() -> list[Turn]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
@@ -179,7 +193,8 @@ def _classifier(
                 async with under_way:
                     sent = time.perf_counter()
                     load.late += sent - due > 1 / CALLS_PER_SECOND
-                    load.answers.append(await _called(client, api.url, names, sent))
+                    picture = pictures[load.sent % len(pictures)]
+                    load.answers.append(await _called(client, api.url, names, sent, picture))
 
             async def call_on_time() -> None:
                 async with asyncio.TaskGroup() as calls:
@@ -211,7 +226,7 @@ async def _warmed(client: httpx.AsyncClient, url: str, names: list[str]) -> None
     for at_once in (1, 1, 2, 2, 3, 3):
         began = time.perf_counter()
         answers = await asyncio.gather(
-            *(_called(client, url, names, began) for _ in range(at_once))
+            *(_called(client, url, names, began, models.picture()) for _ in range(at_once))
         )
         for answer in answers:
             if answer.trouble:
@@ -220,11 +235,14 @@ async def _warmed(client: httpx.AsyncClient, url: str, names: list[str]) -> None
         print(f"warming up: {at_once} at once in {took:.0f} ms", flush=True)
 
 
-async def _called(client: httpx.AsyncClient, url: str, names: list[str], sent: float) -> Answer:
+async def _called(
+    client: httpx.AsyncClient, url: str, names: list[str], sent: float, picture: bytes
+) -> Answer:
+    key = hashlib.sha256(picture).hexdigest()
     try:
         response = await client.post(
             url + Route.RECOGNITIONS,
-            content=models.picture(),
+            content=picture,
             headers={"content-type": "image/jpeg"},
         )
     except httpx.HTTPError as error:
@@ -235,14 +253,14 @@ async def _called(client: httpx.AsyncClient, url: str, names: list[str], sent: f
     body = response.json()
     version = body["model"]["version"]
     right = version in names and body["TOP1_ID"] == models.product(names.index(version))
-    return Answer(0, sent, done, version, mixed=not right)
+    return Answer(0, sent, done, version, key, mixed=not right)
 
 
-def _all_new(load: Load, version: str, since: float) -> bool:
-    """The calls of a whole second, all by the new version; environments follow each by itself."""
+def _all_new(load: Load, want: Want, since: float) -> bool:
+    """The calls of a whole second, all by their version; environments follow each by itself."""
     now = time.perf_counter()
     recent = [one for one in load.answers[-_RECENT:] if one.sent >= max(since, now - 2)]
-    return len(recent) >= CALLS_PER_SECOND and all(one.version == version for one in recent)
+    return len(recent) >= CALLS_PER_SECOND and all(one.version == want(one.key) for one in recent)
 
 
 # The detector.
@@ -296,6 +314,7 @@ async def _stream(
             await asyncio.sleep(max(began + count / FRAMES_PER_SECOND - time.perf_counter(), 0))
 
     async with AsyncStreamClient(endpoint, policy="lossless") as client:
+        key = client.server.session[:8]
         async for answer in client.stream(frames()):
             now = time.perf_counter()
             if not isinstance(answer, StreamResult):
@@ -303,7 +322,7 @@ async def _stream(
                 continue
             sent = now - answer.latency.total / 1000
             mixed = is_mixed(answer, names)
-            load.answers.append(Answer(number, sent, now, answer.version, mixed=mixed))
+            load.answers.append(Answer(number, sent, now, answer.version, key, mixed=mixed))
 
 
 def is_mixed(answer: StreamResult, names: list[str]) -> bool:
@@ -328,15 +347,18 @@ async def _turned(
     load: Load,
     *,
     turns: int,
-    settle: Callable[[Load, str, float], bool],
+    settle: Callable[[Load, Want, float], bool],
 ) -> list[Turn]:
     old, new = names
-    await _until(lambda: settle(load, old, 0.0))
+    canary = Canary(new, SHARE)
+    some: Want = lambda key: new if canary.takes(key) else old  # noqa: E731
+    await _until(lambda: settle(load, lambda _: old, 0.0))
     took: list[Turn] = []
     for _ in range(turns):
         for action, expected, change in (
-            ("promote", new, lambda: versions.promote(new, anyway=True)),
-            ("rollback", old, versions.rollback),
+            ("canary", some, lambda: versions.try_on(*canary, anyway=True)),
+            ("promote", lambda _: new, lambda: versions.promote(new, anyway=True)),
+            ("rollback", lambda _: old, versions.rollback),
         ):
             began = time.perf_counter()
             await asyncio.to_thread(change)
@@ -347,11 +369,13 @@ async def _turned(
     return took
 
 
-def _followed(load: Load, version: str, made: float, good: bool) -> float | None:
+def _followed(load: Load, want: Want, made: float, good: bool) -> float | None:
     """Seconds from the change to the last answer, of any source, by what was current before."""
     if not good:
         return None
-    old = [one.done - made for one in load.answers if one.done > made and one.version != version]
+    old = [
+        one.done - made for one in load.answers if one.done > made and one.version != want(one.key)
+    ]
     return max([0.0, *old])
 
 
@@ -367,7 +391,7 @@ async def _until(condition: Callable[[], bool]) -> bool:
 def _told(load: Load, turns: list[Turn], *, waiting: bool) -> dict[str, Any]:
     took = {
         action: [turn.followed_s for turn in turns if turn.action == action]
-        for action in ("promote", "rollback")
+        for action in ("canary", "promote", "rollback")
     }
     failed = [one.trouble for one in load.answers if one.trouble]
     latencies = [(one.done - one.sent) * 1000 for one in load.answers if not one.trouble]
@@ -401,7 +425,7 @@ def _stale(load: Load, turns: list[Turn]) -> int:
     for turn, following in zip(turns, [*turns[1:], None], strict=True):
         ends = following.began if following else float("inf")
         count += sum(
-            turn.made <= one.sent and one.done <= ends and one.version != turn.version
+            turn.made <= one.sent and one.done <= ends and one.version != turn.want(one.key)
             for one in load.answers
             if not one.trouble
         )

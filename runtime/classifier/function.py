@@ -140,7 +140,8 @@ class Function:
             self._prepare()
             self._models.current(optimised=ahead)
             if ahead:
-                self._models.current().exercise()
+                for model in self._models.serving().models:
+                    model.exercise()
         except ApiError as error:
             if self._environment.for_snapshot:
                 raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
+import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.inference.artifact import Artifact
 from runtime.inference.errors import ArtifactMissingError, InferenceError
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Current, ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +68,25 @@ class ServedModel(NamedTuple):
         self.classifier.rank(self.classifier.infer([self.classifier.prepare(buffer.getvalue())])[0])
 
 
+class Serving(NamedTuple):
+    """The loaded models: the current version and, where one is tried, the canary."""
+
+    model: ServedModel
+    wanted: Current
+    canary: ServedModel | None = None
+
+    def model_for(self, picture: bytes) -> ServedModel:
+        """By which version the picture is answered: the same one each time it comes."""
+        if self.canary is None or self.wanted.canary is None:
+            return self.model
+        tried = self.wanted.canary.takes(hashlib.sha256(picture).hexdigest())
+        return self.canary if tried else self.model
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        return (self.model,) if self.canary is None else (self.model, self.canary)
+
+
 class ModelSource(Protocol):
     """Where models come from. Methods raise `runtime.inference.errors.InferenceError` kinds."""
 
@@ -72,8 +94,8 @@ class ModelSource(Protocol):
         """The version inside the function's own package, or None."""
         ...
 
-    def current_version(self) -> str:
-        """The version to serve: the published one."""
+    def wanted(self) -> Current:
+        """The version to serve, the published one, and the one that is tried beside it."""
         ...
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
@@ -113,15 +135,15 @@ class PublishedModelSource:
         except FileNotFoundError:
             return None
 
-    def current_version(self) -> str:
+    def wanted(self) -> Current:
         """One small GET."""
         try:
-            return self._store.current_version(self._name)
+            return self._store.current(self._name)
         except ArtifactMissingError:
             packaged = self.packaged_version()
             if packaged is None:
                 raise
-            return packaged
+            return Current(packaged)
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
         """From the package if it is there, else from S3."""
@@ -162,7 +184,10 @@ class PublishedModelSource:
 
 
 class ModelHost:
-    """Serves one model; loads the new one before it drops the old, and keeps the old on failure."""
+    """Serves one model; loads the new one before it drops the old, and keeps the old on failure.
+
+    A canary is loaded beside it, and answers its share of the pictures once it is there.
+    """
 
     def __init__(
         self,
@@ -182,7 +207,8 @@ class ModelHost:
             wait_for_current: every call asks which version is current and waits for it, instead
                 of being answered by the packaged or an older one meanwhile. One that cannot be had
                 is waited for once in `refresh_seconds`; calls between are answered by what is here.
-            may_optimise: whether there is memory for the served model to be loaded again.
+            may_optimise: whether there is memory for another model beside the served one: the same
+                loaded again, or a canary.
         """
         self._source = source
         self._clock = clock
@@ -190,11 +216,11 @@ class ModelHost:
         self._wait_for_current = wait_for_current
         self._may_optimise = may_optimise
         self._lock = threading.Lock()
-        self._served: ServedModel | None = None
+        self._serving: Serving | None = None
         self._checked_at = float("-inf")
         self._loaded_at = float("-inf")
-        self._refused: tuple[str, float] | None = None
-        """The version that could not be had when it was awaited last, and when that was."""
+        self._refused: dict[str, float] = {}
+        """The versions that could not be had when they were tried last, and when that was."""
         self.last_failure: str | None = None
 
     def load(self) -> None:
@@ -203,11 +229,15 @@ class ModelHost:
         Raises:
             ModelUnavailableError: saying why.
         """
-        if self._served is None:
-            self.current()
+        if self._serving is None:
+            self.serving()
 
     def current(self, *, optimised: bool = False) -> ServedModel:
-        """The model, loaded now if no earlier attempt succeeded.
+        """The current version's model. As `serving`."""
+        return self.serving(optimised=optimised).model
+
+    def serving(self, *, optimised: bool = False) -> Serving:
+        """What answers a call, loaded now if no earlier attempt succeeded.
 
         Args:
             optimised: nobody waits for this load, so it may take its time for the current version
@@ -216,42 +246,54 @@ class ModelHost:
         Raises:
             ModelUnavailableError: saying why.
         """
-        if self._served is not None:
-            if self._wait_for_current:
-                self.refresh(awaited=True)
-            return self._served
-        with self._lock:
-            if self._served is None:
-                self._served = self._first(optimised=optimised)
-                self._loaded_at = self._clock()
-            return self._served
+        serving = self._serving
+        if serving is None:
+            serving = self._begin(optimised=optimised)
+            if serving.wanted.canary is None:
+                return serving
+        if self._wait_for_current:
+            self.refresh(awaited=True)
+        elif optimised:
+            self.refresh(at_once=True)
+        return self._serving or serving
 
-    def _first(self, *, optimised: bool) -> ServedModel:
+    def _begin(self, *, optimised: bool) -> Serving:
+        with self._lock:
+            if self._serving is None:
+                self._serving = self._first(optimised=optimised)
+                self._loaded_at = self._clock()
+            return self._serving
+
+    def _first(self, *, optimised: bool) -> Serving:
         """The packaged version, or the current one first where that may be waited for."""
-        finding = [self._source.packaged_version, self._ask]
+        finding = [self._packaged, self._ask]
         if optimised or self._wait_for_current:
             finding.reverse()
         failure: InferenceError | None = None
         for find in finding:
-            version = None
+            wanted = None
             try:
-                version = find()
-                if version is not None:
-                    served = self._source.load(version, optimised=optimised)
+                wanted = find()
+                if wanted is not None:
+                    served = self._source.load(wanted.version, optimised=optimised)
                     self.last_failure = failure.message if failure is not None else None
-                    return served
+                    return Serving(served, wanted)
             except InferenceError as error:
                 failure = error
-                if version is not None:
-                    self._refused = version, self._clock()
+                if wanted is not None:
+                    self._refused[wanted.version] = self._clock()
         message = failure.message if failure is not None else "there is no model"
         self.last_failure = message
         raise ModelUnavailableError(message) from failure
 
-    def _ask(self) -> str:
-        """The current version; the question is noted, so that it is not asked at every call."""
+    def _packaged(self) -> Current | None:
+        version = self._source.packaged_version()
+        return None if version is None else Current(version)
+
+    def _ask(self) -> Current:
+        """What is current; the question is noted, so that it is not asked at every call."""
         self._checked_at = self._clock()
-        return self._source.current_version()
+        return self._source.wanted()
 
     def refresh(self, *, at_once: bool = False, awaited: bool = False) -> None:
         """Look for a newer model, every `refresh_seconds` or now; a bad one changes nothing.
@@ -266,27 +308,69 @@ class ModelHost:
         if not self._lock.acquire(blocking=awaited):
             return
         try:
-            served = self._served
-            if served is None:
+            serving = self._serving
+            if serving is None:
                 return
             ask = at_once or awaited or self._old(self._checked_at)
-            version = self._ask() if ask else served.version
-            refused, since = self._refused or ("", 0.0)
-            if awaited and refused == version and not self._old(since):
-                return
-            again = not awaited and not served.optimised and (at_once or self._old(self._loaded_at))
+            wanted = self._ask() if ask else serving.wanted
+            again = (
+                not awaited
+                and not serving.model.optimised
+                and (at_once or self._old(self._loaded_at))
+            )
             if again:
                 self._loaded_at = self._clock()
-            if version != served.version or (again and self._may_optimise()):
-                self._refused = version, self._clock()  # unless it is loaded
-                self._served = self._source.load(version, optimised=not awaited)
-                self._loaded_at = self._clock()
-            self._refused = None
-            self.last_failure = None
+            self._follow(serving, wanted, again=again, awaited=awaited)
         except InferenceError as error:
+            if error.message != self.last_failure:
+                line = {"level": "WARNING", "message": f"model: {error.message}"}
+                print(json.dumps(line), file=sys.stderr)
             self.last_failure = error.message
         finally:
             self._lock.release()
+
+    def _follow(self, serving: Serving, wanted: Current, *, again: bool, awaited: bool) -> None:
+        """Have the wanted models; each takes its place as soon as it is there."""
+        self._refused = {
+            version: since
+            for version, since in self._refused.items()
+            if version in (wanted.version, wanted.canary and wanted.canary.version)
+        }
+        here = {model.version: model for model in serving.models}
+        model, canary = serving.model, here.get(wanted.canary.version) if wanted.canary else None
+        # What is not wanted any more goes before another is loaded beside the current one. That
+        # one may be the canary of before, promoted.
+        model = here.get(wanted.version, model)
+        self._serving = Serving(model, wanted, canary if canary is not model else None)
+        again = again and model is serving.model and canary is None and self._may_optimise()
+        if model.version != wanted.version or again:
+            loaded = self._load(wanted.version, awaited=awaited)
+            if loaded is None:
+                return
+            model = loaded
+            self._serving = Serving(model, wanted, canary)
+        if wanted.canary and canary is None:
+            if not self._may_optimise():
+                # The system would end the environment, and the calls in it.
+                raise InferenceError(
+                    f"version {wanted.canary.version} is not tried: this function has no memory "
+                    "for two models; raise lambda_memory_mib"
+                )
+            canary = self._load(wanted.canary.version, awaited=awaited)
+            if canary is None:
+                return
+            self._serving = Serving(model, wanted, canary)
+        self.last_failure = None
+
+    def _load(self, version: str, *, awaited: bool) -> ServedModel | None:
+        """None where a call would wait again for what could not be had just now."""
+        if awaited and not self._old(self._tried_at(version)):
+            return None
+        self._refused[version] = self._clock()  # unless it is loaded
+        model = self._source.load(version, optimised=not awaited)
+        self._loaded_at = self._clock()
+        del self._refused[version]
+        return model
 
     def restored(self) -> None:
         """A snapshot came to life: it may be days old, so the next call asks for a newer model."""
@@ -298,12 +382,19 @@ class ModelHost:
             threading.Thread(target=self.refresh, name="model-refresh", daemon=True).start()
 
     def _due(self, *, awaited: bool = False) -> bool:
-        served = self._served
-        if served is None:
+        serving = self._serving
+        if serving is None:
             return False
         if awaited:
             return True
-        return self._old(self._checked_at) or (not served.optimised and self._old(self._loaded_at))
+        canary = serving.wanted.canary
+        if canary and serving.canary is None and self._old(self._tried_at(canary.version)):
+            return True
+        settled = serving.model.optimised
+        return self._old(self._checked_at) or (not settled and self._old(self._loaded_at))
+
+    def _tried_at(self, version: str) -> float:
+        return self._refused.get(version, float("-inf"))
 
     def _old(self, moment: float) -> bool:
         return self._clock() - moment > self._refresh_seconds

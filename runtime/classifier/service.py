@@ -64,10 +64,11 @@ class ClassifierService:
 
     def _classified(self, file_path: str, fetch: Callable[[], bytes], *, cold: bool) -> Answer:
         started = time.perf_counter()
-        model = self._models.current()
+        serving = self._models.serving()
         ready = time.perf_counter()
         data = fetch()
         fetched = time.perf_counter()
+        model = serving.model_for(data)
         predictions, timings = _recognise(model, data)
         timings = {"download": _ms(ready, fetched), **timings}
         self._remember(file_path, data, predictions, model)
@@ -90,7 +91,7 @@ class ClassifierService:
                 f"the picture has {len(data)} bytes; allowed: {MAX_PICTURE_BYTES}",
                 code=inference.PictureTooLargeError.code,
             )
-        model = self._models.current()
+        model = self._models.serving().model_for(data)
         file_path = new_file_path(content_type)
         with ThreadPoolExecutor(1, thread_name_prefix="keep") as pool:
             predictions, timings = _recognise(
@@ -117,10 +118,11 @@ class ClassifierService:
         was loaded for a fast start is loaded again for fast calls, once in an environment's life.
         """
         started = time.perf_counter()
-        before = self._models.current()
+        before = self._models.serving().models
         self._models.refresh(at_once=True)
-        if cold or self._models.current() is not before:
-            self._models.current().exercise()
+        for model in self._models.serving().models:
+            if cold or model not in before:
+                model.exercise()
         self._sleep(max(0.0, request.sleep_ms / 1000 - (time.perf_counter() - started)))
         model = self._models.current()
         return {

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Artifact, FileEntry, Manifest, check_name
@@ -41,6 +42,28 @@ class ObjectClient(Protocol):
         ...
 
 
+class Canary(NamedTuple):
+    """A version that is tried on a share of the traffic, 0 to 1, beside the current one."""
+
+    version: str
+    share: float
+
+    def takes(self, key: str) -> bool:
+        """Whether what this key stands for (a picture's hash, a stream's number) is in the share.
+
+        The same for ever, and still so when the share grows; another canary has others.
+        """
+        digest = hashlib.sha256(f"{self.version} {key}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self.share * 2**64
+
+
+class Current(NamedTuple):
+    """What is to be served."""
+
+    version: str
+    canary: Canary | None = None
+
+
 class ModelStore:
     """Reads published models. Safe to use from several threads, as boto3's clients are."""
 
@@ -49,15 +72,19 @@ class ModelStore:
         self._bucket = bucket
         self._part_bytes = part_bytes
 
-    def current_version(self, name: str) -> str:
-        """The version that `current` names.
+    def current(self, name: str) -> Current:
+        """What the object `current` says.
 
         Raises `ArtifactMissingError` when the model was not published, `StoreError` when S3 fails.
         """
         key = f"{MODELS_PREFIX}{check_name(name)}/current"
-        # The lines after the first are the change that put it there (visionstack.models.versions).
-        version = self._read(key).decode("utf-8", "replace").partition("\n")[0].strip()
-        return check_name(version, what="model version")
+        version, _, change = self._read(key).decode("utf-8", "replace").partition("\n")
+        version = check_name(version.strip(), what="model version")
+        return Current(version, _canary(change))
+
+    def current_version(self, name: str) -> str:
+        """The version of most of the traffic. Raises as `current` does."""
+        return self.current(name).version
 
     def pull(self, name: str, into: Path, *, version: str | None = None) -> Artifact:
         """Bring a model to `into/{name}/{version}`; an intact one that is there is kept.
@@ -158,6 +185,15 @@ class ModelStore:
                 "(visionstack models publish)."
             )
         return StoreError(f"s3://{self._bucket}/{key} cannot be read: {error}.")
+
+
+def _canary(change: str) -> Canary | None:
+    """The canary that the change names (`visionstack.models.versions`); none if that is unclear."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, InferenceError):
+        named = json.loads(change)["canary"]
+        version, share = named["version"], float(named["share"])
+        return Canary(check_name(version, what="model version"), share) if 0 < share < 1 else None
+    return None
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:

@@ -48,7 +48,7 @@ async def load_models(
         delay, said, said_at = FIRST_SECONDS, "", 0.0
         while name not in hosts:
             try:
-                version = await asyncio.to_thread(source.current_version, name)
+                version = (await asyncio.to_thread(source.wanted, name)).version
                 hosts[name] = ModelHost(await asyncio.to_thread(source.load, name, version))
             except ModelUnavailableError as error:
                 if not patient:

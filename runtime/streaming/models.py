@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from runtime.inference.artifact import check_name
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Canary, Current, ModelStore
 from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
 
@@ -74,8 +73,8 @@ class LoadedModel:
 class ModelSource(Protocol):
     """Where models come from. Both methods may take seconds and are called off the event loop."""
 
-    def current_version(self, name: str) -> str:
-        """The version to serve. Raises ModelUnavailableError."""
+    def wanted(self, name: str) -> Current:
+        """The version to serve, and the one to try beside it. Raises ModelUnavailableError."""
         ...
 
     def load(self, name: str, version: str) -> LoadedModel:
@@ -85,18 +84,36 @@ class ModelSource(Protocol):
 
 @dataclass(eq=False)
 class ModelHost:
-    """One name in the handshake; which version answers may change while it is served."""
+    """One name in the handshake; which versions answer may change while it is served."""
 
     current: LoadedModel
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    canary: tuple[LoadedModel, Canary] | None = None
+    """What is tried beside it, and on which streams."""
+    _revision: int = field(default=0, repr=False)
+    """The last that was given to a model of this name."""
 
     @property
     def name(self) -> str:
         return self.current.offer.name
 
+    @property
+    def loaded(self) -> dict[str, LoadedModel]:
+        """By version."""
+        models = (self.current, self.canary[0]) if self.canary else (self.current,)
+        return {model.offer.version: model for model in models}
+
+    def model_for(self, stream: str) -> LoadedModel:
+        """By which version the stream of this number is answered now."""
+        canary = self.canary
+        return canary[0] if canary and canary[1].takes(stream) else self.current
+
     def replace(self, model: LoadedModel) -> None:
-        with self._lock:
-            self.current = replace(model, revision=self.current.revision + 1)
+        self.current = self.numbered(model)
+
+    def numbered(self, model: LoadedModel) -> LoadedModel:
+        """The model with a revision that none of this name had."""
+        self._revision += 1
+        return replace(model, revision=self._revision)
 
 
 class ArtifactSource:
@@ -118,13 +135,15 @@ class ArtifactSource:
         self._max_batch = max_batch
         self._loaded: dict[str, str] = {}
         """The version of each model that was loaded last, which a rollback goes back to."""
+        self._wanted: dict[str, Current] = {}
 
-    def current_version(self, name: str) -> str:
+    def wanted(self, name: str) -> Current:
         try:
             if self._bucket is not None:
-                return self._store.current_version(name)
+                self._wanted[name] = self._store.current(name)
+                return self._wanted[name]
             text = (self._folder / name / "current").read_bytes().decode("utf-8", "replace")
-            return check_name(text.strip(), what="model version")
+            return Current(check_name(text.strip(), what="model version"))
         except OSError as error:
             raise ModelUnavailableError(
                 f"There is no model {name} in {self._folder} ({error.strerror}); "
@@ -152,7 +171,8 @@ class ArtifactSource:
             warm(model)
             if self._bucket is not None:
                 # A disk that is only a cache need not fill up with one version after another.
-                kept = {version, self._loaded.get(name, version)}
+                wanted = _versions(self._wanted.get(name))
+                kept = {version, self._loaded.get(name, version), *wanted}
                 self._store.keep_only(kept, of=name, into=self._folder)
                 self._loaded[name] = version
         except InferenceError as error:
@@ -180,6 +200,12 @@ class ArtifactSource:
         )
         client: Any = boto3.client("s3", config=limits)
         return ModelStore(client, self._bucket or "")
+
+
+def _versions(wanted: Current | None) -> list[str]:
+    if wanted is None:
+        return []
+    return [wanted.version, *([wanted.canary.version] if wanted.canary else [])]
 
 
 def probe(model: LoadedModel, *, batch: int = 1) -> None:
@@ -229,66 +255,89 @@ the second: S3 may have failed for a moment only, the disk may have room then.""
 
 @dataclass(slots=True)
 class _Refused:
-    version: str
     again: float
     """When it is tried again, by the monotonic clock."""
     delay: float
 
 
-async def watch_models(
-    hosts: Mapping[str, ModelHost], source: ModelSource, *, every: float, metrics: Metrics
-) -> None:
-    """Look for new versions for ever; returns at once when `every` (seconds) is 0."""
-    refused: dict[str, _Refused] = {}
-    while every > 0:
-        await asyncio.sleep(every)
-        for host in hosts.values():
+class Follower:
+    """Has the hosts serve what the source wants."""
+
+    def __init__(
+        self, hosts: Mapping[str, ModelHost], source: ModelSource, *, metrics: Metrics
+    ) -> None:
+        self._hosts = hosts
+        self._source = source
+        self._metrics = metrics
+        self._refused: dict[tuple[str, str], _Refused] = {}
+        """By a model's name and version."""
+
+    async def watch(self, *, every: float) -> None:
+        """Look for new versions for ever; returns at once when `every` (seconds) is 0."""
+        while every > 0:
+            await asyncio.sleep(every)
+            await self.look()
+
+    async def look(self) -> None:
+        """Once."""
+        for host in self._hosts.values():
             try:
-                await _look(host, source, refused, metrics=metrics)
+                await self._look(host)
             except Exception:  # of one model; the others are looked after all the same
                 log.exception("a model could not be looked after", extra={"model": host.name})
 
+    async def _look(self, host: ModelHost) -> None:
+        name = host.name
+        try:
+            wanted = await asyncio.to_thread(self._source.wanted, name)
+        except ModelUnavailableError as error:
+            log.warning("no news of a model", extra={"model": name, "reason": str(error)})
+            return
+        for known in list(self._refused):
+            # Promoted again later, it is tried at once.
+            if known[0] == name and known[1] not in _versions(wanted):
+                del self._refused[known]
+        # What is tried no more goes before another is loaded; what is promoted is there already.
+        here, canary = host.loaded, wanted.canary
+        tried = here.get(canary.version) if canary else None
+        host.current = here.get(wanted.version, host.current)
+        host.canary = (tried, canary) if canary and tried and tried is not host.current else None
+        if wanted.version not in here:
+            model = await self._load(name, wanted.version, instead_of=host.current)
+            if model is None:
+                return
+            host.replace(model)
+        if canary and tried is None:
+            model = await self._load(name, canary.version, instead_of=host.current)
+            tried = model and host.numbered(model)
+        host.canary = (tried, canary) if canary and tried else None
 
-async def _look(
-    host: ModelHost,
-    source: ModelSource,
-    refused: dict[str, _Refused],
-    *,
-    metrics: Metrics,
-) -> None:
-    name = host.name
-    try:
-        version = await asyncio.to_thread(source.current_version, name)
-    except ModelUnavailableError as error:
-        log.warning("no news of a model", extra={"model": name, "reason": str(error)})
-        return
-    before = refused.get(name)
-    if before is not None and before.version != version:
-        # Promoted again later, it is tried at once.
-        del refused[name]
-        before = None
-    if version == host.current.offer.version:
-        return
-    if before is not None and time.monotonic() < before.again:
-        return
-    try:
-        model = await asyncio.to_thread(source.load, name, version)
-    except ModelUnavailableError as error:
-        delay = min(2 * before.delay, LONGEST_RETRY_SECONDS) if before else RETRY_SECONDS
-        refused[name] = _Refused(version, time.monotonic() + delay, delay)
-        metrics.reloads.labels(name, "refused").inc()
-        log.error(  # noqa: TRY400 - the message says all that is known
-            "model version refused, going on with the old one",
-            extra={
-                "model": name,
-                "version": version,
-                "serving": host.current.offer.version,
-                "reason": str(error),
-                "again_in_seconds": delay,
-            },
-        )
-        return
-    refused.pop(name, None)
-    host.replace(model)
-    metrics.reloads.labels(name, "loaded").inc()
-    log.info("model version loaded", extra={"model": name, "version": version})
+    async def _load(
+        self, name: str, version: str, *, instead_of: LoadedModel
+    ) -> LoadedModel | None:
+        """None where it cannot be had, or was not to be had just now."""
+        key = name, version
+        before = self._refused.get(key)
+        if before is not None and time.monotonic() < before.again:
+            return None
+        try:
+            model = await asyncio.to_thread(self._source.load, *key)
+        except ModelUnavailableError as error:
+            delay = min(2 * before.delay, LONGEST_RETRY_SECONDS) if before else RETRY_SECONDS
+            self._refused[key] = _Refused(time.monotonic() + delay, delay)
+            self._metrics.reloads.labels(name, "refused").inc()
+            log.error(  # noqa: TRY400 - the message says all that is known
+                "model version refused, going on with the old one",
+                extra={
+                    "model": name,
+                    "version": version,
+                    "serving": instead_of.offer.version,
+                    "reason": str(error),
+                    "again_in_seconds": delay,
+                },
+            )
+            return None
+        self._refused.pop(key, None)
+        self._metrics.reloads.labels(name, "loaded").inc()
+        log.info("model version loaded", extra={"model": name, "version": version})
+        return model

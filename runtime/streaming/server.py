@@ -29,7 +29,7 @@ from runtime.streaming.host.certificate import Certificate
 from runtime.streaming.host.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.loading import load_models
-from runtime.streaming.models import ArtifactSource, ModelHost, ModelSource, probe, watch_models
+from runtime.streaming.models import ArtifactSource, Follower, ModelHost, ModelSource, probe
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.supervision import cancelled, supervised
@@ -123,17 +123,14 @@ class Server:
         except ModelUnavailableError:
             await self.stop()
             raise
+        follower = Follower(self.hosts, self._source, metrics=self.metrics)
+        if settings.reload_seconds > 0:
+            # Streams that come from a server that tries a version find it here too.
+            await follower.look()
         self.registry.loading = None
         self._waits_for_model = False
         self._supervise("engine check", self._check_engines)
-        self._supervise(
-            "model reload",
-            watch_models,
-            self.hosts,
-            self._source,
-            every=settings.reload_seconds,
-            metrics=self.metrics,
-        )
+        self._supervise("model reload", follower.watch, every=settings.reload_seconds)
         gpus = await asyncio.to_thread(self._find_gpus)
         if gpus is not None:
             self._supervise("GPU use", watch_gpus, gpus, self.metrics)
@@ -298,14 +295,15 @@ class Server:
                 continue
             seen = self.metrics.failures
             for host in self.hosts.values():
-                try:
-                    await asyncio.to_thread(probe, host.current)
-                except Exception as error:
-                    log.exception(
-                        "an engine is broken", extra={"model": host.name, "reason": repr(error)}
-                    )
-                    self.broken.set()
-                    return
+                for model in host.loaded.values():
+                    try:
+                        await asyncio.to_thread(probe, model)
+                    except Exception as error:
+                        log.exception(
+                            "an engine is broken", extra={"model": host.name, "reason": repr(error)}
+                        )
+                        self.broken.set()
+                        return
 
     def _registry(self) -> Registry:
         if self.registry is None:
@@ -318,7 +316,11 @@ class Server:
 
     def _healthz(self) -> tuple[HTTPStatus, str, bytes]:
         models = {
-            name: {**asdict(host.current.offer), "labels": len(host.current.offer.labels)}
+            name: {
+                **asdict(host.current.offer),
+                "labels": len(host.current.offer.labels),
+                "canary": host.canary and host.canary[1]._asdict(),
+            }
             for name, host in self.hosts.items()
         }
         memory = self.settings.limits.memory_bytes(threads=self.settings.threads)

@@ -29,6 +29,7 @@ SMALL_SETTINGS = {
     # A test decides when environments are woken; the schedule is the shortest there is.
     "warm_interval": "1",
     "drain_seconds": "30",
+    "keep_for_training_days": "1",
     # The page's port is the load balancer's, which is a free one: unknown before.
     "cors_origin": "*",
 }

@@ -23,6 +23,7 @@ from runtime.classifier.s3 import PresignedPost
 from runtime.classifier.service import ClassifierService
 from runtime.contract import MAX_PICTURE_BYTES
 from runtime.inference.classification import Classifier
+from runtime.inference.store import Current
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "openapi.json"
 KEY = "the-key"
@@ -120,8 +121,8 @@ class FlatModels:
     def packaged_version(self) -> None:
         return None
 
-    def current_version(self) -> str:
-        return "v1"
+    def wanted(self) -> Current:
+        return Current("v1")
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
         return ServedModel(

@@ -132,11 +132,11 @@ class RoleRuns:
             source = ArtifactSource(folder=folder, engine="auto", bucket=settings.bucket)
             for model in settings.models:
                 with pytest.raises(ModelUnavailableError, match="does not exist"):
-                    source.current_version(model)
+                    source.wanted(model)
                 objects |= published(
                     settings.bucket, unusable_detector(model, root=folder / "built" / model)
                 )
-                version = source.current_version(model)
+                version = source.wanted(model).version
                 with pytest.raises(ModelUnavailableError):  # its model.onnx is none
                     source.load(model, version)
             asyncio.run(_first_metrics(settings.group))

@@ -25,10 +25,10 @@ def picture_size(path: Path) -> tuple[int, int]:
 
     try:
         image = open_checked(path.read_bytes())
+        turned = image.getexif().get(_ORIENTATION) in _TURNED  # decodes a whole PNG
     except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
+        raise LabelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except PictureError as error:
         raise LabelError(f"{path} is no usable picture: {error}") from error
     width, height = image.size
-    turned = image.getexif().get(_ORIENTATION) in _TURNED
     return (height, width) if turned else (width, height)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,8 +136,14 @@ def quantize(
 
 
 @app.command("list")
-def list_(as_json: JsonOption = False) -> None:
-    """What can be built, and what is built here."""
+def list_(
+    served: Annotated[
+        bool, typer.Option("--served", help="Also which versions a deployment serves.")
+    ] = False,
+    cloud: CloudOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """What can be built, what is built here, and what is served to what share of the traffic."""
     from rich.table import Table
 
     from runtime.inference.artifact import Artifact
@@ -145,6 +152,7 @@ def list_(as_json: JsonOption = False) -> None:
     from visionstack.models.catalog import CATALOG
 
     built = {name: current_folder(paths.MODELS, name) for name in built_names(paths.MODELS)}
+    published = _published(cloud) if served else None
     rows: list[dict[str, Any]] = []
     for name in [*CATALOG, *(name for name in built if name not in CATALOG)]:
         row: dict[str, Any] = {"name": name, "summary": "", "built": name in built}
@@ -155,16 +163,19 @@ def list_(as_json: JsonOption = False) -> None:
                 row |= _summary(Artifact.load(built[name]))
             except ArtifactError as error:
                 row |= {"built": False, "damaged": error.message}
+        if published:
+            row["served"] = published(name).shares()
         rows.append(row)
     if as_json:
         console.print_json(rows)
         return
-    table = Table("model", "built", "weights", "MB", "what it is")
+    table = Table("model", "built", *["served"] * served, "weights", "MB", "what it is")
     for row in rows:
         trained = row.get("trained")
         table.add_row(
             row["name"],
             "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
+            *["\n".join(_shared(row["served"])) or "-"] * served,
             "-" if trained is None else "trained" if trained else "[yellow]random[/]",
             f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
             row["summary"] or row.get("source", ""),
@@ -231,32 +242,61 @@ _Name = Annotated[str, typer.Argument(help="Name of a published model.")]
 
 @app.command()
 def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
-    """The published versions of a model, and which is current."""
+    """The published versions of a model, which is current, and how much of the traffic each has."""
     found = _versions(name, cloud)
-    current = found.current()
-    rows = [{"version": one, "current": one == current} for one in found.published()]
+    shares = found.shares()
+    current = next(iter(shares), None)
+    rows: list[dict[str, Any]] = [
+        {"version": one, "current": one == current, "share": shares.get(one, 0.0)}
+        for one in found.published()
+    ]
     if as_json:
         console.print_json(rows)
         return
     for row in rows:
-        console.out.print(f"{row['version']}{' (current)' if row['current'] else ''}")
+        words = ["current"] if row["current"] else []
+        if 0 < row["share"] < 1:
+            words.append(f"{_percent(row['share'])} of the traffic")
+        told = f" ({', '.join(words)})" if words else ""
+        console.out.print(f"{row['version']}{told}")
 
 
 @app.command()
-def promote(
+def promote(  # noqa: PLR0917 - Typer's options
     name: _Name,
-    version: Annotated[str, typer.Argument(help="As `models versions` prints it.")],
+    version: Annotated[
+        str | None,
+        typer.Argument(help="As `models versions` prints it; the one that is tried already."),
+    ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(help="Try it on so much of the traffic first, such as 10%; 0 ends that."),
+    ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Also one that is worse.")] = False,
     cloud: CloudOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Make a published version current; servers and functions follow without a restart."""
-    _tell(_versions(name, cloud).promote(version, anyway=anyway), as_json)
+    share = None if canary is None else _share(canary)
+    versions_ = _versions(name, cloud)
+    if share == 0:
+        _tell(versions_.end_canary(), as_json, otherwise="no version is tried")
+        return
+    tried = versions_.canary()
+    version = version or (tried.version if tried else None)
+    if version is None:
+        raise UsageError(
+            f"Which version of {name}?", remedy=f"See `visionstack models versions {name}`."
+        )
+    if share is None:
+        _tell(versions_.promote(version, anyway=anyway), as_json)
+    else:
+        _tell(versions_.try_on(version, share, anyway=anyway), as_json)
 
 
 @app.command()
 def rollback(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
-    """Go back to the version that was current before."""
+    """End a canary; without one, go back to the version that was current before."""
     _tell(_versions(name, cloud).rollback(), as_json)
 
 
@@ -269,8 +309,12 @@ def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -
         return
     for change in found:
         told = f"{change.old or '-'} to {change.new}"
+        if change.action == "canary":
+            told = _told_of_canary(change)
         if change.gone:
             told = f"deleted {', '.join(change.gone)}"
+        if change.back:
+            told = f"{change.back} is there again"
         console.out.print(f"{change.when} {change.who} {change.action}: {told}", soft_wrap=True)
 
 
@@ -334,20 +378,56 @@ def gc(
 
 
 def _versions(name: str, cloud: Cloud) -> Versions:
+    return _published(cloud)(name)
+
+
+def _published(cloud: Cloud) -> Callable[[str], Versions]:
     from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
     from visionstack.models.versions import Versions
 
     deployment = connect(cloud=cloud)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
-    return Versions(deployment.client("s3"), bucket, name)
+    return partial(Versions, deployment.client("s3"), bucket)
 
 
-def _tell(change: Change | None, as_json: bool) -> None:
+def _share(text: str) -> float:
+    """`10%` or `0.1`; from 0 to below 1."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UsageError(
+            f"--canary is a share such as 10% or 0.1, from 0 to below 1, not {text!r}.",
+            remedy="For all of the traffic leave --canary out.",
+        )
+    return share
+
+
+def _shared(shares: dict[str, float]) -> list[str]:
+    return [one if share == 1 else f"{one}, {_percent(share)}" for one, share in shares.items()]
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"
+
+
+def _told_of_canary(change: Change) -> str:
+    if change.canary is None:
+        return f"ended, all to {change.new}"
+    return f"{change.canary.version} on {_percent(change.canary.share)} beside {change.new}"
+
+
+def _tell(
+    change: Change | None, as_json: bool, *, otherwise: str = "it is current already"
+) -> None:
     if as_json:
         console.print_json(change.to_json() if change else None)
     elif change is None:
-        console.out.print("it is current already")
+        console.out.print(otherwise)
+    elif change.action == "canary":
+        console.out.print(f"canary: {_told_of_canary(change)}")
     else:
         console.out.print(f"current: {change.new} (was {change.old})")
 

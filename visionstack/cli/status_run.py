@@ -196,9 +196,12 @@ def _published(deployment: Deployment, variables: dict[str, str]) -> str:
     name = variables[Env.MODEL]
     store = ModelStore(deployment.client("s3"), variables[Env.ARTIFACTS_BUCKET])
     try:
-        return f"{name} {store.current_version(name)}"
+        current = store.current(name)
     except InferenceError as error:
         raise VisionstackError(str(error)) from error
+    tried = current.canary
+    beside = f", {tried.version} on {tried.share * 100:.3g} % of the traffic" if tried else ""
+    return f"{name} {current.version}{beside}"
 
 
 def _standing_usd(

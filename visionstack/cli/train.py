@@ -195,7 +195,7 @@ def detector(  # noqa: PLR0917 - Typer's options
     as_json: JsonOption = False,
 ) -> None:
     """Train a detector through Ultralytics, out to the same kind of model."""
-    from visionstack.training.detecting import DetectorPlan, train_detector
+    from visionstack.training.detecting import DetectorPlan, sentence, train_detector
 
     _check_size(size)
     _check_name(name)
@@ -216,7 +216,8 @@ def detector(  # noqa: PLR0917 - Typer's options
     if as_json:
         console.print_json(record)
         return
-    console.out.print(f"model {record['artifact']['name']} {record['artifact']['version']}")
+    told = f"{record['artifact']['name']} {record['artifact']['version']}: {sentence(record)}"
+    console.out.print(f"model {told}", soft_wrap=True)
     console.out.print(f"serve it: visionstack local deploy -c stream_model={name}")
 
 

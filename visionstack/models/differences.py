@@ -15,12 +15,20 @@ _SETTINGS: Final = (
     ("unknown below", ("unknown", "below")),
     ("data", ("products", "source")),
     ("data hash", ("products", "sha256")),
+    ("test part", ("products", "judged_on")),
+    ("test data hash", ("products", "judged_sha256")),
     ("seed", ("products", "seed")),
     ("training pictures", ("products", "train")),
     ("validation pictures", ("products", "validation")),
     ("test pictures", ("products", "test")),
 )
 """What is shown of a training record, and where it stands there."""
+_WORDS: Final = {
+    "top1": "test top1",
+    "top5": "test top5",
+    "ap50": "test AP50",
+    "ap50_95": "test AP50-95",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +68,11 @@ def differences(old: Published, new: Published) -> list[Row]:
 
 def _metrics(old: Published, new: Published) -> list[Row]:
     rows = []
-    for key in ("top1", "top5"):
+    for key in ("top1", "top5", "ap50", "ap50_95"):
         before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
         if before or after:
             rows.append(
-                Row(
-                    "metrics", f"test {key}", _share(before), _share(after), _verdict(old, new, key)
-                )
+                Row("metrics", _WORDS[key], _share(before), _share(after), _verdict(old, new, key))
             )
     for what, path in (("calibration error", ("calibration", "error_after")),):
         before, after = _at(old.record, path), _at(new.record, path)
@@ -80,11 +86,10 @@ def _verdict(old: Published, new: Published, key: str) -> str:
     before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
     if not before or not after:
         return ""
-    if any(
-        _at(old.record, ("products", one)) != _at(new.record, ("products", one))
-        for one in ("sha256", "seed")
-    ):
+    if judged_on(old.record) != judged_on(new.record):
         return "other test pictures: not comparable"
+    if "low" not in before or "low" not in after:
+        return "not established: too few test pictures for an interval"
     if after["low"] > before["high"]:
         return "better"
     if after["high"] < before["low"]:
@@ -161,6 +166,17 @@ def _sizes(old: Published, new: Published) -> list[Row]:
     return rows
 
 
+def judged_on(record: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What the test figures were taken on: equal for the same pictures with the same labels.
+
+    A classifier's test part follows from all its pictures and the seed; a detector's is its own.
+    """
+    own = _at(record, ("products", "judged_sha256"))
+    if own is not None:
+        return own, None
+    return _at(record, ("products", "sha256")), _at(record, ("products", "seed"))
+
+
 def _at(record: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     value: Any = record
     for key in path:
@@ -180,7 +196,8 @@ def _way(record: Mapping[str, Any]) -> str:
 def _share(value: Any) -> str:
     if not value:
         return "-"
-    return f"{value['share']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
+    spread = f" ({value['low']:.1%} to {value['high']:.1%})" if "low" in value else ""
+    return f"{value['share']:.1%}{spread}"
 
 
 def _number(value: Any) -> str:

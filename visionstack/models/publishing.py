@@ -39,8 +39,12 @@ def publish(
     """
     manifest = artifact.manifest
     prefix = f"{MODELS_PREFIX}{manifest.name}/{manifest.version}/"
+    versions = Versions(client, bucket, manifest.name)
     try:
-        fresh = not _exists(client, bucket, prefix + MANIFEST)
+        # One that was deleted may still have files whose deletion was announced.
+        fresh = not _exists(client, bucket, prefix + MANIFEST) or versions.collected(
+            manifest.version
+        )
         if fresh:
             for name in manifest.files:
                 say(f"publishing {manifest.name}: {name}")
@@ -48,8 +52,9 @@ def publish(
             # The manifest comes last: a version that has one is complete.
             client.upload_file(str(artifact.folder / MANIFEST), bucket, prefix + MANIFEST)
         if promote:
-            versions = Versions(client, bucket, manifest.name)
             versions.promote(manifest.version, anyway=True, action="publish")
+        else:
+            versions.uploaded(manifest.version)
     except ModelError:
         raise
     except Exception as error:  # botocore makes its error classes at run time

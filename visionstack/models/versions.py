@@ -1,11 +1,13 @@
-"""Which version of a published model is current, and how that changes: promote, roll back, collect.
+"""Which version of a published model is current, and how that changes: promote, try on a share of
+the traffic, roll back, collect.
 
 `models/{name}/current` is one object: its first line is the version that servers and functions
-follow, the second the change that put it there, as JSON. One conditional write changes both or
-nothing, whenever a process is killed, and of two that change at once the second is refused: since
-changes are numbered, no two texts have the same ETag. The log's entries,
-`models/{name}/log/{number}.json`, are copies of that second line; whoever changes next writes the
-one that a killed process left out, and `Versions.log` shows it before.
+follow, the second the last change, as JSON, with the canary that is on since then; readers of
+before canaries read the first line alone. One conditional write changes both or nothing, whenever a
+process is killed, and of two that change at once the second is refused: since changes are numbered,
+no two texts have the same ETag. The log's entries, `models/{name}/log/{number}.json`, are copies of
+that second line; whoever changes next writes the one that a killed process left out, and
+`Versions.log` shows it before.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
@@ -16,29 +18,42 @@ import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
 from runtime.inference.errors import InferenceError
-from visionstack.models.differences import Published
+from runtime.inference.store import Canary
+from visionstack.models.differences import Published, judged_on
 from visionstack.models.errors import ModelError
 
-Action = Literal["publish", "promote", "rollback", "collect"]
+Action = Literal["publish", "promote", "canary", "rollback", "collect", "upload"]
+"""`canary` begins one, changes its share or ends it; `upload` brings a deleted version back."""
+_LATER: Final = ("back", "canary", "ap50_95")
+_MOVES: Final = ("publish", "promote", "rollback")
+"""The actions that change the current version."""
 KEPT: Final = 3
 """Versions that were current last, the present one among them, which `collect` leaves."""
 LONGEST_UPLOAD: Final = timedelta(days=1)
 """Files without a manifest are left by a `publish` that was cut off, or by one that is under way:
 `collect` deletes what is older than this. The bucket ends uploads in parts after as long."""
 _RECORD: Final = "training.json"
+_JUDGED_BY: Final = {
+    "top1": "of the same test pictures",
+    "ap50_95": "AP50-95 on the same test pictures",
+}
+"""What a version must not be worse in, and how that is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An entry of the log. `top1` is the new version's accuracy on its test pictures with its
-    95 % interval, None where it was not trained here; `gone` are the versions that were deleted."""
+    """An entry of the log. `new` is what is current after it. `top1` is the accuracy of the
+    promoted or tried version on its test pictures with its 95 % interval, `ap50_95` a detector's
+    average precision, None where it was not trained here; `gone` are the versions that were
+    deleted, `back` is the one that was uploaded again; `canary` is what is tried since then.
+    """
 
     number: int
     action: Action
@@ -48,10 +63,17 @@ class Change:
     when: str
     top1: dict[str, float] | None = None
     gone: tuple[str, ...] = ()
+    back: str | None = None
+    canary: Canary | None = None
+    ap50_95: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "gone": list(self.gone)}
+        """Plain values. What came later than the rest is left out where it says nothing, so that
+        an earlier version of this project reads it."""
+        plain = {**asdict(self), "gone": list(self.gone)}
+        if self.canary:
+            plain["canary"] = self.canary._asdict()
+        return {key: plain[key] for key in plain if key not in _LATER or plain[key] is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,10 @@ class _Pointer:
     version: str
     etag: str
     change: Change | None
+
+    @property
+    def canary(self) -> Canary | None:
+        return self.change.canary if self.change else None
 
 
 class Versions:
@@ -74,6 +100,21 @@ class Versions:
         """The version that servers and functions follow."""
         pointer = self._pointer()
         return pointer.version if pointer else None
+
+    def canary(self) -> Canary | None:
+        """The version that is tried beside it, and its share."""
+        pointer = self._pointer()
+        return pointer.canary if pointer else None
+
+    def shares(self) -> dict[str, float]:
+        """What is served, the current version first, and its share of the traffic."""
+        pointer = self._pointer()
+        if pointer is None:
+            return {}
+        if pointer.canary is None:
+            return {pointer.version: 1.0}
+        tried = pointer.canary
+        return {pointer.version: 1 - tried.share, tried.version: tried.share}
 
     def published(self) -> list[str]:
         """The versions that are whole in the bucket, sorted."""
@@ -113,26 +154,53 @@ class Versions:
     def promote(
         self, version: str, *, anyway: bool = False, action: Action = "promote"
     ) -> Change | None:
-        """Make a published version current; None when it is already.
+        """Make a published version current for all traffic; None when it is already.
 
         Refuses one that is not whole in the bucket and, unless `anyway`, one whose accuracy on the
         same test pictures lies below the present one's interval.
         """
         pointer = self._pointer()
         if pointer and pointer.version == version:
-            return None
-        collected = action != "publish" and any(
-            version in change.gone for change in self._since_publication(version)
-        )
-        self._check_published(version, collected=collected)
-        record = self._record(version)
-        if pointer and not anyway:
-            self._check_not_worse(version, record, pointer.version)
-        return self._write(pointer, version, action, top1=_top1(record))
+            # Published once more, as a deployment does, it leaves a canary alone.
+            return None if action == "publish" else self._end_canary(pointer)
+        collected = action != "publish" and self.collected(version)
+        record = self._judged(pointer, version, collected=collected, anyway=anyway)
+        return self._write(pointer, version, action, record=record)
+
+    def try_on(self, version: str, share: float, *, anyway: bool = False) -> Change:
+        """Serve a published version to a share of the traffic, beside the current one; one that is
+        tried already gets the share. Refuses what `promote` refuses.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f"a share between 0 and 1, not {share}")
+        pointer = self._pointer()
+        if pointer is None or pointer.version == version:
+            raise ModelError(
+                f"{self.name} has no current version beside which {version} could be tried."
+                if pointer is None
+                else f"{self.name} {version} is current: all the traffic is its.",
+                remedy=f"See `visionstack models versions {self.name}`.",
+            )
+        collected = self.collected(version)
+        record = self._judged(pointer, version, collected=collected, anyway=anyway)
+        canary = Canary(version, share)
+        return self._write(pointer, pointer.version, "canary", record=record, canary=canary)
+
+    def end_canary(self) -> Change | None:
+        """Give all traffic to the current version again; None when no other is tried."""
+        pointer = self._pointer()
+        return self._end_canary(pointer) if pointer else None
+
+    def _end_canary(self, pointer: _Pointer) -> Change | None:
+        return self._write(pointer, pointer.version, "canary") if pointer.canary else None
 
     def rollback(self) -> Change:
-        """Go back to the version that was current before; again, to the one before that."""
+        """End the canary; without one, go back to the version that was current before, and again
+        to the one before that."""
         pointer = self._pointer()
+        ended = self._end_canary(pointer) if pointer else None
+        if ended:
+            return ended
         before = self._history()[:-1]
         if pointer is None or not before:
             raise ModelError(f"{self.name} has no earlier version to go back to.")
@@ -141,9 +209,24 @@ class Versions:
             raise ModelError(f"{self.name} is at {before[-1]} already.")
         return change
 
+    def collected(self, version: str) -> bool:
+        """Whether it was deleted, or is being deleted now, and not published again since."""
+        found = False
+        for change in self.log():
+            if change.back == version or (change.action, change.new) == ("publish", version):
+                found = False
+            found = found or version in change.gone
+        return found
+
+    def uploaded(self, version: str) -> None:
+        """A version is whole in the bucket; one that had been deleted may be promoted again."""
+        pointer = self._pointer()
+        if pointer and self.collected(version):
+            self._write(pointer, pointer.version, "upload", back=version, canary=pointer.canary)
+
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
-        """Delete the versions that are neither current nor among the `keep` that were current
-        last; returns them. The log keeps their entries.
+        """Delete the versions that are neither current nor tried nor among the `keep` that were
+        current last; returns them. The log keeps their entries.
 
         What a killed `publish` or `collect` left of a version goes too, after `LONGEST_UPLOAD`.
         """
@@ -151,13 +234,14 @@ class Versions:
         if pointer is None:
             raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
         kept = {pointer.version}
+        spared = {pointer.canary.version} if pointer.canary else set()
         for version in reversed([pointer.version, *self._order()]):
             if len(kept) < max(1, keep):
                 kept.add(version)
-        gone = tuple(one for one in self.published() if one not in kept)
+        gone = tuple(one for one in self.published() if one not in kept | spared)
         if gone:
             # Announced first: from here on nobody promotes what is being deleted.
-            self._write(pointer, pointer.version, "collect", gone=gone)
+            self._write(pointer, pointer.version, "collect", gone=gone, canary=pointer.canary)
         for version in [*gone, *self._left_over()]:
             keys = self._keys(f"{self._prefix}{version}/")
             # The manifest goes first: what has none is no version.
@@ -187,7 +271,7 @@ class Versions:
 
     def _order(self) -> list[str]:
         """Versions as they became current, oldest first."""
-        return [change.new for change in self.log() if change.action != "collect"]
+        return [change.new for change in self.log() if change.action in _MOVES]
 
     def _history(self) -> list[str]:
         """What a rollback goes back through; its last is the current version."""
@@ -195,29 +279,35 @@ class Versions:
         for change in self.log():
             if change.action == "rollback" and len(history) > 1:
                 history.pop()
-            elif change.action != "collect" and history[-1:] != [change.new]:
+            elif change.action in _MOVES and history[-1:] != [change.new]:
                 if not history and change.old:
                     history.append(change.old)
                 history.append(change.new)
         return history
 
-    def _since_publication(self, version: str) -> list[Change]:
-        found: list[Change] = []
-        for change in self.log():
-            found = [] if (change.action, change.new) == ("publish", version) else [*found, change]
-        return found
+    def _judged(
+        self, pointer: _Pointer | None, version: str, *, collected: bool, anyway: bool
+    ) -> dict[str, Any]:
+        """The version's training record. Refuses one that is not there, and a worse one."""
+        self._check_published(version, collected=collected)
+        record = self._record(version)
+        if pointer and not anyway:
+            self._check_not_worse(version, record, pointer.version)
+        return record
 
     def _check_not_worse(self, version: str, record: dict[str, Any], present: str) -> None:
         before = self._record(present)
-        new, old = _top1(record), _top1(before)
-        if new is None or old is None or _judged_on(record) != _judged_on(before):
+        if judged_on(record) != judged_on(before):
             return
-        if new["share"] < old["low"]:
-            raise ModelError(
-                f"{self.name} {version} is worse than the current {present}: {new['share']:.1%} "
-                f"of the same test pictures against {old['share']:.1%} (from {old['low']:.1%}).",
-                remedy="Promote it with --anyway if you know better.",
-            )
+        for key, words in _JUDGED_BY.items():
+            new, old = _figure(record, key), _figure(before, key)
+            if new and old and "low" in old and new["share"] < old["low"]:
+                raise ModelError(
+                    f"{self.name} {version} is worse than the current {present}: "
+                    f"{new['share']:.1%} {words} against {old['share']:.1%} "
+                    f"(from {old['low']:.1%}).",
+                    remedy="Promote it with --anyway if you know better.",
+                )
 
     def _write(
         self,
@@ -225,8 +315,10 @@ class Versions:
         version: str,
         action: Action,
         *,
-        top1: dict[str, float] | None = None,
+        record: dict[str, Any] | None = None,
         gone: tuple[str, ...] = (),
+        back: str | None = None,
+        canary: Canary | None = None,
     ) -> Change:
         log = self.log()
         if pointer and pointer.change:
@@ -238,8 +330,11 @@ class Versions:
             new=version,
             who=_who(),
             when=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            top1=top1,
+            top1=_figure(record or {}, "top1"),
+            ap50_95=_figure(record or {}, "ap50_95"),
             gone=gone,
+            back=back,
+            canary=canary,
         )
         condition = {"IfMatch": pointer.etag} if pointer else {"IfNoneMatch": "*"}
         try:
@@ -321,17 +416,16 @@ class Versions:
 
 def _read_change(data: bytes | str) -> Change:
     value = json.loads(data)
-    return Change(**{**value, "gone": tuple(value["gone"])})
+    known = {one.name: value[one.name] for one in fields(Change) if one.name in value}
+    canary = Canary(**known["canary"]) if known.get("canary") else None
+    return Change(**{**known, "gone": tuple(known["gone"]), "canary": canary})
 
 
-def _top1(record: dict[str, Any]) -> dict[str, float] | None:
-    found = record.get("test", {}).get("top1")
-    return {key: float(found[key]) for key in ("share", "low", "high")} if found else None
-
-
-def _judged_on(record: dict[str, Any]) -> tuple[Any, Any]:
-    products = record.get("products", {})
-    return products.get("sha256"), products.get("seed")
+def _figure(record: dict[str, Any], key: str) -> dict[str, float] | None:
+    found = record.get("test", {}).get(key)
+    if not found or found.get("share") is None:
+        return None
+    return {key: float(found[key]) for key in ("share", "low", "high") if key in found}
 
 
 def _code(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from runtime.measurement import machine
 from visionstack.errors import VisionstackError
 from visionstack.papers import serverless_2020, streaming_2019
 from visionstack.papers.evidence import gather
+from visionstack.papers.exhibit import Exhibit
 from visionstack.report.markdown import markdown
 from visionstack.report.sections import Report
 from visionstack.report.write import replace_file, write
@@ -19,10 +21,14 @@ MODELS: Final = ("yolov3-tiny", "yolov3")
 """What the streaming paper timed; `--measure` times them on this machine."""
 
 
-def document(folder: Path) -> Report:
+def exhibits(folder: Path) -> list[Exhibit]:
     """Every table and figure, from what lies below `folder`."""
     evidence = gather(folder)
-    shown = [*streaming_2019.exhibits(evidence), *serverless_2020.exhibits(evidence)]
+    return [*streaming_2019.exhibits(evidence), *serverless_2020.exhibits(evidence)]
+
+
+def document(shown: Sequence[Exhibit]) -> Report:
+    """The report of them."""
     return Report(
         title="The two papers, reproduced",
         subtitle=(
@@ -48,7 +54,8 @@ class Generated:
 def generate(folder: Path, page: Path) -> Generated:
     """Write the Markdown page, and the HTML beside the other reports.
 
-    A row of the page whose figure or conditions `folder` does not hold stays as it is.
+    A row of the page whose figure or conditions `folder` does not hold stays as it is, one that
+    no results would make any more goes.
 
     Raises:
         VisionstackError: there are no results, or a file cannot be written; the page is as it was.
@@ -59,27 +66,41 @@ def generate(folder: Path, page: Path) -> Generated:
             remedy="Measure first (visionstack papers --measure, visionstack compare run …), or "
             "name the folder: --results DIR",
         )
-    report = document(folder)
+    shown = exhibits(folder)
+    report = document(shown)
     before = page.read_text("utf-8") if page.is_file() else ""
-    text, kept = merged(before, markdown(report))
+    labels = {f"## {one.title}": one.labels for one in shown}
+    text, kept = merged(before, markdown(report), labels)
     html = write(report, folder / "papers", formats=["html", "json"])["html"]
     replace_file(page, text)
     return Generated(html, kept)
 
 
-def merged(before: str, after: str) -> tuple[str, tuple[str, ...]]:
-    """The new page with the rows whose figures only the old one has, and what those are called."""
+def merged(
+    before: str, after: str, labels: Mapping[str, str] | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The new page with the rows whose figures only the old one has, and what those are called.
+
+    `labels` matches, by an exhibit's heading, the rows that other results would have made.
+    """
     old = dict(_exhibits(before))
     kept: list[str] = []
     for title, body in _exhibits(after):
-        had = dict(_rows(old.get(title, "")))
         now = _rows(body)
+        known = re.compile((labels or {}).get(title) or "(?!)")
+        had = {
+            what: row
+            for what, row in _rows(old.get(title, ""))
+            if what in dict(now) or known.fullmatch(what)
+        }
         lost = [what for what, row in had.items() if _says_less(dict(now).get(what, ""), row)]
         if not lost:
             continue
         kept += [f"{title.removeprefix('## ')}: {what}" for what in lost]
         if not _FIGURE.search(body):
-            after = after.replace(body, old[title])
+            stale = {row for what, row in _rows(old[title]) if what not in had}
+            lines = [line for line in old[title].splitlines() if line not in stale]
+            after = after.replace(body, "\n".join(lines))
             continue
         lines = [had[what] if what in lost else row for what, row in now]
         lines += [had[what] for what in lost if what not in dict(now)]

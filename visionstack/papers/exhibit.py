@@ -21,6 +21,9 @@ class Exhibit:
     rows: Sequence[tuple[str, Cell, Cell, str]]
     missing: str = ""
     intro: str = ""
+    labels: str = ""
+    """Matches what a row is called that is made of results, whichever results are at hand; the
+    other rows are always there."""
 
     def table(self) -> Table:
         """As a section of the report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -113,6 +114,8 @@ def _figure_3(evidence: Evidence) -> Exhibit:
         "2020, figure 3: three ways of training",
         rows,
         intro=_figure_3_intro(compared),
+        labels=rf"({'|'.join(map(re.escape, runs))}); "
+        r"\d+( \(down to \d+ where there are no more\))? pictures a product",
     )
 
 
@@ -333,6 +336,7 @@ def _figure_10(evidence: Evidence) -> Exhibit:
         rows,
         missing="AWS's own placing of a new environment; the embedded cloud unpacks the package "
         "into a process instead, which takes longer than AWS's image cache.",
+        labels=r"(the demo|Lambda \d+ MB, .+): (first|warm) call",
     )
 
 
@@ -369,6 +373,7 @@ def _figure_11(evidence: Evidence) -> Exhibit:
         "2020, figure 11: where the time goes",
         rows,
         missing="upload and download over LTE: the desk and the service are on one machine.",
+        labels=r"(first|warm) call: [a-z ]+",
     )
 
 
@@ -435,6 +440,7 @@ def _figure_12(evidence: Evidence) -> Exhibit:
         "processors, so that its times rise where AWS's need not. "
         "`visionstack load --cloud aws --concurrency 100..1500 --repeats 10` repeats the paper's "
         "test.",
+        labels=r"\d+ at once",
     )
 
 

@@ -194,6 +194,7 @@ def _sending(evidence: Evidence) -> Exhibit:
         "2019, the claim: streaming is nearer to real time than sending pictures or clips",
         rows,
         intro="The paper states it without figures.",
+        labels=r"\S+, \S+ ms round trip",
     )
 
 

@@ -154,7 +154,8 @@ class ClientSession:
         first = next(iter(self._under_way), None)
         if first is None:
             first = self._waiting[0].frame.sequence if self._waiting else self._next_sequence
-        session = self.server.session if self.server is not None and not self._live else ""
+        # A live stream is not resumed, but a version that is tried on some streams stays with it.
+        session = self.server.session if self.server is not None else ""
         options = replace(
             self._options,
             token=token,

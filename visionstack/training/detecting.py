@@ -1,28 +1,36 @@
 """A detector of the user's own, trained by Ultralytics, out to the same kind of artifact.
 
-Ultralytics chooses the epoch on the data set's `val` part; its figures are that part's, and a
-`test` part in the YAML is looked at once, at the end. Importing this imports neither torch nor
-Ultralytics.
+Ultralytics chooses the epoch on the data set's `val` part. What is served is then judged once, on
+the `test` part or, where the YAML has none, on `val`, as `visionstack accuracy` judges any model:
+average precision with its interval. That stands in the artifact (`training.json`), with the hash of
+what it was judged on, so that `models promote` and `models diff` can tell versions apart. Importing
+this imports neither torch nor Ultralytics.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from math import isnan
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
+from runtime.inference.artifact import Weights
+from visionstack.errors import VisionstackError
 from visionstack.models.downloads import Say
 from visionstack.report.write import replace_file
 from visionstack.training.errors import TrainingError
 
+if TYPE_CHECKING:
+    from visionstack.accuracy.inputs import Inputs
+    from visionstack.accuracy.labels import LabelSet
+    from visionstack.models.draft import Draft
+
 RECORD: Final = "training.json"
-_FIGURES: Final = {
-    "metrics/mAP50(B)": "map50",
-    "metrics/mAP50-95(B)": "map50_95",
-    "metrics/precision(B)": "precision",
-    "metrics/recall(B)": "recall",
-}
+_FIGURES: Final = {"AP50": "ap50", "AP50-95": "ap50_95"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +57,23 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
             remedy="Give a YAML with path, train, val and names, as Ultralytics documents it.",
         )
     from runtime.measurement import machine
-    from visionstack.models.building import CACHE, build
+    from visionstack.accuracy.errors import LabelError
+    from visionstack.accuracy.inputs import open_inputs
+    from visionstack.models.building import CACHE, write_artifact
     from visionstack.models.catalog import find_recipe
     from visionstack.models.classifiers import torchvision_models
-    from visionstack.models.draft import BuildOptions
+    from visionstack.models.draft import BuildContext, BuildOptions
     from visionstack.models.ultralytics_models import import_tasks
 
+    part = _held_out(plan)
+    try:
+        held_out = open_inputs(plan.data, split=part)
+    except LabelError as error:
+        # Said now, and not when hours of training are over.
+        raise TrainingError(
+            f"The {part} part of {plan.data} cannot be judged on: {error.message}",
+            remedy=error.remedy or "Correct it; a relative `path` is beside the YAML.",
+        ) from error
     torchvision_models()  # Ultralytics' suppression goes through it wherever it is loaded
     import_tasks(plan.models / CACHE)
     from ultralytics import YOLO
@@ -78,7 +97,10 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
             verbose=False,
         )
         best = Path(network.trainer.best)
-        figures = _judge(YOLO(best), plan)
+        files = [
+            *network.trainer.train_loader.dataset.im_files,
+            *network.trainer.train_loader.dataset.label_files,
+        ]
     except Exception as error:  # Ultralytics raises whatever it met
         told = (str(error).strip().splitlines() or [repr(error)])[0]
         raise TrainingError(
@@ -88,19 +110,53 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
         ) from error
     say("exporting")
     recipe = find_recipe(str(best), called=plan.name)
-    options = BuildOptions(size=plan.size)
-    artifact = build(recipe, root=plan.models, options=options, say=say, force=True).artifact
-    record = {
+    context = BuildContext(options=BuildOptions(size=plan.size), cache=plan.models / CACHE, say=say)
+    draft = recipe.make(context)
+    say(f"judging on the {part} part")
+    try:
+        test = _judged(plan.name, draft, held_out)
+    except VisionstackError as error:
+        raise TrainingError(
+            f"{plan.name} is trained ({best}) and could not be judged: {error.message}",
+            remedy=f"Correct it and train again, or take the model without figures: "
+            f"visionstack models build {best} --name {plan.name} --size {plan.size}",
+        ) from error
+    record: dict[str, Any] = {
         "schema": 1,
         "kind": "measured",
         "machine": machine.describe().to_json(),
         "versions": machine.versions(),
-        "plan": {key: str(value) for key, value in asdict(plan).items()},
-        "figures": figures,
-        "artifact": {"name": artifact.manifest.name, "version": artifact.manifest.version},
+        "network": {"name": plan.model},
+        "products": {
+            "source": plan.data.name,
+            "train": len(network.trainer.train_loader.dataset),
+            "test": len(held_out.pictures),
+            "seed": plan.seed,
+            "sha256": hash_of(map(Path, files)),
+            "judged_on": part,
+            "judged_sha256": hash_of(held_out.files, held_out.labels),
+        },
+        "test": test,
     }
+    draft.extra[RECORD] = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    what = f"{record['products']['train']} pictures ({plan.data.name}), {sentence(record)}"
+    draft = replace(draft, weights=Weights(trained=True, description=what))
+    artifact = write_artifact(plan.name, draft, root=plan.models, say=say)
+    record["plan"] = {key: str(value) for key, value in asdict(plan).items()}
+    record["artifact"] = {"name": artifact.manifest.name, "version": artifact.manifest.version}
     replace_file(plan.folder / RECORD, json.dumps(record, indent=1) + "\n")
     return record
+
+
+def hash_of(files: Iterable[Path], labels: LabelSet | None = None) -> str:
+    """SHA-256 over what the files hold, with their labels, wherever they lie and in any order."""
+    digests = []
+    for place, file in enumerate(files):
+        digest = hashlib.sha256(file.read_bytes() if file.is_file() else b"")
+        if labels is not None:
+            digest.update(repr(sorted(map(str, labels.pictures[place].labels))).encode())
+        digests.append(digest.hexdigest())
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
 def _epoch_line(plan: DetectorPlan, trainer: Any) -> str:
@@ -108,15 +164,46 @@ def _epoch_line(plan: DetectorPlan, trainer: Any) -> str:
     return f"training {plan.name}: epoch {trainer.epoch + 1} of {plan.epochs}, AP50 {found:.2f}"
 
 
-def _judge(network: Any, plan: DetectorPlan) -> dict[str, Any]:
-    """Shares from 0 to 1 of the best epoch, on the test part where the YAML has one."""
+def _held_out(plan: DetectorPlan) -> str:
     import yaml
 
-    described = yaml.safe_load(plan.data.read_text("utf-8"))
-    part = "test" if described.get("test") else "val"
-    found = network.val(
-        data=str(plan.data), split=part, imgsz=plan.size, batch=plan.batch, workers=0,
-        plots=False, verbose=False, project=str(plan.folder.resolve()), name="judged",
-        exist_ok=True,
-    ).results_dict  # fmt: skip
-    return {"part": part, **{ours: float(found[theirs]) for theirs, ours in _FIGURES.items()}}
+    try:
+        described = yaml.safe_load(plan.data.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        described = None  # what is wrong with it is said by who reads it whole
+    return "test" if isinstance(described, dict) and described.get("test") else "val"
+
+
+def _judged(name: str, draft: Draft, held_out: Inputs) -> dict[str, Any]:
+    """Figures of what is served, from 0 to 1, with 95 % intervals where there are enough pictures.
+
+    On ONNX Runtime in 32 bits, which is the same on every machine.
+    """
+    from visionstack.accuracy.results import against_labels, resampling
+    from visionstack.accuracy.variants import Variant, answer
+    from visionstack.models.building import write_artifact
+
+    with TemporaryDirectory(prefix="judged-") as folder:
+        write_artifact(name, draft, root=Path(folder), say=lambda _: None)
+        variant = Variant(model=name, engine="onnxruntime", precision="fp32")
+        scored = against_labels(held_out, answer(variant, held_out, models=Path(folder)))
+    figures: dict[str, Any] = {"intervals": resampling(held_out)}
+    for theirs, ours in _FIGURES.items():
+        found = scored.figures[theirs].to_json()
+        figures[ours] = {
+            "share": found["value"],
+            **{key: found[key] for key in ("low", "high") if key in found},
+        }
+    if scored.score is not None:
+        figures["by_class"] = {
+            one: {"objects": score.objects, "ap50": None if isnan(score.ap50) else score.ap50}
+            for one, score in scored.score.by_class.items()
+        }
+    return figures
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """How good it is, in a few words."""
+    found, part = record["test"]["ap50"], record["products"]["judged_on"]
+    spread = f" ({found['low']:.1%} to {found['high']:.1%})" if "low" in found else ""
+    return f"{part} AP50 {found['share']:.1%}{spread}"

@@ -69,7 +69,7 @@ class StreamDecoder:
         self._gate = gate
         self._key_interval = key_interval
         self._since_key = 0
-        self._model = host.current
+        self._model: LoadedModel | None = None
         """The model's version for the frames being decoded."""
         self._occupied = threading.Lock()
 

@@ -10,11 +10,12 @@ are enough to replay.
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErrorCode, ProtocolError
@@ -49,6 +50,7 @@ class Tracking(Protocol):
     def predict(self) -> tuple[Detection, ...]: ...
 
 
+_NUMBER: Final = re.compile("[0-9a-f]{8}")
 _LONGEST = 2**32 - 1
 """A duration is 32 bits of microseconds: 71 minutes."""
 Answer = Result | FrameFailed | Dropped
@@ -72,7 +74,11 @@ class Session:
         gate: Gate | None = None,
         tracker: Tracking | None = None,
     ) -> None:
-        self.id = secrets.token_hex(16)
+        known = _NUMBER.match(options.session)
+        self.number = known[0] if known else secrets.token_hex(4)
+        """By it the stream is in a canary's share or not. Its id begins with it: a client that
+        connects again, to whichever server, says the id it had, and the stream keeps its number."""
+        self.id = self.number + secrets.token_hex(16)
         self.options = options
         self.connection = options.connection
         """Number of the last connection, as the client counts them."""
@@ -105,6 +111,11 @@ class Session:
         return self.stream.host
 
     @property
+    def model(self) -> LoadedModel:
+        """What answers the frames that arrive now."""
+        return self.host.model_for(self.number)
+
+    @property
     def pending(self) -> int:
         """Frames taken and not answered."""
         return len(self._pending)
@@ -128,7 +139,7 @@ class Session:
                 f"frame {frame.sequence} where frame {self.next_sequence} comes next",
             )
         self.next_sequence = frame.sequence + 1
-        job = FrameJob(self.stream, frame, received, self.host.current)
+        job = FrameJob(self.stream, frame, received, self.model)
         if frame.encoding is Encoding.UNKNOWN:
             job.outcome = FrameError(
                 FrameErrorCode.UNSUPPORTED_ENCODING, "The frame's encoding is none that is known."
@@ -165,7 +176,7 @@ class Session:
                 f"answers from frame {next_answer} on cannot be replayed, only from {oldest} on",
             )
         self._outlet = outlet
-        self._told = self.host.current.revision
+        self._told = self.model.revision
         for job, answer in self._sent:
             if job.frame.sequence >= next_answer:
                 self._hand_out(job.model, answer)

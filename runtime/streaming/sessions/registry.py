@@ -292,7 +292,7 @@ class Registry:
         self.metrics.sessions.set(len(self._sessions))
 
     def _offer(self, session: Session, *, resumed: bool) -> WelcomeOffer:
-        limits, model = self.limits, session.host.current
+        limits, model = self.limits, session.model
         return WelcomeOffer(
             session=session.id,
             resumed=resumed,

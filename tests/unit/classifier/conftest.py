@@ -32,6 +32,7 @@ from runtime.inference.artifact import (
 )
 from runtime.inference.classification import Classifier
 from runtime.inference.errors import InferenceError
+from runtime.inference.store import Canary, Current
 
 LABELS = ["tench", "goldfish", "shark", "ray", "cock", "hen", "ostrich"]
 
@@ -101,6 +102,7 @@ class MemoryModels:
 
     def __init__(self, load: Callable[[str, bool], ServedModel]) -> None:
         self.current = "v1"
+        self.canary: Canary | None = None
         self.packaged: str | None = None
         self.damaged: set[str] = set()
         self.loads = 0
@@ -109,10 +111,10 @@ class MemoryModels:
     def packaged_version(self) -> str | None:
         return self.packaged
 
-    def current_version(self) -> str:
+    def wanted(self) -> Current:
         if not self.current:
             raise InferenceError("there is no model")
-        return self.current
+        return Current(self.current, self.canary)
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
         self.loads += 1

@@ -205,7 +205,7 @@ def test_failing_storage_is_a_503_that_says_when_to_come_back(
 def test_a_missing_model_is_a_503_until_it_is_published(
     function: Function, models: Any, host: Any, pictures: Any, picture: Make
 ) -> None:
-    host._served, models.current = None, ""
+    host._serving, models.current = None, ""
     pictures.pictures["a.jpg"] = picture()
     status, body, _ = classify(function, "a.jpg")
     assert (status, body["code"]) == (503, "model_unavailable")
@@ -266,7 +266,7 @@ def test_environments_made_ahead_of_calls_are_settled_and_have_run_once(
 def test_an_upload_is_handed_out_without_a_model(
     function: Function, host: Any, models: Any
 ) -> None:
-    host._served, models.current = None, ""
+    host._serving, models.current = None, ""
     status, body, _ = http(function, "/images", b'{"method":"images","content_type":"image/png"}')
     assert status == 200
     assert body["file_path"].endswith(".png")
@@ -393,7 +393,7 @@ def test_a_load_that_init_has_no_time_for_goes_on_and_the_first_call_waits_for_i
     )  # fmt: skip
     function.initialise(seconds=0.01)
     assert began.wait(60)
-    assert not host._served, "INIT is over, the model is not there yet"
+    assert not host._serving, "INIT is over, the model is not there yet"
     answers: list[Any] = []
     wakeup = {"method": "wakeup", "sleep_time": "0"}
     call = threading.Thread(target=lambda: answers.append(function.handle(wakeup, CONTEXT)))

@@ -1,8 +1,10 @@
-"""Promoted and rolled back under load: no call fails, and no answer mixes two versions."""
+"""Tried, promoted and rolled back under load: no call fails, no answer mixes two versions."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import threading
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from PIL import Image
 
 from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.inference.artifact import Artifact, Preprocessing, Weights
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Canary, ModelStore
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.inference.conftest import _mean_colours
 from visionstack.models.building import write_artifact
@@ -21,6 +23,12 @@ from visionstack.models.versions import Versions
 
 ROUNDS = 10
 CALLERS = 3
+PICTURES = 100
+SHARES = (0.1, 0.6)
+
+
+def hashed(picture: bytes) -> str:
+    return hashlib.sha256(picture).hexdigest()
 
 
 def colours(folder: Path, ids: str, padding: int) -> Artifact:
@@ -38,14 +46,17 @@ def colours(folder: Path, ids: str, padding: int) -> Artifact:
     return write_artifact("colours", draft, root=folder, say=lambda _: None)
 
 
-@pytest.fixture
-def picture() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16), (200, 10, 10)).save(file, "PNG")
-    return file.getvalue()
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    files = []
+    for level in range(PICTURES):
+        file = io.BytesIO()
+        Image.new("RGB", (16, 16), (level, 10, 10)).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
 
 
-def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, picture: bytes) -> None:
+def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, pictures: list[bytes]) -> None:
     s3 = FakeS3()
     made = [colours(tmp_path / ids, ids, padding) for padding, ids in enumerate(("old", "new"))]
     for artifact in made:
@@ -63,18 +74,20 @@ def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, picture: bytes)
     host = ModelHost(source)
     host.current()
     versions = Versions(s3, "b", "colours")
-    answers: list[tuple[str, str]] = []
+    answers: list[tuple[bytes, str, str]] = []
     failed: list[BaseException] = []
     done = threading.Event()
     answered = threading.Semaphore(0)
 
     def call() -> None:
-        while not done.is_set():
+        for picture in itertools.cycle(pictures):
+            if done.is_set():
+                return
             try:
-                model = host.current()
+                model = host.serving().model_for(picture)
                 classifier = model.classifier
                 logits = classifier.infer([classifier.prepare(picture)])
-                answers.append((model.version, classifier.rank(logits[0])[0].id))
+                answers.append((picture, model.version, classifier.rank(logits[0])[0].id))
                 answered.release()
             except BaseException as error:
                 failed.append(error)
@@ -84,7 +97,15 @@ def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, picture: bytes)
     for caller in callers:
         caller.start()
     try:
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            canary = Canary(new, SHARES[number % 2])
+            versions.try_on(*canary)
+            host.refresh(at_once=True)
+            begun = len(answers)
+            assert all(answered.acquire(timeout=60) for _ in range(CALLERS * PICTURES)), failed
+            # Those that were under way are behind by then.
+            for picture, version, _ in answers[begun + CALLERS :]:
+                assert version == (new if canary.takes(hashed(picture)) else old)
             for change, expected in (
                 (lambda: versions.promote(new), new),
                 (versions.rollback, old),
@@ -99,6 +120,6 @@ def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, picture: bytes)
             caller.join()
 
     assert failed == []
-    assert {version for version, _ in answers} == {old, new}
-    assert [pair for pair in answers if not pair[1].startswith(ids[pair[0]])] == []
-    assert len(versions.log()) == 1 + 2 * ROUNDS
+    assert {version for _, version, _ in answers} == {old, new}
+    assert [one for one in answers if not one[2].startswith(ids[one[1]])] == []
+    assert len(versions.log()) == 1 + 3 * ROUNDS

@@ -77,6 +77,10 @@ def check_whole(s3: FakeS3, into: Path) -> str | None:
     if current is not None:
         ModelStore(s3, "b").pull("colours", into, version=current)
         assert current in versions.published()
+    canary = versions.canary()
+    assert ModelStore(s3, "b").current("colours") == (current, canary)
+    if canary is not None:
+        ModelStore(s3, "b").pull("colours", into, version=canary.version)
     numbers = [change.number for change in versions.log()]
     assert numbers == list(range(1, len(numbers) + 1))
     assert not versions.log() or versions.log()[-1].new == current
@@ -108,12 +112,30 @@ def operations(made: list[Artifact]) -> dict[str, tuple[Operation, set[int]]]:
             {1, 2},
         ),
         "rollback": (lambda s3: Versions(s3, "b", "colours").rollback(), {0, 1}),
+        "canary": (lambda s3: Versions(s3, "b", "colours").try_on(third, 0.1, anyway=True), {1}),
+        "canary ended": (lambda s3: Versions(s3, "b", "colours").end_canary(), {1}),
+        "canary promoted": (
+            lambda s3: Versions(s3, "b", "colours").promote(third, anyway=True),
+            {1, 2},
+        ),
         "collect": (lambda s3: Versions(s3, "b", "colours").collect(keep=1), {1}),
     }
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["before a call", "after a call"])
-@pytest.mark.parametrize("name", ["publish", "publish aside", "promote", "rollback", "collect"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "publish",
+        "publish aside",
+        "promote",
+        "canary",
+        "canary ended",
+        "canary promoted",
+        "rollback",
+        "collect",
+    ],
+)
 def test_whenever_it_is_killed_what_is_current_is_whole_and_the_next_one_succeeds(
     tmp_path: Path, made: list[Artifact], name: str, done: bool
 ) -> None:
@@ -123,8 +145,10 @@ def test_whenever_it_is_killed_what_is_current_is_whole_and_the_next_one_succeed
         s3 = FakeS3(FolderObjects(tmp_path / f"bucket-{at}"))
         for artifact in made[:2]:
             publish(artifact, client=s3, bucket="b")
-        if name == "promote":
+        if name in {"promote", "canary", "canary ended", "canary promoted"}:
             publish(made[2], client=s3, bucket="b", promote=False)
+        if name in {"canary ended", "canary promoted"}:
+            Versions(s3, "b", "colours").try_on(ids[2], 0.5, anyway=True)
         ended = not killed(operation, KilledAt(s3, at, done=done))
 
         current = check_whole(s3, tmp_path / f"pulled-{at}")
@@ -134,6 +158,7 @@ def test_whenever_it_is_killed_what_is_current_is_whole_and_the_next_one_succeed
             operation(s3)
             check_whole(s3, tmp_path / f"pulled-{at}")
         publish(made[3], client=s3, bucket="b")
+        assert Versions(s3, "b", "colours").canary() is None
         assert check_whole(s3, tmp_path / f"pulled-{at}") == ids[3]
         Versions(s3, "b", "colours").rollback()
         if ended:

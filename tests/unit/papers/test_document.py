@@ -15,7 +15,7 @@ from runtime.measurement.statistics import summarize
 from visionstack.compare.record import FILE, Record, Row, Status
 from visionstack.compare.targets import Kind
 from visionstack.errors import VisionstackError
-from visionstack.papers.document import document, generate
+from visionstack.papers.document import document, exhibits, generate, merged
 from visionstack.papers.evidence import gather
 from visionstack.report.figures import Figure
 from visionstack.report.figures import Kind as FigureKind
@@ -98,7 +98,7 @@ def save(found: Record, folder: Path) -> None:
 
 
 def tables(folder: Path) -> list[Table]:
-    return [s for s in document(folder).sections if isinstance(s, Table)]
+    return [s for s in document(exhibits(folder)).sections if isinstance(s, Table)]
 
 
 def cells(folder: Path, title: str) -> list[Any]:
@@ -290,6 +290,38 @@ def test_the_page_keeps_the_figures_that_the_results_at_hand_do_not_hold(tmp_pat
     tiny.save(some / "b")
     assert generate(some, page).kept == ()
     assert "**0.006 s**" in exhibit(page, "2019, section 4.2")
+
+
+@pytest.mark.parametrize("figure", ["**0.1 s**", "_not run_"], ids=["measured", "nothing is"])
+def test_a_row_whose_label_is_made_no_more_goes_and_one_that_was_not_measured_stays(
+    figure: str,
+) -> None:
+    head = (
+        "## Figure 3\n\n| what | paper | ours | conditions of ours |\n| --- | --- | --- | --- |\n"
+    )
+    before = (
+        head + "| always | x | **0.2 s** | this machine |\n"
+        "| called so before | x | **0.3 s** | this machine |\n"
+        "| 100 at once | x | **0.4 s** | this machine |\n\nVersions: 1\n"
+    )
+    after = head + f"| always | x | {figure} | this machine |\n\nVersions: 2\n"
+    page, kept = merged(before, after, {"## Figure 3": r"\d+ at once"})
+    assert "called so before" not in page
+    assert "| 100 at once | x | **0.4 s** | this machine |" in page
+    assert "Figure 3: 100 at once" in kept
+    assert page.endswith("Versions: 2\n")
+
+
+def test_the_committed_page_has_no_row_that_no_results_would_make(tmp_path: Path) -> None:
+    page = tmp_path / "papers.md"
+    committed = (Path(__file__).parents[3] / "docs" / "papers.md").read_text("utf-8")
+    page.write_text(committed, "utf-8")
+    generate(tmp_path, page)
+
+    def rows(text: str) -> set[str]:
+        return {line for line in text.splitlines() if line.startswith("| ") and "**" in line}
+
+    assert rows(page.read_text("utf-8")) == rows(committed)
 
 
 def test_without_a_folder_of_results_the_page_stays_as_it_is(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runtime.inference.store import Canary, Current
 from runtime.protocol.limits import Limits
 from runtime.protocol.options import HelloOptions, ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
@@ -101,20 +102,23 @@ class FakeSource:
     ) -> None:
         self.detectors = {name: detector or FakeDetector() for name in names}
         self.versions = dict.fromkeys(names, "1")
+        self.canaries: dict[str, Canary] = {}
+        self.of_version: dict[str, FakeDetector] = {}
+        """Detectors of versions that have one of their own."""
         self.broken: dict[str, str] = {}
         self.batch = batch
         self.loads: list[tuple[str, str]] = []
         self.asked = 0
 
-    def current_version(self, name: str) -> str:
+    def wanted(self, name: str) -> Current:
         self.asked += 1
-        return self.versions[name]
+        return Current(self.versions[name], self.canaries.get(name))
 
     def load(self, name: str, version: str) -> LoadedModel:
         self.loads.append((name, version))
         if version in self.broken:
             raise ModelUnavailableError(self.broken[version])
-        detector = self.detectors[name]
+        detector = self.of_version.get(version, self.detectors[name])
         offered = offer(name, version, labels=detector.labels)
         return LoadedModel(offered, detector, self.batch)
 

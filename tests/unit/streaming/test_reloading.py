@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.inference.detector import Detector
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Current, ModelStore
 from runtime.streaming import models
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ArtifactSource
@@ -167,11 +167,11 @@ async def test_a_refused_version_that_is_promoted_again_is_tried_at_once(
 
 async def test_a_store_that_fails_is_no_reason_to_stop(running: ServerFactory) -> None:
     class Flaky(FakeSource):
-        def current_version(self, name: str) -> str:
-            version = super().current_version(name)
+        def wanted(self, name: str) -> Current:
+            wanted = super().wanted(name)
             if self.asked > 1:
                 raise ModelUnavailableError("S3 is away")
-            return version
+            return wanted
 
     source = Flaky()
     async with running(source=source, reload_seconds=0.02) as one:
@@ -208,7 +208,7 @@ def source_over(bucket: Bucket, folder: Path) -> ArtifactSource:
 def test_a_missing_model_is_an_error_that_says_how_to_build_it(tmp_path: Path) -> None:
     source = ArtifactSource(folder=tmp_path, engine="auto")
     with pytest.raises(ModelUnavailableError, match="visionstack models build nothing"):
-        source.current_version("nothing")
+        source.wanted("nothing")
 
 
 def test_a_published_model_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_published_model_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
     )
     source = source_over(bucket, tmp_path)
     with pytest.raises(ModelUnavailableError):
-        source.load("m", source.current_version("m"))
+        source.load("m", source.wanted("m").version)
     assert not (tmp_path / "m" / "0123456789abcdef").exists()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runtime.inference.store import Current
 from runtime.streaming import __main__ as program
 from runtime.streaming import server as serving
 from runtime.streaming.errors import ModelUnavailableError
@@ -97,7 +98,7 @@ def test_a_current_that_is_not_utf8_is_a_model_that_is_unavailable(tmp_path: Pat
     (tmp_path / "m" / "current").write_bytes(b"\xff\xfe1\x00")
 
     with pytest.raises(ModelUnavailableError, match="model version"):
-        ArtifactSource(folder=tmp_path, engine="auto").current_version("m")
+        ArtifactSource(folder=tmp_path, engine="auto").wanted("m")
 
 
 @pytest.mark.parametrize("text", [b"", b"../../etc", b"a/b", b"\x00"])
@@ -106,9 +107,9 @@ def test_a_current_that_names_no_version_is_refused(tmp_path: Path, text: bytes)
     (tmp_path / "m" / "current").write_bytes(text)
 
     with pytest.raises(ModelUnavailableError):
-        ArtifactSource(folder=tmp_path, engine="auto").current_version("m")
+        ArtifactSource(folder=tmp_path, engine="auto").wanted("m")
     with pytest.raises(ModelUnavailableError):
-        source_over(Bucket({"models/m/current": text}), tmp_path).current_version("m")
+        source_over(Bucket({"models/m/current": text}), tmp_path).wanted("m")
 
 
 class Surprising(FakeSource):
@@ -116,10 +117,10 @@ class Surprising(FakeSource):
 
     surprise: Exception | None = None
 
-    def current_version(self, name: str) -> str:
+    def wanted(self, name: str) -> Current:
         if name == "odd" and self.surprise is not None:
             raise self.surprise
-        return super().current_version(name)
+        return super().wanted(name)
 
 
 async def test_reloading_goes_on_after_an_error_that_nobody_expected(
@@ -145,7 +146,7 @@ async def test_a_task_of_the_server_that_fails_goes_on_and_does_not_break_the_st
     async def watch(*args: Any, **kwargs: Any) -> None:
         await watched()
 
-    monkeypatch.setattr(serving, "watch_models", watch)
+    monkeypatch.setattr(serving.Follower, "watch", watch)
     server = make_server(tmp_path)
     await server.start()
     await until(lambda: watched.runs == 2)

@@ -1,4 +1,4 @@
-"""A detector promoted and rolled back under three streams, with real artifacts and a real engine.
+"""A detector tried, promoted and rolled back under streams, with real artifacts and a real engine.
 
 The whole of it, deployed and ten times, is `python -m benchmarks model_turns`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import _turning_models as turning
 from benchmarks.model_turns import is_mixed
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Canary, ModelStore
 from runtime.streaming.models import ArtifactSource
 from tests.unit.fake_s3 import FakeS3
 from tests.unit.streaming.conftest import ServerFactory
@@ -20,7 +20,7 @@ from visionstack.models.versions import Versions
 from visionstack.stream.client import AsyncStreamClient
 from visionstack.stream.types import StreamResult
 
-STREAMS = 3
+STREAMS = 6
 TURNS = 2
 
 
@@ -37,7 +37,7 @@ class Source(ArtifactSource):
         return self._of
 
 
-async def test_two_turns_under_three_streams_lose_and_mix_nothing_and_a_rollback_fetches_nothing(
+async def test_two_turns_under_streams_lose_and_mix_nothing_and_a_rollback_fetches_nothing(
     running: ServerFactory, tmp_path: Path
 ) -> None:
     s3 = FakeS3()
@@ -48,6 +48,7 @@ async def test_two_turns_under_three_streams_lose_and_mix_nothing_and_a_rollback
     versions = Versions(s3, "b", turning.DETECTOR)
     source: Any = Source(s3, tmp_path / "pulled")
     now: list[str] = [""] * STREAMS
+    ids: list[str] = [""] * STREAMS
     sent, mixed, lost = [0] * STREAMS, 0, 0
     done = asyncio.Event()
 
@@ -61,6 +62,7 @@ async def test_two_turns_under_three_streams_lose_and_mix_nothing_and_a_rollback
         nonlocal mixed, lost
         answered = 0
         async with AsyncStreamClient(address, policy="lossless") as client:
+            ids[number] = client.server.session
             async for answer in client.stream(frames(number)):
                 answered += 1
                 if not isinstance(answer, StreamResult):
@@ -70,9 +72,11 @@ async def test_two_turns_under_three_streams_lose_and_mix_nothing_and_a_rollback
                 now[number] = answer.version
         return answered
 
-    async def followed(version: str) -> None:
+    async def followed(version: str, canary: Canary | None = None) -> None:
         async with asyncio.timeout(120):
-            while now != [version] * STREAMS:
+            while now != [
+                canary.version if canary and canary.takes(one[:8]) else version for one in ids
+            ]:
                 await asyncio.sleep(0.01)
 
     async with running(source=source, reload_seconds=0.05) as one:
@@ -80,6 +84,13 @@ async def test_two_turns_under_three_streams_lose_and_mix_nothing_and_a_rollback
         try:
             await followed(names[0])
             for _ in range(TURNS):
+                for share in (0.2, 0.7):
+                    versions.try_on(names[1], share)
+                    await followed(names[0], Canary(names[1], share))
+                versions.rollback()
+                await followed(names[0])
+                versions.try_on(names[1], 0.5)
+                await followed(names[0], Canary(names[1], 0.5))
                 versions.promote(names[1])
                 await followed(names[1])
                 before = len(s3.reads)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.inference.store import Current
 from runtime.streaming import loading
 from runtime.streaming.__main__ import run
 from runtime.streaming.errors import ModelUnavailableError
@@ -30,11 +31,11 @@ class Unpublished(FakeSource):
     published = False
     asked = 0
 
-    def current_version(self, name: str) -> str:
+    def wanted(self, name: str) -> Current:
         self.asked += 1
         if not self.published:
             raise ModelUnavailableError(f"{name} does not exist; publish the model first.")
-        return super().current_version(name)
+        return super().wanted(name)
 
 
 @pytest.fixture(autouse=True)

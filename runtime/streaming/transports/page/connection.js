@@ -148,8 +148,9 @@ export class Connection {
   #welcome(offer) {
     this.#offer = offer;
     this.#attempt = 0;
+    // A live stream is not resumed, but a version that is tried on some streams stays with it.
+    this.#session = offer.session;
     if (this.#options.policy === "lossless") {
-      this.#session = offer.session;
       for (const [sequence, frame] of this.#unanswered) {
         if (sequence >= offer.next_sequence) this.#socket.send(frame.message);
       }
