@@ -97,12 +97,22 @@ def _lane_lines(lane: Lane, *, local: bool, now: datetime) -> list[str]:
     if lane.address:
         found.append(f"    address   {lane.address}")
     found += [f"    model     {model}" for model in lane.models]
+    found += [f"    newer     {one}" for one in lane.newer]
+    if lane.warm:
+        found.append(f"    warm      {lane.warm}")
     if lane.load:
         found.append(f"    does      {lane.load}")
     if lane.usd_per_hour is not None:
         usd = f"${lane.usd_per_hour:.4f} an hour, ${lane.usd_per_hour * HOURS_A_MONTH:.2f} a month"
         calls = ", and its calls" if lane.name == "serverless" else ""
-        found.append(f"    costs     {'nothing here; on AWS ' if local else ''}{usd}{calls}")
+        elsewhere = "nothing here; on AWS " if local else ""
+        found.append(f"    costs     {elsewhere}{usd}{calls}")
+        if lane.usd_so_far is not None and lane.created is not None:
+            made = datetime.fromisoformat(lane.created).astimezone(UTC)
+            found.append(
+                f"    so far    {elsewhere}about ${lane.usd_so_far:.2f} since"
+                f" {made:%Y-%m-%d %H:%M} UTC (an estimate)"
+            )
     return found + [f"    trouble   {one}" for one in lane.trouble]
 
 
