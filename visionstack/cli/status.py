@@ -77,8 +77,8 @@ def lines(told: dict[str, Any], *, now: datetime) -> list[str]:
     hourly = [lane.usd_per_hour for lane in told["lanes"] if lane.usd_per_hour is not None]
     if hourly and told["cloud"] == "aws":
         found.append(
-            f"  together    ${sum(hourly):.3f} an hour on demand, at us-east-1's list prices; "
-            "`npx cdk destroy --all` ends it"
+            f"  together    ${sum(hourly):.3f} an hour on demand, us-east-1; "
+            "`npx cdk destroy --all`"
         )
     if told["next"]:
         found.append(f"  next        {told['next']}")
@@ -96,6 +96,8 @@ def _lane_lines(lane: Lane, *, local: bool, now: datetime) -> list[str]:
     ]
     if lane.address:
         found.append(f"    address   {lane.address}")
+    if lane.page:
+        found.append(f"    page      {lane.page}")
     found += [f"    model     {model}" for model in lane.models]
     found += [f"    newer     {one}" for one in lane.newer]
     if lane.warm:
@@ -111,7 +113,7 @@ def _lane_lines(lane: Lane, *, local: bool, now: datetime) -> list[str]:
             made = datetime.fromisoformat(lane.created).astimezone(UTC)
             found.append(
                 f"    so far    {elsewhere}about ${lane.usd_so_far:.2f} since"
-                f" {made:%Y-%m-%d %H:%M} UTC (an estimate)"
+                f" {made:%Y-%m-%d} (an estimate)"
             )
     return found + [f"    trouble   {one}" for one in lane.trouble]
 

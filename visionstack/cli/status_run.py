@@ -44,6 +44,8 @@ class Lane:
     since: str | None = None
     runs: str = ""
     address: str = ""
+    page: str = ""
+    """By CloudFront, where it is."""
     models: list[str] = field(default_factory=list)
     load: str = ""
     """What the server that answered has done."""
@@ -127,6 +129,10 @@ def _streaming(
     lane, outputs = _begin("streaming", _stack(deployment, Stack.STREAMING))
     if not lane.deployed:
         return lane
+    page = _stack(deployment, Stack.PAGE) or {}
+    for one in page.get("Outputs", []):
+        if one["OutputKey"] == Output.PAGE_URL:
+            lane.page = one["OutputValue"]
     types, healthy = _instances(deployment, outputs[Output.STREAM_AUTO_SCALING_GROUP])
     kinds = ", ".join(f"{types.count(name)} {name}" for name in dict.fromkeys(types))
     lane.runs = f"{kinds or 'no instance'}; {healthy} healthy"
