@@ -77,7 +77,7 @@ def lines(told: dict[str, Any], *, now: datetime) -> list[str]:
     hourly = [lane.usd_per_hour for lane in told["lanes"] if lane.usd_per_hour is not None]
     if hourly and told["cloud"] == "aws":
         found.append(
-            f"  together    ${sum(hourly):.3f} an hour on demand, us-east-1; "
+            f"  together    ${sum(hourly):.3f} an hour on demand, us-east-1; end: "
             "`npx cdk destroy --all`"
         )
     if told["next"]:
