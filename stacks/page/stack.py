@@ -179,7 +179,6 @@ def _headers(
         # Their first parts are known only after what needs this page's origin.
         f"https://*.execute-api.{Aws.REGION}.{Aws.URL_SUFFIX}",
         f"https://*.s3.{Aws.REGION}.{Aws.URL_SUFFIX}",
-        f"https://*.s3.{Aws.URL_SUFFIX}",
         *([f"https://{stream}", f"wss://{stream}"] if stream else []),
     )
     return cloudfront.ResponseHeadersPolicy(

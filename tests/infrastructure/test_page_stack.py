@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runtime.classifier.s3 import S3Client
 from runtime.contract import Env
 from runtime.page_headers import HEADERS
 from runtime.streaming.transports.page.serving import _TYPES
@@ -17,6 +18,7 @@ from stacks.page.files import PAGE_FOLDER, PageFiles, find_runtime
 from stacks.settings.model import DeploymentSettings
 from tests.infrastructure.conftest import Templates
 from tests.infrastructure.deployed import ACCOUNT, Deployed
+from tests.unit.classifier.test_s3 import FixedCredentials
 
 PAGE, CLASSIFIER = "visionstack-page", "visionstack-classifier"
 ORIGIN = {"Fn::GetStackOutput": {"StackName": PAGE}}
@@ -78,10 +80,17 @@ def test_its_policy_admits_the_api_the_uploads_and_the_stream_and_nothing_else(
         "'self'",
         "https://*.execute-api.us-east-1.amazonaws.com",
         "https://*.s3.us-east-1.amazonaws.com",
-        "https://*.s3.amazonaws.com",
         "https://stream.example.com:8443",
         "wss://stream.example.com:8443",
     ]
+
+
+def test_uploads_go_to_an_address_that_the_policy_admits() -> None:
+    client = S3Client(region="us-east-1", credentials=FixedCredentials(None))
+    form = client.presign_post(
+        "pictures", "k", content_type="image/png", max_bytes=1, expires_seconds=1
+    )
+    assert form.url == "https://pictures.s3.us-east-1.amazonaws.com/"
 
 
 def test_its_origin_alone_is_admitted_by_api_uploads_and_stream(page: Templates) -> None:
