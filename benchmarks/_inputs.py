@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visionstack.paths import MODELS, SAMPLES
+from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
 
 Frame = NDArray[np.uint8]
 
@@ -62,3 +63,10 @@ def camera_pictures(folder: Path, *, size: tuple[int, int] = (640, 480)) -> list
         path.write_bytes(jpeg(np.asarray(picture, np.uint8)))
         written.append(path)
     return written
+
+
+def clip_labels() -> Path:
+    """MOTChallenge's labels of the whole clip where they lie, else the sample's twelve frames."""
+    named = os.environ.get("VISIONSTACK_PETS09_S2L1_GT")
+    whole = Path(named or IMPORT_ROOT.parent / "shared" / "data" / "pets09_s2l1_gt.txt")
+    return whole if whole.is_file() else SAMPLES / "ground_truth_pedestrians.json"

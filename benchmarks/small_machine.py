@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._inputs import CLIP, model_folder
+from benchmarks._inputs import CLIP, clip_labels, model_folder
 from benchmarks._results import Results, table
 from visionstack.accuracy.inputs import open_inputs
 from visionstack.compare.cameras import Film, Trial, Wanted, play_cameras
 from visionstack.compare.held import held
 from visionstack.cost.prices import list_prices
 from visionstack.localcloud.cpu_share import MB_PER_PROCESSOR, CpuShare
-from visionstack.paths import IMPORT_ROOT, SAMPLES
 from visionstack.server_process import served
 
 FPS: Final = 15.0
@@ -59,7 +58,7 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 def main(out: Path, quick: bool) -> None:
     """Write `small_machine.json` after every trial."""
     results = Results(out / "small_machine.json", title="Small machines", quick=quick)
-    labels = _labels()
+    labels = clip_labels()
     film = Film.of(open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt"))
     folder = model_folder("yolov3-tiny")
     rows: list[dict[str, Any]] = []
@@ -112,10 +111,3 @@ def _row(trial: Trial) -> dict[str, Any]:
         "p99 s": known["p99_s"],
         "AP50": known["accuracy"],
     }
-
-
-def _labels() -> Path:
-    """MOTChallenge's labels of the whole clip where they lie, else the sample's twelve frames."""
-    named = os.environ.get("VISIONSTACK_PETS09_S2L1_GT")
-    whole = Path(named or IMPORT_ROOT.parent / "shared" / "data" / "pets09_s2l1_gt.txt")
-    return whole if whole.is_file() else SAMPLES / "ground_truth_pedestrians.json"

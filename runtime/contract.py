@@ -37,6 +37,7 @@ class ScenarioKind(StrEnum):
 class Stack:
     """Suffixes of stack names: a deployed stack is called `{prefix}-{suffix}`."""
 
+    PAGE: Final = "page"
     STORAGE: Final = "storage"
     STREAMING: Final = "streaming"
     CLASSIFIER: Final = "classifier"
@@ -47,6 +48,8 @@ class Stack:
 class Output:
     """Keys of CloudFormation outputs, by stack."""
 
+    # page
+    PAGE_URL: Final = "PageUrl"
     # storage
     ARTIFACTS_BUCKET: Final = "ArtifactsBucketName"
     PICTURES_BUCKET: Final = "PicturesBucketName"
@@ -89,6 +92,7 @@ class Env:
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
     STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
     STREAM_NAMES: Final = "VISIONSTACK_STREAM_NAMES"  # in the servers' certificate, with commas
+    STREAM_PAGE_ORIGIN: Final = "VISIONSTACK_STREAM_PAGE_ORIGIN"  # beside the server's own
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
     STREAM_STACK: Final = "VISIONSTACK_STREAM_STACK"  # CloudFormation stack that waits for servers
     STREAM_RESOURCE: Final = "VISIONSTACK_STREAM_RESOURCE"  # the group's logical id in it

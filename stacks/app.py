@@ -15,6 +15,7 @@ from stacks.classifier.stack import ClassifierStack
 from stacks.comparison.stack import ComparisonStack
 from stacks.errors import DeploymentError
 from stacks.packages import PackageFolders
+from stacks.page.stack import PageStack
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
 from stacks.streaming.stack import StreamingStack
@@ -64,7 +65,15 @@ def build_app(
         # A stack's id is its name, so that `cdk deploy visionstack-streaming` finds it.
         return f"{settings.prefix}-{suffix}"
 
-    storage = StorageStack(app, named(Stack.STORAGE), settings=settings)
+    page_origin = None
+    # A stack that the app no longer names would stay deployed, and destroy would miss it. One
+    # without resources, `cdk deploy` deletes if it is there.
+    if settings.cloudfront_page:
+        page_origin = PageStack(app, named(Stack.PAGE), settings=settings).origin
+    else:
+        _empty(app, named(Stack.PAGE))
+    cors_origin = settings.cors_origin or page_origin
+    storage = StorageStack(app, named(Stack.STORAGE), settings=settings, cors_origin=cors_origin)
     StreamingStack(
         app,
         named(Stack.STREAMING),
@@ -72,6 +81,7 @@ def build_app(
         catalog=catalog,
         folders=folders,
         storage=storage,
+        page_origin=page_origin,
     )
     classifier = ClassifierStack(
         app,
@@ -79,9 +89,8 @@ def build_app(
         settings=settings,
         folders=folders,
         storage=storage,
+        cors_origin=cors_origin,
     )
-    # A stack that the app no longer names would stay deployed, and destroy would miss it. One
-    # without resources, `cdk deploy` deletes if it is there.
     if settings.cold_start != "warmer":
         _empty(app, named(Stack.WARMER))
     else:

@@ -9,6 +9,7 @@ from visionstack.errors import VisionstackError
 EXTRAS: Final = {
     "av": "video",
     "cv2": "video",
+    "numpy": "video",
     "PIL": "serve",
     "cryptography": "serve",
     "lap": "serve",

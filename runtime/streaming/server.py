@@ -235,6 +235,7 @@ class Server:
                     metrics=self._metrics_page,
                     files=PageFiles(models=settings.models_folder, token=token),
                     loopback=is_loopback(settings.host),
+                    page_origin=settings.page_origin,
                     full=lambda: registry.full,
                 ),
                 create_connection=counted_sockets(registry, tls),

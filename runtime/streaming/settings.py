@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,6 +14,9 @@ from runtime.protocol.limits import Limits
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.host.instance import DEFAULT_ENDPOINT
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?")
+"""As browsers write it: small letters, no slash at the end."""
 
 
 class Tls(StrEnum):
@@ -38,6 +42,8 @@ class Settings:
     tls: Tls = Tls.SELF_SIGNED
     names: tuple[str, ...] = ()
     """Names and addresses that clients reach the server by, for its own certificate."""
+    page_origin: str = ""
+    """Origin of a page elsewhere that may use the stream (CloudFront's); "" for none."""
     token: str | None = field(default=None, repr=False)
     """The token itself, for a server on the desk; a deployed one names its secret instead."""
     token_secret: str | None = None
@@ -70,6 +76,11 @@ class Settings:
             raise SettingsError(
                 f"Without TLS the server listens on loopback only, not on {self.host}."
             )
+        if self.page_origin and not _ORIGIN.fullmatch(self.page_origin):
+            raise SettingsError(
+                f"{Env.STREAM_PAGE_ORIGIN} is {self.page_origin!r}, which is no origin such as"
+                " https://d111111abcdef8.cloudfront.net."
+            )
         if (self.token is None) == (self.token_secret is None):
             raise SettingsError(f"{Env.STREAM_TOKEN_SECRET} must name the token's secret.")
 
@@ -87,6 +98,7 @@ class Settings:
             http_port=_port(environ, Env.STREAM_HTTP_PORT, STREAM_HTTP_PORT),
             tls=_tls(environ),
             names=tuple(name for name in environ.get(Env.STREAM_NAMES, "").split(",") if name),
+            page_origin=environ.get(Env.STREAM_PAGE_ORIGIN) or "",
             token_secret=_get(environ, Env.STREAM_TOKEN_SECRET),
             fingerprint_parameter=environ.get(Env.STREAM_FINGERPRINT_PARAMETER) or None,
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,

@@ -57,6 +57,7 @@ class ClassifierApi(Construct):
         *,
         settings: DeploymentSettings,
         alias: lambda_.Alias,
+        cors_origin: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
         access = ExpiringLogGroup(self, "AccessLogs", days=settings.log_retention_days)
@@ -93,7 +94,7 @@ class ClassifierApi(Construct):
             ),
         )
         self._own_execution_logs(days=settings.log_retention_days)
-        GatewayErrors(self, "Errors", api=self.api, cors_origin=settings.cors_origin)
+        GatewayErrors(self, "Errors", api=self.api, cors_origin=cors_origin)
         acknowledge(
             self.api.node.find_child("CloudWatchRole"),
             {
@@ -102,7 +103,11 @@ class ClassifierApi(Construct):
                 " AWS keeps this policy for it."
             },
         )
-        self._add_routes(apigateway.LambdaIntegration(alias, allow_test_invoke=False), settings)
+        self._add_routes(
+            apigateway.LambdaIntegration(alias, allow_test_invoke=False),
+            settings,
+            cors_origin=cors_origin,
+        )
         self.key = self._add_key(settings) if settings.auth == "key" else None
         stage = self.api.deployment_stage
         if settings.waf:
@@ -126,7 +131,11 @@ class ClassifierApi(Construct):
         self.api.deployment_stage.node.add_dependency(logs)
 
     def _add_routes(
-        self, integration: apigateway.Integration, settings: DeploymentSettings
+        self,
+        integration: apigateway.Integration,
+        settings: DeploymentSettings,
+        *,
+        cors_origin: str | None,
     ) -> None:
         signed = settings.auth == "iam"
         kinds = apigateway.AuthorizationType
@@ -151,9 +160,9 @@ class ClassifierApi(Construct):
                 known = apigateway.Model.from_model_name(self, f"{name}Request", model.ref)
                 models = {"application/json": known}
             resource = self.api.root.resource_for_path(route)
-            if settings.cors_origin:
+            if cors_origin:
                 resource.add_cors_preflight(
-                    allow_origins=[settings.cors_origin],
+                    allow_origins=[cors_origin],
                     allow_methods=["POST"],
                     allow_headers=list(_CORS_HEADERS),
                     max_age=Duration.minutes(10),

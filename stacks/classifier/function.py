@@ -43,6 +43,7 @@ class ClassifierFunction(Construct):
         package: Path,
         artifacts: s3.IBucket,
         pictures: s3.IBucket,
+        cors_origin: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.function = PythonFunction(
@@ -67,7 +68,7 @@ class ClassifierFunction(Construct):
                 Env.WAIT_FOR_CURRENT_MODEL: str(settings.wait_for_current_model).lower(),
                 Env.KEEP_FOR_TRAINING: str(settings.keep_for_training_days > 0).lower(),
                 Env.COLD_START: settings.cold_start,
-                Env.CORS_ORIGIN: settings.cors_origin or "",
+                Env.CORS_ORIGIN: cors_origin or "",
                 Env.UPLOAD_EXPIRES_SECONDS: str(settings.upload_expires_seconds),
             },
         )

@@ -27,6 +27,7 @@ class ClassifierStack(Stack):
         settings: DeploymentSettings,
         folders: PackageFolders,
         storage: StorageStack,
+        cors_origin: str | None,
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: serverless lane")
         classifier = ClassifierFunction(
@@ -36,9 +37,16 @@ class ClassifierStack(Stack):
             package=folders.folder(settings.classifier_package()),
             artifacts=storage.artifacts,
             pictures=storage.pictures,
+            cors_origin=cors_origin,
         )
         self.alias = classifier.alias
-        front = ClassifierApi(self, "Front", settings=settings, alias=classifier.alias)
+        front = ClassifierApi(
+            self,
+            "Front",
+            settings=settings,
+            alias=classifier.alias,
+            cors_origin=cors_origin,
+        )
         monitoring = ClassifierMonitoring(
             self,
             "Monitoring",

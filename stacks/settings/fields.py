@@ -229,6 +229,11 @@ class SettingFields(BaseModel):
         allowed="an origin such as https://127.0.0.1:8443, * for every page, or nothing",
         pattern=r"^(\*|https?://[A-Za-z0-9.\-]+(:\d{1,5})?)$",
     )
+    cloudfront_page: bool = _setting(
+        False,
+        "serve the page from a bucket by CloudFront too; API, uploads and the stream then admit its"
+        " origin",
+    )
     throttle_rate: int = _setting(
         100, "requests a second that the API lets through", ge=1, le=10_000
     )

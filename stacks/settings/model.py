@@ -69,6 +69,11 @@ class DeploymentSettings(SettingFields):
         return cls.from_context(read_context(environ, cdk_json=cdk_json))
 
     @property
+    def trusted_stream(self) -> str | None:
+        """Host and port of the stream's WebSocket where browsers know its certificate."""
+        return f"{self.stream_host}:{self.stream_http_port}" if self.certificate_arn else None
+
+    @property
     def wheels_python(self) -> str:
         """Python version that the functions' packages are built for."""
         return self.lambda_wheels_python or self.lambda_python

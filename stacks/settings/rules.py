@@ -62,6 +62,11 @@ def contradictions(settings: SettingFields) -> list[str]:
             "certificate_arn needs stream_host too: a certificate is for a name of yours, never for"
             " the load balancer's own, and clients check it."
         )
+    if settings.cloudfront_page and settings.cors_origin not in {None, "*"}:
+        wrong.append(
+            f"cors_origin={settings.cors_origin} and cloudfront_page=true are two origins, and the"
+            " API names one to browsers; leave cors_origin out, which admits CloudFront's."
+        )
     if settings.stream_port == settings.stream_http_port:
         wrong.append(f"stream_port and stream_http_port are both {settings.stream_port}.")
     if settings.cold_start == "snapstart" and settings.storage_mib > 512:

@@ -30,7 +30,12 @@ class StorageStack(Stack):
     """Buckets: `artifacts` (models, packages, results), `pictures` (short-lived), `logs`."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: DeploymentSettings
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        cors_origin: str | None,
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: buckets")
         self.logs = PrivateBucket(
@@ -71,7 +76,7 @@ class StorageStack(Stack):
                 # What was kept goes when no more is kept, too.
                 TRAINING_PREFIX: settings.keep_for_training_days or 1,
             },
-            upload_origin=settings.cors_origin,
+            upload_origin=cors_origin,
             access_logs=self.logs,
         )
         # With retain_data too: taking it out of a deployed stack would have CloudFormation send

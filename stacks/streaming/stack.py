@@ -50,6 +50,7 @@ class StreamingStack(Stack):
         catalog: Catalog,
         folders: PackageFolders,
         storage: StorageStack,
+        page_origin: str | None,
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: streaming lane")
         instance_type = catalog[settings.instance_type]
@@ -159,6 +160,7 @@ class StreamingStack(Stack):
                     ),
                     Env.STREAM_TLS: "self-signed" if fingerprint is not None else "load-balancer",
                     Env.STREAM_NAMES: balancer.load_balancer_dns_name,
+                    **({Env.STREAM_PAGE_ORIGIN: page_origin} if page_origin else {}),
                     Env.STREAM_GROUP: group_name,
                     Env.STREAM_STACK: self.stack_name,
                     Env.STREAM_RESOURCE: group_resource,

@@ -27,7 +27,7 @@ DESCRIPTION = json.loads(
 class Api:
     """POST /recognitions, /images and /classification, and a bucket at /bucket; cold once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cors_origin: str = "*") -> None:
         self.calls: list[tuple[str, bytes]] = []
         self.cors = True
         api = self
@@ -40,7 +40,7 @@ class Api:
                 data = b"" if body is None else json.dumps(body).encode()
                 self.send_response(status)
                 if api.cors:
-                    self.send_header("Access-Control-Allow-Origin", "*")
+                    self.send_header("Access-Control-Allow-Origin", cors_origin)
                     self.send_header("Access-Control-Allow-Headers", "content-type,x-api-key")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

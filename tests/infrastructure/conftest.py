@@ -54,6 +54,12 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "cold_start": "none",
         "packaging": "s3-packages",
     },
+    "page": {
+        "cloudfront_page": "true",
+        "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d",
+        "stream_host": "stream.example.com",
+        "cold_start": "none",
+    },
 }
 """Settings as `-c` gives them; every setting that adds or removes a resource is in one of them."""
 

@@ -138,6 +138,8 @@ class Deployed:
                 return f"arn:aws:lambda:{_HERE}:function:{own}"
             case "AWS::Events::Rule", "Arn":
                 return f"arn:aws:events:{_HERE}:rule/{own}"
+            case "AWS::CloudFront::Distribution", "DomainName":
+                return "d111111abcdef8.cloudfront.net"
             case _, "DNSName":
                 return f"{own.lower()}.elb.{REGION}.amazonaws.com"
         raise ValueError(f"{kind} {attribute} is not evaluated here")

@@ -86,6 +86,8 @@ class RoleRuns:
         for stack, name, properties in self._deployed.of_type("AWS::EC2::LaunchTemplate"):
             self._note(found, self._instance(stack, name, properties))
         for stack, name, properties in self._deployed.of_type("AWS::Lambda::Function"):
+            if name.startswith("CustomCDKBucketDeployment"):
+                continue  # CDK's own
             self._note(found, self._function(stack, name, properties))
         for stack, _, properties in self._deployed.of_type("AWS::StepFunctions::StateMachine"):
             self._note(found, self._folder_run(stack, properties))

@@ -27,7 +27,7 @@ def lint_once() -> Callable[[str], list[str]]:
     return functools.cache(lambda text: [str(match) for match in lint(text, config=config)])
 
 
-@pytest.mark.parametrize("name", ["defaults", "gpu", "arm", "comparison"])
+@pytest.mark.parametrize("name", ["defaults", "gpu", "arm", "comparison", "page"])
 def test_cfn_lint_and_cdk_nag_find_nothing(
     name: str, synthesized: Any, lint_once: Callable[[str], list[str]]
 ) -> None:
@@ -54,6 +54,7 @@ def test_the_settings_choose_the_stacks(synthesized: Any) -> None:
         "defaults": {*common, "warmer"},
         "gpu": common,
         "comparison": {*common, "comparison"},
+        "page": {*common, "page"},
     }
     for name, suffixes in expected.items():
         assert synthesized(name).stacks == {f"visionstack-{suffix}" for suffix in suffixes}
@@ -61,13 +62,13 @@ def test_the_settings_choose_the_stacks(synthesized: Any) -> None:
 
 
 def test_a_stack_that_is_not_wanted_is_deleted_by_a_deploy(synthesized: Any) -> None:
-    assert synthesized("defaults").empty == {"visionstack-comparison"}
-    assert synthesized("gpu").empty == {"visionstack-comparison", "visionstack-warmer"}
-    assert synthesized("comparison").empty == {"visionstack-warmer"}
+    assert synthesized("defaults").empty == {"visionstack-comparison", "visionstack-page"}
+    assert synthesized("page").empty == {"visionstack-comparison", "visionstack-warmer"}
+    assert synthesized("comparison").empty == {"visionstack-warmer", "visionstack-page"}
 
 
 def test_no_stack_holds_another_back_by_importing_from_it(synthesized: Any) -> None:
-    for name in ("defaults", "gpu", "arm", "comparison"):
+    for name in ("defaults", "gpu", "arm", "comparison", "page"):
         for path in synthesized(name).files:
             text = path.read_text()
             assert "Fn::ImportValue" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.streaming.conftest import TOKEN, make_server
 from visionstack import extras
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -135,6 +137,26 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     assert "Traceback" not in done.stderr
 
 
+async def test_the_core_streams_a_picture_without_numpy(installed: Path, tmp_path: Path) -> None:
+    server = make_server(tmp_path / "models")
+    await server.start()
+    code = (
+        "import sys\n"
+        "for name in ('numpy', 'cv2', 'av', 'PIL', 'boto3', 'psutil'):\n"
+        "    sys.modules[name] = None\n"
+        f"sys.argv = ['visionstack', 'stream', {str(CHECKOUT / 'samples' / 'dog.jpg')!r},\n"
+        f"    '--connect', '127.0.0.1:{server.port}', '--token', {TOKEN!r}, '--json']\n"
+        "from visionstack.cli.main import main\n"
+        "main()\n"
+    )
+    try:
+        done = await asyncio.to_thread(run, installed, tmp_path, "-c", code)
+    finally:
+        await server.stop()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["detections"]
+
+
 def test_pyproject_declares_what_requirements_pin() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared: dict[str, str] = {}
@@ -146,7 +168,7 @@ def test_pyproject_declares_what_requirements_pin() -> None:
         declared.pop(own)
     pins = dict(
         re.findall(
-            r"^([A-Za-z0-9_.-]+)==(\S+)",
+            r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==(\S+)",
             (CHECKOUT / "requirements.txt").read_text(encoding="utf-8"),
             re.MULTILINE,
         )

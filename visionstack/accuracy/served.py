@@ -60,7 +60,12 @@ def clip_of(inputs: Inputs) -> Clip:
 
 
 def play(
-    endpoint: EndpointLike, clip: Clip, *, fps: float, encoding: ArrayEncoding = "jpeg"
+    endpoint: EndpointLike,
+    clip: Clip,
+    *,
+    fps: float,
+    encoding: ArrayEncoding = "jpeg",
+    quality: int = 90,
 ) -> Played:
     """Send the clip's frames live, `fps` a second, as a camera would.
 
@@ -75,7 +80,9 @@ def play(
             captured.append(time.monotonic())
             yield frame.picture, number
 
-    with StreamClient(endpoint, policy="live", confidence=LEAST, encoding=encoding) as client:
+    with StreamClient(
+        endpoint, policy="live", confidence=LEAST, encoding=encoding, quality=quality
+    ) as client:
         for answer in client.stream(frames()):
             if isinstance(answer, StreamResult):
                 results[answer.context] = (answer.latency.total / 1000, answer.detections)

@@ -45,13 +45,24 @@ def open_deployed(
     deployment = connect(cloud=cloud, prefix=prefix)
     endpoint = deployment.stream_endpoint()
     name = host or endpoint.host
-    api = _callable_api(deployment, origin=f"https://{bracketed(name)}:{endpoint.http_port}")
-    address = page_address(host=name, port=endpoint.http_port, token=endpoint.token, api=api)
+    own = f"https://{bracketed(name)}:{endpoint.http_port}"
+    elsewhere = deployment.page_url()
+    api = _callable_api(deployment, origin=elsewhere or own)
+    address = page_address(elsewhere or own, token=endpoint.token, api=api)
     console.out.print(f"page: {address}", soft_wrap=True, markup=False)
+    if elsewhere is not None and endpoint.fingerprint is not None:
+        console.err.print(
+            "Detect is not on that page, since browsers do not know the stream's certificate. "
+            "Deploy with certificate_arn and stream_host, or use the stream server's own page.",
+            soft_wrap=True,
+            markup=False,
+        )
+        stream_page = page_address(own, token=endpoint.token)
+        console.out.print(f"stream page: {stream_page}", soft_wrap=True, markup=False)
     if endpoint.fingerprint is not None:
         console.out.print(f"fingerprint: {endpoint.fingerprint}", soft_wrap=True)
         console.err.print(WARNING_STEPS, soft_wrap=True, markup=False)
-    if is_loopback(name):
+    if elsewhere is None and is_loopback(name):
         console.err.print(
             "Only this machine reaches it. For a phone: `visionstack try --phone`.", markup=False
         )
@@ -125,15 +136,12 @@ def lets_in(url: str, *, origin: str) -> bool:
     return allowed in {"*", origin}
 
 
-def page_address(
-    *, host: str, port: int, token: str, tls: bool = True, api: ClassifierApi | None = None
-) -> str:
+def page_address(origin: str, *, token: str, api: ClassifierApi | None = None) -> str:
     """The page's address. Secrets come after the `#`, where no server and no log sees them."""
     given = {"token": token}
     if api is not None:
         given |= {"api": api.url, "key": api.key}
-    scheme = "https" if tls else "http"
-    return f"{scheme}://{bracketed(host)}:{port}/#{urlencode(given, quote_via=quote)}"
+    return f"{origin}/#{urlencode(given, quote_via=quote)}"
 
 
 def bracketed(host: str) -> str:

@@ -159,9 +159,7 @@ def certificate_names(host: str) -> tuple[str, ...]:
 
 def page_of(server: Server, *, host: str) -> str:
     """The address of the server's page, as reached by `host`."""
+    scheme = "https" if server.fingerprint is not None else "http"
     return page_address(
-        host=host,
-        port=server.http_port,
-        token=str(server.settings.token),
-        tls=server.fingerprint is not None,
+        f"{scheme}://{bracketed(host)}:{server.http_port}", token=str(server.settings.token)
     )

@@ -77,8 +77,8 @@ def lines(told: dict[str, Any], *, now: datetime) -> list[str]:
     hourly = [lane.usd_per_hour for lane in told["lanes"] if lane.usd_per_hour is not None]
     if hourly and told["cloud"] == "aws":
         found.append(
-            f"  together    ${sum(hourly):.3f} an hour on demand, at us-east-1's list prices; "
-            "`npx cdk destroy --all` ends it"
+            f"  together    ${sum(hourly):.3f} an hour on demand, us-east-1; end: "
+            "`npx cdk destroy --all`"
         )
     if told["next"]:
         found.append(f"  next        {told['next']}")
@@ -96,13 +96,25 @@ def _lane_lines(lane: Lane, *, local: bool, now: datetime) -> list[str]:
     ]
     if lane.address:
         found.append(f"    address   {lane.address}")
+    if lane.page:
+        found.append(f"    page      {lane.page}")
     found += [f"    model     {model}" for model in lane.models]
+    found += [f"    newer     {one}" for one in lane.newer]
+    if lane.warm:
+        found.append(f"    warm      {lane.warm}")
     if lane.load:
         found.append(f"    does      {lane.load}")
     if lane.usd_per_hour is not None:
         usd = f"${lane.usd_per_hour:.4f} an hour, ${lane.usd_per_hour * HOURS_A_MONTH:.2f} a month"
         calls = ", and its calls" if lane.name == "serverless" else ""
-        found.append(f"    costs     {'nothing here; on AWS ' if local else ''}{usd}{calls}")
+        elsewhere = "nothing here; on AWS " if local else ""
+        found.append(f"    costs     {elsewhere}{usd}{calls}")
+        if lane.usd_so_far is not None and lane.created is not None:
+            made = datetime.fromisoformat(lane.created).astimezone(UTC)
+            found.append(
+                f"    so far    {elsewhere}about ${lane.usd_so_far:.2f} since"
+                f" {made:%Y-%m-%d} (an estimate)"
+            )
     return found + [f"    trouble   {one}" for one in lane.trouble]
 
 

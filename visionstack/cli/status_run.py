@@ -7,13 +7,13 @@ import json
 import math
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException, HTTPSConnection
 from typing import Any, Final, Literal, cast
 
-from runtime.contract import Env, Output, Stack
+from runtime.contract import Env, Output, Stack, WarmerMetric
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
 from visionstack.cloud import local_fleet
@@ -23,10 +23,12 @@ from visionstack.cloud.local_state import CloudFolder
 from visionstack.cost import instances, prices, serverless
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.errors import VisionstackError
+from visionstack.models.versions import Versions
 
 _ANSWER_SECONDS: Final = 5
 _SAMPLE: Final = re.compile(r"^(visionstack_\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+_WAKE_UPS_LOOKED_AT: Final = 3
 _RATE: Final = re.compile(r"rate\((\d+) minutes?\)")
 
 
@@ -42,10 +44,19 @@ class Lane:
     since: str | None = None
     runs: str = ""
     address: str = ""
+    page: str = ""
+    """By CloudFront, where it is."""
     models: list[str] = field(default_factory=list)
     load: str = ""
     """What the server that answered has done."""
+    created: str | None = None
     usd_per_hour: float | None = None
+    usd_so_far: float | None = None
+    """An estimate: as if what stands there now had stood since `created`."""
+    warm: str = ""
+    """Environments that are ready for a call, as the warmer or Lambda last said."""
+    newer: list[str] = field(default_factory=list)
+    """Published versions of its models that are later than what is served, and what takes them."""
     trouble: list[str] = field(default_factory=list)
 
     @property
@@ -58,6 +69,7 @@ def lanes(
     *,
     healthz: Callable[[StreamEndpoint], Any],
     metrics: Callable[[StreamEndpoint], str] = lambda _: "",
+    now: datetime | None = None,
 ) -> list[Lane]:
     """Both lanes, and the compared instances while they are deployed.
 
@@ -66,11 +78,17 @@ def lanes(
     """
     compared, _ = _begin("comparison", _stack(deployment, Stack.COMPARISON))
     compared.runs = "instances that cost until `visionstack compare` or cdk destroys the stack"
-    return [
+    now = now or datetime.now(UTC)
+    found = [
         _streaming(deployment, healthz=healthz, metrics=metrics),
-        _serverless(deployment),
+        _serverless(deployment, now=now),
         *([compared] if compared.deployed else []),
     ]
+    for lane in found:
+        if lane.usd_per_hour is not None and lane.created is not None:
+            stood = now - datetime.fromisoformat(lane.created)
+            lane.usd_so_far = lane.usd_per_hour * max(0.0, stood / timedelta(hours=1))
+    return found
 
 
 def _stack(deployment: Deployment, name: str) -> dict[str, Any] | None:
@@ -93,7 +111,12 @@ def _begin(name: LaneName, stack: dict[str, Any] | None) -> tuple[Lane, dict[str
     if stack is None:
         return Lane(name=name, state="not deployed"), {}
     changed: datetime = stack.get("LastUpdatedTime") or stack["CreationTime"]
-    lane = Lane(name=name, state=stack["StackStatus"], since=changed.isoformat())
+    lane = Lane(
+        name=name,
+        state=stack["StackStatus"],
+        since=changed.isoformat(),
+        created=stack["CreationTime"].isoformat(),
+    )
     return lane, {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
@@ -106,6 +129,10 @@ def _streaming(
     lane, outputs = _begin("streaming", _stack(deployment, Stack.STREAMING))
     if not lane.deployed:
         return lane
+    page = _stack(deployment, Stack.PAGE) or {}
+    for one in page.get("Outputs", []):
+        if one["OutputKey"] == Output.PAGE_URL:
+            lane.page = one["OutputValue"]
     types, healthy = _instances(deployment, outputs[Output.STREAM_AUTO_SCALING_GROUP])
     kinds = ", ".join(f"{types.count(name)} {name}" for name in dict.fromkeys(types))
     lane.runs = f"{kinds or 'no instance'}; {healthy} healthy"
@@ -140,7 +167,32 @@ def _streaming(
         f"{name} {offer['version']} on {offer['engine']} {offer['precision']}"
         for name, offer in offers.items()
     ]
+    _note_newer(lane, deployment, {name: offer["version"] for name, offer in offers.items()})
     return lane
+
+
+def _note_newer(lane: Lane, deployment: Deployment, served: Mapping[str, str | None]) -> None:
+    """Versions later than what is served (None: not known) or current."""
+    storage = _stack(deployment, Stack.STORAGE)
+    bucket = next(
+        (
+            one["OutputValue"]
+            for one in (storage or {}).get("Outputs", [])
+            if one["OutputKey"] == Output.ARTIFACTS_BUCKET
+        ),
+        None,
+    )
+    if bucket is None:
+        return
+    for name, version in served.items():
+        try:
+            versions = Versions(deployment.client("s3"), bucket, name)
+            current = versions.current()
+            if current is not None and version not in {None, current}:
+                lane.newer.append(f"{name} {current} is current and not served yet")
+            lane.newer += [f"visionstack models promote {name} {one}" for one in versions.newer()]
+        except VisionstackError as error:
+            lane.trouble.append(error.message)
 
 
 def _instances(deployment: Deployment, group: str) -> tuple[list[str], int]:
@@ -168,7 +220,7 @@ def _instances(deployment: Deployment, group: str) -> tuple[list[str], int]:
     return [one["InstanceType"] for one in found], len(good)
 
 
-def _serverless(deployment: Deployment) -> Lane:
+def _serverless(deployment: Deployment, *, now: datetime) -> Lane:
     lane, outputs = _begin("serverless", _stack(deployment, Stack.CLASSIFIER))
     if not lane.deployed:
         return lane
@@ -186,7 +238,11 @@ def _serverless(deployment: Deployment) -> Lane:
     try:
         lane.address = deployment.classifier_api().url
         lane.models = [_published(deployment, variables)]
-        lane.usd_per_hour = _standing_usd(deployment, function, outputs)
+        _note_newer(lane, deployment, {variables[Env.MODEL]: None})
+        standing = _standing(deployment, function, outputs)
+        if standing is not None:
+            lane.usd_per_hour = _standing_usd(function, standing)
+            lane.warm = _warm(deployment, standing, now=now)
     except VisionstackError as error:
         lane.trouble.append(error.message)
     return lane
@@ -204,13 +260,23 @@ def _published(deployment: Deployment, variables: dict[str, str]) -> str:
     return f"{name} {current.version}{beside}"
 
 
-def _standing_usd(
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """What is kept ready for calls. `available` is what Lambda says of provisioned ones."""
+
+    environments: int = 0
+    minutes: int = 5
+    sleep_s: float = 0.0
+    available: int | None = None
+    log_group: str = ""
+    """The warmer's."""
+
+
+def _standing(
     deployment: Deployment, function: dict[str, Any], outputs: dict[str, str]
-) -> float | None:
-    """Dollars an hour of a function that nobody calls; None where its warmer cannot be read."""
-    variables = function["Environment"]["Variables"]
-    cold_start = variables[Env.COLD_START]
-    environments, minutes, sleep = 0, 5, 0.0
+) -> _Standing | None:
+    """None where the warmer cannot be read."""
+    cold_start = function["Environment"]["Variables"][Env.COLD_START]
     if cold_start == "warmer":
         warmer = _stack(deployment, Stack.WARMER)
         if warmer is None:
@@ -228,33 +294,76 @@ def _standing_usd(
         rates = [int(found[1]) for one in schedules if (found := _RATE.fullmatch(one))]
         if not rates:
             return None
-        minutes = rates[0]
-        environments = int(
-            json.loads(told["Environment"]["Variables"][Env.WARM_TARGETS])["default"]
+        variables = told["Environment"]["Variables"]
+        return _Standing(
+            environments=int(json.loads(variables[Env.WARM_TARGETS])["default"]),
+            minutes=rates[0],
+            sleep_s=int(variables[Env.WARM_SLEEP_MS]) / 1000,
+            log_group=told.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
         )
-        sleep = int(told["Environment"]["Variables"][Env.WARM_SLEEP_MS]) / 1000
-    elif cold_start == "provisioned":
+    if cold_start == "provisioned":
         with translated("look at the provisioned environments"):
             kept = deployment.client("lambda").get_provisioned_concurrency_config(
                 FunctionName=outputs[Output.CLASSIFIER_FUNCTION],
                 Qualifier=outputs[Output.CLASSIFIER_ALIAS],
             )
-        environments = kept["RequestedProvisionedConcurrentExecutions"]
+        return _Standing(
+            environments=kept["RequestedProvisionedConcurrentExecutions"],
+            available=kept.get("AvailableProvisionedConcurrentExecutions", 0),
+        )
+    return _Standing()
+
+
+def _standing_usd(function: dict[str, Any], standing: _Standing) -> float:
+    """Dollars an hour of a function that nobody calls."""
     bill = serverless.function_bill(
         serverless.Function(
             memory_mb=function["MemorySize"],
             seconds=0,
             arch=function["Architectures"][0],
             storage_mb=function["EphemeralStorage"]["Size"],
-            cold_start=cold_start,
-            environments=environments,
-            warm_interval_minutes=minutes,
-            wakeup_seconds=sleep,
+            cold_start=function["Environment"]["Variables"][Env.COLD_START],
+            environments=standing.environments,
+            warm_interval_minutes=standing.minutes,
+            wakeup_seconds=standing.sleep_s,
         ),
         requests_per_month=0,
         book=prices.load(),
     )
     return bill.usd / HOURS_A_MONTH
+
+
+def _warm(deployment: Deployment, standing: _Standing, *, now: datetime) -> str:
+    """What the warmer published last, or Lambda says; empty where nothing is kept."""
+    if standing.available is not None:
+        return f"{standing.available} of {standing.environments} provisioned environments"
+    if not standing.log_group:
+        return ""
+    minutes = _WAKE_UPS_LOOKED_AT * standing.minutes
+    asked: dict[str, Any] = {
+        "logGroupName": standing.log_group,
+        # The metric's own line (embedded metric format), which the embedded cloud has too.
+        "filterPattern": f'"{WarmerMetric.REACHED}"',
+        "startTime": int((now - timedelta(minutes=minutes)).timestamp() * 1000),
+    }
+    events: list[dict[str, Any]] = []
+    with translated("read what the warmer published"):
+        logs = deployment.client("logs")
+        while True:
+            page = logs.filter_log_events(**asked)
+            events += page["events"]
+            if not page.get("nextToken"):
+                break
+            asked["nextToken"] = page["nextToken"]
+    if not events:
+        return f"no wake-up in the last {minutes} min"
+    last = max(events, key=lambda event: int(event["timestamp"]))
+    told = json.loads(last["message"])
+    when = datetime.fromtimestamp(last["timestamp"] / 1000, UTC)
+    return (
+        f"{told[WarmerMetric.REACHED]} of {told[WarmerMetric.TARGET]} environments"
+        f" at {when:%H:%M} UTC"
+    )
 
 
 def load_of(exposition: str) -> str:

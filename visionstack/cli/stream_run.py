@@ -133,10 +133,10 @@ def _frames(
 
 
 def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:
-    from visionstack.stream.saving import keeps_one_picture, open_saver
-
     if request.save is None:
         return None
+    from visionstack.stream.saving import keeps_one_picture, open_saver
+
     if keeps_one_picture(request.save) and source.total != 1 and request.limit != 1:
         raise UsageError(
             f"--save {request.save} keeps one picture, and {source.name} has many.",

@@ -42,6 +42,10 @@ _BROKEN: Final = frozenset(
 """What is left of a stack that was never made or is half gone; it can only be deleted."""
 
 
+class StackMissingError(VisionstackError):
+    """A stack is not deployed."""
+
+
 @dataclass(frozen=True)
 class StreamEndpoint:
     """Where the streaming lane listens and what it wants.
@@ -185,6 +189,13 @@ class Deployment:
             )
         return ClassifierApi(url=url, key=key["value"], cloud=self.cloud)
 
+    def page_url(self) -> str | None:
+        """The page's address by CloudFront; None where it is not deployed (cloudfront_page)."""
+        try:
+            return self.outputs(contract.Stack.PAGE).get(contract.Output.PAGE_URL)
+        except StackMissingError:
+            return None
+
     def signing(self) -> SignedRequests:
         """What signs calls to an API with auth=iam.
 
@@ -227,10 +238,10 @@ class Deployment:
             f"describe-stack-events --stack-name {name}`.",
         )
 
-    def _missing(self, name: str) -> VisionstackError:
+    def _missing(self, name: str) -> StackMissingError:
         command = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
         where = "on the embedded cloud" if self.cloud == "local" else "on AWS"
-        return VisionstackError(
+        return StackMissingError(
             f"Stack {name} is not deployed {where}.",
             remedy=f"Deploy it with `{command}`, or name another deployment with --prefix.",
         )

@@ -89,12 +89,14 @@ def deploy_to_aws(*, context: Mapping[str, object]) -> Deployment:
 
 
 def _refuse_what_it_lacks(settings: DeploymentSettings) -> None:
-    """Raises `UsageError` for what the embedded cloud's CloudFormation does not know."""
+    """Raises `UsageError` for what the embedded cloud does not know or would record only."""
     lacking = [
         words
         for words, asked in (
             ("waf=true", settings.waf),
             ("flow_logs=true", settings.flow_logs),
+            # MiniStack keeps a distribution's description and serves nothing by it.
+            ("cloudfront_page=true", settings.cloudfront_page),
             (
                 "warm_hours with cold_start=provisioned",
                 settings.cold_start == "provisioned" and bool(settings.warm_hours),
@@ -104,7 +106,7 @@ def _refuse_what_it_lacks(settings: DeploymentSettings) -> None:
     ]
     if lacking:
         raise UsageError(
-            f"The embedded cloud cannot take {', '.join(lacking)}: it does not know the resources.",
+            f"The embedded cloud cannot take {', '.join(lacking)}: nothing does the work there.",
             remedy="Leave it out here; on AWS `npx cdk deploy --all` takes it.",
         )
 

@@ -122,6 +122,19 @@ class Versions:
         keys = [key.removeprefix(self._prefix) for key in self._keys(self._prefix)]
         return sorted(key.removesuffix(tail) for key in keys if key.endswith(tail))
 
+    def newer(self) -> list[str]:
+        """Versions that are whole and were published after the current one, the newest last."""
+        tail = f"/{MANIFEST}"
+        when = {
+            key.removeprefix(self._prefix).removesuffix(tail): published
+            for key, published in self._objects(self._prefix)
+            if key.endswith(tail)
+        }
+        current = self.current()
+        if current is None or current not in when:
+            return []
+        return sorted((one for one in when if when[one] > when[current]), key=lambda one: when[one])
+
     def log(self) -> list[Change]:
         """Every change, oldest first."""
         keys = sorted(self._keys(f"{self._prefix}log/"))

@@ -83,7 +83,14 @@ def recipe(target: PackageTarget, *, classifier_model: str) -> Recipe:
             extra = RUNTIME / "streaming" / f"requirements-{target.variant}-{target.arch}.txt"
             return Recipe(
                 target=target,
-                code=(*shared, "protocol", "inference", "streaming", "measurement"),
+                code=(
+                    *shared,
+                    "page_headers.py",
+                    "protocol",
+                    "inference",
+                    "streaming",
+                    "measurement",
+                ),
                 requirements=(
                     RUNTIME / "streaming" / "requirements.txt",
                     *([extra] if extra.exists() else []),

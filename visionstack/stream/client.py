@@ -13,10 +13,9 @@ import warnings
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
-
-import numpy as np
 
 from runtime.backoff import full_jitter
 from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU
@@ -206,7 +205,7 @@ class AsyncStreamClient:
         captured = now_us() if captured is None else captured
         if isinstance(picture, bytes | EncodedPicture):
             encoded = encode_picture(picture)
-        elif self._video is not None and isinstance(picture, np.ndarray):
+        elif self._video is not None and not isinstance(picture, Path):
             if self._live and self._session.waits:
                 # Later units need every one that was encoded: what must be dropped, drop before.
                 sequence, dropped = self._session.refuse(context)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from runtime.protocol.messages import Encoding
 from visionstack.stream.errors import StreamError
 from visionstack.stream.pictures import EncodedPicture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 KEY_INTERVAL = 60
 """Frames between key frames, so that a stream that lost its server can be taken up again."""
@@ -51,6 +52,7 @@ class H264Encoder:
     def encode(self, picture: NDArray[np.uint8]) -> EncodedPicture:
         """`picture` is uint8 (height, width, 3), blue first; odd sides lose a row or column."""
         import cv2
+        import numpy as np
 
         height, width = (side - side % 2 for side in picture.shape[:2])
         # FFmpeg's own quick conversion is up to four grey levels off.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from runtime.protocol.messages import Encoding
 from visionstack.stream.errors import StreamError
+
+if TYPE_CHECKING:
+    # Most of what an install weighs, and files are sent without it.
+    import numpy as np
+    from numpy.typing import NDArray
 
 ArrayEncoding = Literal["jpeg", "png", "webp", "bgr", "h264"]
 """How arrays are sent; "h264" as a video (`stream_video`), which only a stream can do."""
@@ -32,7 +34,7 @@ class EncodedPicture:
     """Which of the videos that a stream's encoder began it belongs to."""
 
 
-Picture = bytes | Path | NDArray[np.uint8] | EncodedPicture
+Picture: TypeAlias = "bytes | Path | NDArray[np.uint8] | EncodedPicture"
 """JPEG, PNG or WebP bytes, a file of one, or uint8 (height, width, 3) with blue first."""
 
 
@@ -67,7 +69,7 @@ def _compressed(data: bytes, *, name: str) -> EncodedPicture:
 
 
 def _array(picture: NDArray[np.uint8], *, encoding: ArrayEncoding, quality: int) -> EncodedPicture:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != "uint8":
         raise StreamError(
             f"An array of shape {picture.shape} and type {picture.dtype} is no picture.",
             remedy="Give uint8 of shape (height, width, 3), blue first.",

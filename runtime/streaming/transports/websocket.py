@@ -192,6 +192,22 @@ class WebSocketLink:
         self._connection.arriving()
 
 
+def cross_origin(origin: str) -> dict[str, str]:
+    """Headers by which pages of `origin` may read an answer, and ask for models with the token."""
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "authorization, range",
+        "Access-Control-Expose-Headers": "content-range",
+        "Access-Control-Max-Age": "600",
+        "Vary": "Origin",
+    }
+
+
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
 class HttpPages:
     """Answers plain GETs on the WebSocket port."""
 
@@ -204,10 +220,12 @@ class HttpPages:
         metrics: Page,
         files: PageFiles,
         loopback: bool,
+        page_origin: str,
         full: Callable[[], bool],
     ) -> None:
         self._files = files
         self._loopback = loopback
+        self._page_origin = page_origin
         self._full = full
         self._pages: dict[str, Page] = {
             "/healthz": healthz,
@@ -219,14 +237,23 @@ class HttpPages:
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
         response = self._answer(request)
-        if response is not None and request.method == "HEAD":
+        if response is not None and _is_preflight(request) and response.status_code == 405:
+            response = respond(HTTPStatus.NO_CONTENT, "text/plain", b"")
+        if response is None:
+            return None
+        if request.method == "HEAD":
             response.body = b""
+        if self._page_origin and request.headers.get_all("Origin") == [self._page_origin]:
+            response.headers.update(cross_origin(self._page_origin))
         return response
 
     def _answer(self, request: Request) -> Response | None:
         headers = request.headers
         wrong = refusal(
-            host=headers.get_all("Host"), origin=headers.get_all("Origin"), loopback=self._loopback
+            host=headers.get_all("Host"),
+            origin=headers.get_all("Origin"),
+            loopback=self._loopback,
+            admitted=self._page_origin,
         )
         if wrong is not None:
             return respond(HTTPStatus.FORBIDDEN, "text/plain", f"{wrong}\n".encode())

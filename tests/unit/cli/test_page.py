@@ -24,9 +24,15 @@ class Deployed:
 
     host: str
     api: ClassifierApi | None = None
+    url: str | None = None
+    """Of the page by CloudFront."""
+    fingerprint: str | None = "ab" * 32
+
+    def page_url(self) -> str | None:
+        return self.url
 
     def stream_endpoint(self) -> StreamEndpoint:
-        return StreamEndpoint(self.host, 7443, "a token", "ab" * 32, 8444)
+        return StreamEndpoint(self.host, 7443, "a token", self.fingerprint, 8444)
 
     def classifier_api(self) -> ClassifierApi:
         if self.api is None:
@@ -138,3 +144,24 @@ def test_without_a_screen_no_browser_of_the_terminal_is_started_and_that_is_said
     page.tell_opened("http://127.0.0.1:8443/")
     assert len(opened) == 1
     assert "No browser was found" in capsys.readouterr().err
+
+
+def test_the_page_by_cloudfront_is_opened_where_it_is_deployed(
+    monkeypatch: pytest.MonkeyPatch, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, Deployed("lb.elb.amazonaws.com", url="https://d1.cloudfront.net"))
+    page.open_deployed()
+    assert opened[0].startswith("https://d1.cloudfront.net/#token=a%20token")
+    told = capsys.readouterr()
+    # The stream's certificate is its own, which no page elsewhere can get past.
+    assert "Detect is not on that page" in told.err
+    assert "stream page: https://lb.elb.amazonaws.com:8444/#token=a%20token" in told.out
+    use(
+        monkeypatch,
+        Deployed("stream.example.com", url="https://d1.cloudfront.net", fingerprint=None),
+    )
+    page.open_deployed()
+    told = capsys.readouterr()
+    assert "stream page" not in told.out
+    assert "certificate" not in told.err
+    assert "█" in told.err

@@ -18,7 +18,7 @@ from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server, picture
 from visionstack.cli import serve_run
-from visionstack.cli.page import page_address
+from visionstack.cli.page import bracketed, page_address
 from visionstack.cli.serve_run import serve
 from visionstack.errors import VisionstackError
 from visionstack.stream.blocking import StreamClient
@@ -96,7 +96,7 @@ async def test_the_pages_address_carries_the_token_where_no_server_sees_it(tmp_p
 
 def test_a_token_of_any_characters_comes_through_the_pages_address() -> None:
     token = "a+b&c=d#e%20é"
-    address = page_address(host="::1", port=8443, token=token)
+    address = page_address(f"https://{bracketed('::1')}:8443", token=token)
     assert address.startswith("https://[::1]:8443/#")
     assert parse_qs(urlsplit(address).fragment, strict_parsing=True) == {"token": [token]}
 

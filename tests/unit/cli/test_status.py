@@ -27,6 +27,7 @@ STACKS: dict[str, dict[str, str]] = {
     "streaming": {"StreamAutoScalingGroupName": "visionstack-stream"},
     "classifier": {"ClassifierFunctionName": "classifier", "ClassifierAliasName": "live"},
     "warmer": {"WarmerFunctionName": "warmer"},
+    "storage": {"ArtifactsBucketName": "artifacts"},
 }
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "classifier": {
@@ -37,6 +38,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     },
     "warmer": {
         "FunctionArn": "arn:aws:lambda:eu-west-1:1:function:warmer",
+        "LoggingConfig": {"LogGroup": "visionstack-warmer-Logs"},
         "Environment": {
             "Variables": {
                 "VISIONSTACK_WARM_TARGETS": '{"default": 6, "hours": {}}',
@@ -55,6 +57,13 @@ class Account:
     types: tuple[str, ...] = ("c7i.xlarge", "c7i.xlarge", "g6.xlarge")
     prefix: str = "visionstack"
     cloud: str = "aws"
+    current: dict[str, str] = field(
+        default_factory=lambda: {"efficientnet-lite0": "0123456789abcdef", "yolov3-tiny": "be51"}
+    )
+    published: dict[str, list[str]] = field(default_factory=dict)
+    """Versions by model, the oldest first, a day apart."""
+    wake_ups: list[tuple[timedelta, int]] = field(default_factory=list)
+    """How long ago, and how many environments answered of 6."""
 
     def client(self, _: str) -> Account:
         return self
@@ -91,8 +100,34 @@ class Account:
         return {"ScheduleExpression": "rate(3 minutes)"}
 
     def get_object(self, *, Key: str, **_: Any) -> Any:  # noqa: N803
-        assert Key == "models/efficientnet-lite0/current"
-        return {"Body": io.BytesIO(b"0123456789abcdef")}
+        (name,) = re.findall(r"^models/(.*)/current$", Key)
+        return {"Body": io.BytesIO(self.current[name].encode()), "ETag": "e"}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> Any:  # noqa: N803
+        assert Bucket == "artifacts"
+        versions = self.published.get(Prefix.split("/")[1], [])
+        return {
+            "Contents": [
+                {"Key": f"{Prefix}{version}/model.json", "LastModified": NOW + timedelta(days=day)}
+                for day, version in enumerate(versions)
+            ]
+        }
+
+    def filter_log_events(self, **asked: Any) -> Any:
+        assert asked["logGroupName"] == "visionstack-warmer-Logs"
+        assert asked["filterPattern"] == '"EnvironmentsReached"'
+        # One entry a page, as CloudWatch Logs may answer.
+        since, at = asked["startTime"], int(asked.get("nextToken", 0))
+        kept = [(NOW - ago, reached) for ago, reached in self.wake_ups]
+        kept = [one for one in kept if one[0].timestamp() * 1000 >= since]
+        page = [
+            {
+                "timestamp": int(when.timestamp() * 1000),
+                "message": f'{{"EnvironmentsTarget":6,"EnvironmentsReached":{reached}}}',
+            }
+            for when, reached in kept[at : at + 1]
+        ]
+        return {"events": page, **({"nextToken": str(at + 1)} if at + 1 < len(kept) else {})}
 
     def stream_endpoint(self) -> StreamEndpoint:
         return StreamEndpoint("lb.elb.amazonaws.com", 7443, "t", "ab", 8443)
@@ -150,7 +185,7 @@ def test_a_screen_holds_it_and_addresses_stand_alone() -> None:
     found = lanes(Account(), healthz=healthz)  # type: ignore[arg-type]
     told = {"cloud": "aws", "where": "eu-west-1", "lanes": found, "error": "", "next": "x"}
     text = lines(told, now=NOW)
-    assert len(text) <= 20
+    assert len(text) <= 26
     assert any(re.search(r" https://api/v1$", line) for line in text)
     assert any("(2 days)" in line for line in text)
     assert any("together" in line and "cdk destroy" in line for line in text)
@@ -168,6 +203,61 @@ def test_nothing_is_said_to_cost_money_on_the_embedded_cloud() -> None:
     text = "\n".join(lines(told, now=NOW))
     assert "nothing here; on AWS $0.2000 an hour" in text
     assert "together" not in text
+
+
+def test_dollars_so_far_are_the_hours_since_the_stack_was_made_at_todays_rate() -> None:
+    found = lanes(Account(), healthz=healthz, now=NOW)  # type: ignore[arg-type]
+    for lane in found:
+        assert lane.usd_per_hour
+        assert lane.usd_so_far == pytest.approx(50 * lane.usd_per_hour)
+    told = {"cloud": "aws", "where": "eu-west-1", "lanes": found, "error": "", "next": "x"}
+    text = lines(told, now=NOW)
+    (so_far, _) = [line for line in text if "so far" in line]
+    assert f"about ${50 * (found[0].usd_per_hour or 0):.2f} since 2026-11-23" in so_far
+    assert "an estimate" in so_far
+
+
+@pytest.mark.parametrize("cloud", ["aws", "local"])
+def test_a_line_is_no_wider_than_a_terminal(cloud: str) -> None:
+    account = Account(
+        wake_ups=[(timedelta(minutes=1), 6)],
+        published={"yolov3-tiny": ["be51", "cccc1d22ab90"]},
+        stacks={**STACKS, "page": {"PageUrl": "https://d111111abcdef8.cloudfront.net"}},
+    )
+    found = lanes(account, healthz=healthz, now=NOW)  # type: ignore[arg-type]
+    told = {"cloud": cloud, "where": "eu-west-1", "lanes": found, "error": "", "next": "x"}
+    text = lines(told, now=NOW)
+    assert "    page      https://d111111abcdef8.cloudfront.net" in text
+    for word in ("newer", "warm", "so far"):
+        assert any(line.startswith(f"    {word}") for line in text)
+    assert [line for line in text if len(line) > 80] == []
+
+
+def test_warm_environments_are_what_the_warmer_published_last() -> None:
+    wake_ups = [(timedelta(minutes=4), 6), (timedelta(minutes=1), 5), (timedelta(minutes=99), 1)]
+    account = Account(wake_ups=wake_ups)
+    (_, serverless) = lanes(account, healthz=healthz, now=NOW)  # type: ignore[arg-type]
+    assert serverless.warm == "5 of 6 environments at 11:59 UTC"
+    account = Account(wake_ups=[(timedelta(minutes=10), 6)])
+    (_, serverless) = lanes(account, healthz=healthz, now=NOW)  # type: ignore[arg-type]
+    assert serverless.warm == "no wake-up in the last 9 min"
+
+
+def test_what_is_newer_is_told_with_the_command_that_takes_it() -> None:
+    published = {
+        "yolov3-tiny": ["aaaa", "be51", "cccc", "dddd"],
+        "efficientnet-lite0": ["0123456789abcdef"],
+    }
+    streaming, serverless = lanes(Account(published=published), healthz=healthz)  # type: ignore[arg-type]
+    assert streaming.newer == [
+        "visionstack models promote yolov3-tiny cccc",
+        "visionstack models promote yolov3-tiny dddd",
+    ]
+    assert serverless.newer == []
+    account = Account(published=published)
+    account.current["yolov3-tiny"] = "dddd"
+    streaming, _ = lanes(account, healthz=healthz)  # type: ignore[arg-type]
+    assert streaming.newer == ["yolov3-tiny dddd is current and not served yet"]
 
 
 def test_what_a_server_did_is_told_from_its_metrics() -> None:

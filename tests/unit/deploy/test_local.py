@@ -13,6 +13,7 @@ from visionstack.errors import UsageError
     [
         {"waf": "true"},
         {"flow_logs": "true"},
+        {"cloudfront_page": "true"},
         {"cold_start": "provisioned", "warm_hours": "9-18=8"},
     ],
 )

@@ -22,7 +22,7 @@ export async function openSource(video, kind, file) {
     video.src = URL.createObjectURL(file);
     video.loop = true;
   } else if (kind === "sample") {
-    video.src = "sample.mp4";
+    video.src = new URL("sample.mp4", import.meta.url).href;
     video.loop = true;
   } else {
     video.srcObject = await (kind === "screen" ? openScreen() : openCamera(kind));

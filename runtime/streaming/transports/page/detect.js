@@ -8,7 +8,7 @@ import { H264Encoder, hasH264, JpegEncoder } from "./encoders.js";
 import { FLAG, NEEDS_KEYFRAME } from "./protocol.js";
 import { HeldPictures } from "./shown.js";
 import { CAUSES, drawChart, Statistics } from "./stats.js";
-import { element, say } from "./page.js";
+import { element, say, streamServer } from "./page.js";
 
 const BACKLOG_BYTES = 96 * 1024;
 const TICK = 1000;
@@ -33,8 +33,9 @@ class Session {
   constructor(video, options, encoder) {
     this.video = video;
     this.encoder = encoder;
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.connection = new Connection(`${scheme}://${location.host}/stream`, options, {
+    const address = new URL("stream", streamServer);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    this.connection = new Connection(address.href, options, {
       state: (name, words) => this.#state(name, words),
       welcome: (offer) => this.#welcome(offer),
       model: (message) => this.#model(message),
@@ -225,6 +226,11 @@ async function openChosen(video) {
 
 async function start() {
   const video = element("video");
+  if (streamServer === null) {
+    say("status", "This page knows of no stream that a browser would trust. Deploy with certificate_arn and "
+      + "stream_host, or open the stream server's own page: visionstack open prints its address.", true);
+    return;
+  }
   const number = (id) => (element(id).value === "" ? null : Number(element(id).value));
   if (!element("token").value) {
     element("token-field").hidden = false;
@@ -283,8 +289,9 @@ function snapshot() {
 }
 
 async function listModels() {
+  if (streamServer === null) return;
   try {
-    const { models } = await (await fetch("healthz")).json();
+    const { models } = await (await fetch(new URL("healthz", streamServer))).json();
     for (const name of Object.keys(models)) element("model").add(new Option(name, name));
   } catch { /* The server's first model is used. */ }
 }

@@ -2,7 +2,7 @@
 
 import { serverRow } from "./detect.js";
 import { paint } from "./draw.js";
-import { element, say } from "./page.js";
+import { element, say, streamServer } from "./page.js";
 import { median } from "./stats.js";
 import { blueFirst, decodeDarknet, letterbox, suppress, toSource } from "./yolo.js";
 
@@ -47,17 +47,22 @@ async function load() {
   bar.hidden = false;
   // About what the small model and the runtime weigh; the bar need not be exact.
   const progress = (bytes) => { fetched += bytes; bar.value = Math.min(1, fetched / 50e6); };
+  if (streamServer === null) {
+    throw new DeviceError("The model comes from the stream server, and this page knows of none that a browser "
+      + "would trust. Open the stream server's own page: visionstack open prints its address.");
+  }
   const name = element("model").value || element("model").options[1]?.value;
   if (!name) throw new DeviceError("The server names no model. Reload the page.");
   const gpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
   const flavour = FLAVOURS[gpu ? "webgpu" : "wasm"];
-  const binary = await fetchWhole(`onnxruntime/${flavour.binary}`, {}, progress);
+  const runtime = (name) => new URL(`onnxruntime/${name}`, import.meta.url).href;
+  const binary = await fetchWhole(runtime(flavour.binary), {}, progress);
   if (binary === null) {
     throw new DeviceError("The server has no onnxruntime-web to lend. Run npm ci in the checkout "
       + "(or npm install onnxruntime-web beside it) and measure again.");
   }
   const part = async (piece) => {
-    const bytes = await fetchWhole(`models/${name}/${piece}`, headers, progress);
+    const bytes = await fetchWhole(new URL(`models/${name}/${piece}`, streamServer), headers, progress);
     if (bytes === null) throw new DeviceError(`The server does not lend ${piece} of ${name}.`);
     return bytes;
   };
@@ -73,7 +78,7 @@ async function load() {
       outside.push({ path: other, data: await part(other) });
     }
   }
-  const ort = await import(new URL(`onnxruntime/${flavour.script}`, document.baseURI).href);
+  const ort = await import(runtime(flavour.script));
   ort.env.wasm.wasmBinary = binary.buffer;
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency ?? 1) : 1;
   say("device-status", "Preparing the model…");

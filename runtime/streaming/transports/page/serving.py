@@ -15,6 +15,8 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from runtime.page_headers import HEADERS, content_security_policy
+
 _HERE: Final = Path(__file__).resolve().parent
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -34,22 +36,17 @@ _RUNTIME: Final = "/onnxruntime/"
 
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    # Scripts, styles and workers are the server's own. Older Safaris do not count a WebSocket of
-    # the same host as 'self'; the classifier's API and its bucket have addresses of their own, and
-    # the embedded cloud's is http. WebAssembly may be compiled, text may not be evaluated.
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self' ws: wss: https: http://127.0.0.1:* http://localhost:* "
-    "http://*.localhost:*; object-src 'none'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), display-capture=(self), screen-wake-lock=(self), "
-    "fullscreen=(self), microphone=(), geolocation=()",
-    # Together these give WebAssembly its threads.
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    # Older Safaris do not count a WebSocket of the same host as 'self'; the API and its bucket have
+    # addresses of their own, and the embedded cloud's is http.
+    "Content-Security-Policy": content_security_policy(
+        "ws:",
+        "wss:",
+        "https:",
+        "http://127.0.0.1:*",
+        "http://localhost:*",
+        "http://*.localhost:*",
+    ),
+    **HEADERS,
 }
 
 

@@ -17,7 +17,8 @@ from runtime.protocol.errors import CloseCode
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Close, Encoding, Frame, Hello, Ping, Pong, Welcome
 from runtime.protocol.options import HelloOptions
-from runtime.streaming.settings import Tls
+from runtime.streaming.errors import SettingsError
+from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.transports import websocket
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 
@@ -163,3 +164,45 @@ async def test_the_pages_files_weigh_less_than_150_kb_and_run_no_foreign_script(
     # The sample clip is fetched only by who chooses it, or has no camera.
     opened = [path for path in PAGE.iterdir() if path.suffix not in {".py", ".mp4"}]
     assert sum(path.stat().st_size for path in opened) < 150_000
+
+
+async def test_an_admitted_origin_may_read_and_ask_for_models_and_no_other(
+    running: ServerFactory,
+) -> None:
+    page = "https://d111111abcdef8.cloudfront.net"
+
+    async def ask(port: int, method: str, path: str, origin: str) -> tuple[int, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        more = "Access-Control-Request-Method: GET\r\n" if method == "OPTIONS" else ""
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n"
+        writer.write(f"{head}{more}\r\n".encode())
+        answer = (await reader.read()).partition(b"\r\n\r\n")[0]
+        writer.close()
+        return int(answer.split()[1]), answer.lower()
+
+    async with running(page_origin=page) as one:
+        port = one.server.http_port
+        status, head = await ask(port, "GET", "/healthz", page)
+        assert status == 200
+        assert f"access-control-allow-origin: {page}".encode() in head
+        assert b"vary: origin" in head
+        status, head = await ask(port, "OPTIONS", "/models/fake/model.json", page)
+        assert status == 204
+        assert b"access-control-allow-headers: authorization, range" in head
+        for other in ("https://other.cloudfront.net", f"{page}:444", page.upper(), "null"):
+            for method in ("GET", "OPTIONS"):
+                status, head = await ask(port, method, "/healthz", other)
+                assert status == 403
+                assert b"access-control" not in head
+        async with connect(f"ws://127.0.0.1:{port}/stream", origin=page) as socket:  # type: ignore[arg-type]
+            await socket.send(Hello(HelloOptions(token=TOKEN)).encode())
+            assert isinstance(messages.decode(await socket.recv()), Welcome)
+    async with running() as one:
+        status, head = await ask(one.server.http_port, "GET", "/healthz", page)
+        assert status == 403
+
+
+def test_a_page_origin_that_is_none_is_refused() -> None:
+    for wrong in ("d1.cloudfront.net", "https://d1.cloudfront.net/", "https://D1.cloudfront.net"):
+        with pytest.raises(SettingsError, match="is no origin"):
+            Settings(models=("m",), models_folder=PAGE, token=TOKEN, page_origin=wrong)

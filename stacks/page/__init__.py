@@ -1,0 +1,1 @@
+"""The page from a private bucket through CloudFront (setting `cloudfront_page`)."""
