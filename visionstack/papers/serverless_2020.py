@@ -336,20 +336,20 @@ def _figure_10(evidence: Evidence) -> Exhibit:
         rows,
         missing="AWS's own placing of a new environment; the embedded cloud unpacks the package "
         "into a process instead, which takes longer than AWS's image cache.",
-        labels=r"(the demo|Lambda \d+ MB, .+): (first|warm) call",
+        labels=r"(the demo|[^ ,]+, Lambda \d+ MB, .+): (first|warm) call",
     )
 
 
 def _call_rows(record: Record, row: Row) -> list[tuple[str, Cell, Cell, str]]:
     found = row.function or {}
     weights = "" if record.weights_trained else ", random weights"
-    words = f"{row.where}; {record.model}{weights}, {record.picture}; as the desk waits"
+    words = f"{row.where}{weights}; {record.picture}; as the desk waits"
     rows: list[tuple[str, Cell, Cell, str]] = []
     for key, name in (("first", "first call"), ("warm", "warm call")):
         calls = [float(call["seconds"]) for call in found.get(key, [])]
         if calls:
             figure = measured(median(calls), "s", samples=len(calls))
-            rows.append((f"{row.name}: {name}", "", figure, words))
+            rows.append((f"{record.model}, {row.name}: {name}", "", figure, words))
     return rows
 
 
@@ -365,15 +365,16 @@ def _figure_11(evidence: Evidence) -> Exhibit:
                     steps.setdefault(step, []).append(float(value))
             for step, values in steps.items():
                 figure = measured(median(values), "ms", samples=len(values))
-                name = f"{word}: {step.replace('_', ' ')}"
-                rows.append((name, _NO_VALUES, figure, f"{record.model}{weights}, {row.name}"))
+                name = f"{record.model}, {row.name}: {word}: {step.replace('_', ' ')}"
+                words = f"{row.where}{weights}; median of {len(values)} calls"
+                rows.append((name, _NO_VALUES, figure, words))
     if not rows:
         rows.append(("steps of a call", _NO_VALUES, Absent(f"run `{_COMPARE}`"), ""))
     return Exhibit(
         "2020, figure 11: where the time goes",
         rows,
         missing="upload and download over LTE: the desk and the service are on one machine.",
-        labels=r"(first|warm) call: [a-z ]+",
+        labels=r"[^ ,]+, Lambda \d+ MB, .+: (first|warm) call: [a-z ]+",
     )
 
 
