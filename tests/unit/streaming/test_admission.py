@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -165,17 +166,28 @@ def test_a_bucket_allows_a_burst_and_then_its_rate() -> None:
 
 
 def test_lines_of_one_kind_are_sampled_and_those_kept_back_are_counted() -> None:
-    sampled = SampledLines(lines=2, seconds=10)
-
-    def line(at: float) -> logging.LogRecord:
-        record = logging.LogRecord("one", logging.INFO, "", 0, "refused", None, None)
-        record.created = at
-        return record
-
-    assert [sampled.filter(line(1.0)) for _ in range(5)] == [True, True, False, False, False]
-    later = line(11.0)
+    now = 1.0
+    sampled = SampledLines(lines=2, seconds=10, clock=lambda: now)
+    assert [sampled.filter(refused_line()) for _ in range(5)] == [True, True, False, False, False]
+    now = 11.0
+    later = refused_line()
     assert sampled.filter(later)
     assert later.suppressed == 3
+
+
+def test_lines_are_not_kept_back_when_the_wall_clock_is_set_back() -> None:
+    now = 1.0
+    sampled = SampledLines(lines=2, seconds=10, clock=lambda: now)
+    for _ in range(5):
+        sampled.filter(refused_line())
+    now = 11.0
+    assert sampled.filter(refused_line(created=time.time() - 86_400))
+
+
+def refused_line(*, created: float | None = None) -> logging.LogRecord:
+    record = logging.LogRecord("one", logging.INFO, "", 0, "refused", None, None)
+    record.created = record.created if created is None else created
+    return record
 
 
 @pytest.mark.parametrize(
