@@ -40,6 +40,7 @@ _UNIT: Final = "tests/unit"
 _SETTINGS: Final = (
     "tests/infrastructure/test_settings.py",
     "tests/infrastructure/test_setting_bounds.py",
+    "tests/infrastructure/test_setting_defaults.py",
 )
 _SCHEDULER: Final = (
     f"{_UNIT}/streaming/frames/test_scheduler.py",
