@@ -61,12 +61,18 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         f"{_UNIT}/classifier/test_credentials.py",
     ),
     "runtime/inference/tracking.py": (f"{_UNIT}/inference/test_tracking.py",),
-    "runtime/inference/boxes.py": (f"{_UNIT}/inference/test_boxes.py",),
+    "runtime/inference/boxes.py": (
+        f"{_UNIT}/inference/test_boxes.py",
+        f"{_UNIT}/inference/test_box_bounds.py",
+    ),
     "visionstack/stream/session.py": (
         f"{_UNIT}/stream/test_session.py",
         f"{_UNIT}/stream/test_session_counts.py",
     ),
-    "visionstack/compare/plan.py": (f"{_UNIT}/compare/test_plan.py",),
+    "visionstack/compare/plan.py": (
+        f"{_UNIT}/compare/test_plan.py",
+        f"{_UNIT}/compare/test_plan_rows.py",
+    ),
     "visionstack/cost/serverless.py": _COSTS,
     "visionstack/cost/instances.py": _COSTS,
     "stacks/settings/fields.py": _SETTINGS,
