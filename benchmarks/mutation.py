@@ -58,6 +58,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "runtime/warmer/warm_pool.py": (f"{_UNIT}/warmer/test_warm_pool.py",),
     "runtime/classifier/s3.py": (
         f"{_UNIT}/classifier/test_s3.py",
+        f"{_UNIT}/classifier/test_s3_bounds.py",
+        f"{_UNIT}/classifier/test_partitions.py",
         f"{_UNIT}/classifier/test_credentials.py",
     ),
     "runtime/inference/tracking.py": (f"{_UNIT}/inference/test_tracking.py",),
