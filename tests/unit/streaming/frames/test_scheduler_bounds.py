@@ -144,13 +144,12 @@ def test_memory_that_is_exactly_left_is_enough_and_a_frame_above_all_of_it_goes_
 def test_a_model_with_enough_pictures_does_not_keep_those_of_another_from_being_decoded() -> None:
     scheduler = Scheduler()
     full, free = make_session(host=host()), make_session(host=host())
-    for sequence in range(3):
-        arrive(scheduler, full, sequence)
-    job, _ = arrive(scheduler, free, 0)
-    steps = [scheduler.next(0)[0] for _ in range(4)]
+    jobs = [arrive(scheduler, full, sequence)[0] for sequence in range(3)]
     # Twice the batch of one is enough of the first.
-    assert [step.job.stream for step in steps if step] == [full.stream, free.stream, full.stream]
-    assert Decode(job) in steps
+    assert [scheduler.next(0)[0] for _ in range(3)] == [Decode(jobs[0]), Decode(jobs[1]), None]
+    job, _ = arrive(scheduler, free, 0)
+    assert scheduler.next(0)[0] == Decode(job)
+    assert scheduler.next(0) == (None, None)
 
 
 def test_a_live_stream_has_one_frame_ahead_of_the_engine() -> None:
@@ -211,3 +210,18 @@ def decode_next_only_and_decode(scheduler: Scheduler) -> None:
     step = scheduler._decode()
     assert step is not None
     scheduler.decoded(step.job)
+
+
+def test_a_stream_whose_turn_it_is_not_keeps_none_of_the_others_from_being_decoded() -> None:
+    """One that is in order, and a live one that is ahead, each wait alone."""
+    for waits in ("serial", "newest_wins"):
+        scheduler = Scheduler()
+        shared = host(batch=8)
+        first, other = make_session(host=shared), make_session(host=shared)
+        setattr(first.stream, waits, True)
+        arrive(scheduler, first, 0)
+        assert isinstance(scheduler.next(0)[0], Decode)
+        arrive(scheduler, first, 1)
+        job, _ = arrive(scheduler, other, 0)
+        assert scheduler.next(0)[0] == Decode(job)
+        assert scheduler.next(0) == (None, None)
