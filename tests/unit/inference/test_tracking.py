@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from runtime.inference.tracking import Track, Tracker
+from runtime.inference.motion import Motion
+from runtime.inference.tracking import Track, Tracker, _Object, _without_duplicates
 
 CLIP = Path(__file__).parent / "data" / "pedestrians_yolov3_tiny.npz"
 """All 300 frames of samples/pedestrians.avi through yolov3-tiny (official weights, OpenVINO fp32),
@@ -333,3 +334,42 @@ def test_where_a_lost_object_known_longer_lies_on_a_seen_one_it_goes_on(since: i
     (predicted,) = tracker.predict()
     assert (predicted.id, predicted.box) == (1, pytest.approx(walker(103).box, abs=1))
     assert tracker.update([walker(103)]) == [Track(1, 0, 0.9, walker(103).box)]
+
+
+def known_object(number: int, box: Box, *, began: int, seen: int, lost: bool) -> _Object:
+    return _Object(number, Seen(box), began, seen, confirmed=True, motion=Motion(box), lost=lost)
+
+
+def test_a_sighting_is_taken_over_once_and_the_pairs_after_it_are_settled_too():
+    """Two that were lost lie on one that is seen: only the first takes its sighting over, as one
+    object is in one place. A pair elsewhere has nothing to do with that."""
+    here, there = (0.0, 0.0, 10.0, 10.0), (500.0, 0.0, 510.0, 10.0)
+    objects = [
+        known_object(1, here, began=1, seen=9, lost=True),
+        known_object(2, here, began=2, seen=9, lost=True),
+        known_object(3, there, began=3, seen=9, lost=True),
+        known_object(5, here, began=10, seen=10, lost=False),
+        known_object(6, there, began=10, seen=10, lost=False),
+    ]
+    left = _without_duplicates(objects)
+    assert [(one.id, one.lost, one.seen) for one in left] == [
+        (1, False, 10),
+        (2, True, 9),
+        (3, False, 10),
+    ]
+
+
+def test_one_that_was_lost_takes_one_sighting_over_and_leaves_the_other():
+    here, there = (0.0, 0.0, 10.0, 10.0), (500.0, 0.0, 510.0, 10.0)
+    objects = [
+        known_object(1, here, began=1, seen=9, lost=True),
+        known_object(2, there, began=2, seen=9, lost=True),
+        known_object(5, here, began=10, seen=10, lost=False),
+        known_object(6, here, began=10, seen=10, lost=False),
+        known_object(7, there, began=10, seen=10, lost=False),
+    ]
+    assert [(one.id, one.lost) for one in _without_duplicates(objects)] == [
+        (1, False),
+        (2, False),
+        (6, False),
+    ]
