@@ -220,3 +220,10 @@ def test_every_contradiction_is_told_and_not_only_the_first() -> None:
     )
     for part in ("instances_min=3", "both 8443", "got a 0"):
         assert part in said
+
+
+def test_the_fewest_instances_have_a_bound_of_their_own() -> None:
+    """Not only that of instances_max, which they may not exceed."""
+    assert SettingFields(instances_min=100).instances_min == 100
+    with pytest.raises(pydantic.ValidationError, match="instances_min"):
+        SettingFields(instances_min=101)
