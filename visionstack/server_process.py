@@ -26,15 +26,22 @@ class Served:
     token: str = field(repr=False)
     page: str = field(repr=False)
     fingerprint: str | None = None
+    pid: int = 0
 
 
 @contextmanager
 def served(
-    model: Path, *, engine: str = "auto", precision: str = "auto", prefix: Sequence[str] = ()
+    model: Path,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    prefix: Sequence[str] = (),
+    token: str | None = None,
 ) -> Iterator[Served]:
     """A stream server of this model on a free port of loopback, stopped at the end.
 
-    `prefix` begins its command, such as with what holds it to less than the machine.
+    `prefix` begins its command, such as with what holds it to less than the machine. `token`: one
+    that several servers share, as those of a group do.
 
     Raises:
         VisionstackError: it ended before it was ready.
@@ -44,6 +51,7 @@ def served(
         *prefix,
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
         *("--port", "0", "--http-port", "0", "--engine", engine, "--precision", precision),
+        *(() if token is None else ("--token", token)),
     ]
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("VISIONSTACK_")
@@ -66,7 +74,7 @@ def served(
             else:
                 raise VisionstackError(f"The stream server of {name} did not start.")
             host, _, port = said["address"].rpartition(":")
-            yield Served(host, int(port), said["token"], said["page"])
+            yield Served(host, int(port), said["token"], said["page"], pid=process.pid)
         finally:
             process.terminate()
             process.wait(timeout=30)

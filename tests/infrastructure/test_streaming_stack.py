@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from pathlib import Path
@@ -308,3 +309,21 @@ def test_the_outputs_are_those_of_the_contract(defaults: Any) -> None:
 def test_flow_logs_are_a_setting(defaults: Any, gpu: Any) -> None:
     assert defaults.resources(STACK, "AWS::EC2::FlowLog") == []
     assert gpu.only(STACK, "AWS::EC2::FlowLog")["TrafficType"] == "ALL"
+
+
+def test_what_is_deployed_is_what_the_limits_of_many_cameras_are_reckoned_for(
+    defaults: Any,
+) -> None:
+    """docs/scale.md counts targets and addresses."""
+    from visionstack.scale.limits import ADDRESSES_A_ZONE, TARGET_GROUPS
+
+    group = defaults.only(STACK, GROUP)
+    assert len(group["TargetGroupARNs"]) == TARGET_GROUPS
+    balancer = defaults.only(STACK, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+    attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+    assert attributes["load_balancing.cross_zone.enabled"] == "true"
+    sizes = {
+        ipaddress.IPv4Network(one["CidrBlock"]).num_addresses
+        for one in defaults.resources(STACK, "AWS::EC2::Subnet")
+    }
+    assert sizes == {ADDRESSES_A_ZONE + 5}

@@ -35,6 +35,12 @@ def test_the_costs_page_and_readmes_figures_are_what_the_price_book_gives() -> N
     assert readme == script["readme"](), "run scripts/write_costs_page.py"
 
 
+def test_the_page_of_many_cameras_is_what_was_measured_and_the_limits_give() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "write_scale_page.py"))
+    written = (CHECKOUT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert written == script["page"](), "run scripts/write_scale_page.py"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_local_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):

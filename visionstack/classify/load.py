@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.measurement.statistics import summarize
-from visionstack.classify.client import BackOff, ClassifierClient
+from visionstack.classify.client import BackOff, Classification, ClassifierClient
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class LoadStep:
     """One step's outcome; times in seconds, `samples` one a call.
 
     Attributes:
+        model: name, version and whether its weights are trained, as the service tells them.
         concurrency: callers at the same time.
         calls: calls made.
         answered, lost, wrong: what became of them; `wrong` are among the answered.
@@ -46,6 +47,7 @@ class LoadStep:
         answer: percentiles of the answered attempt alone.
     """
 
+    model: dict[str, Any]
     concurrency: int
     calls: int
     answered: int
@@ -85,14 +87,17 @@ def run_steps(
             api, first.file_path, callers=concurrency, repeats=repeats, back_off=back_off
         )
         yield summarise_step(
-            samples, concurrency=concurrency, calls=concurrency * repeats, expected=first.top[0].id
+            samples, concurrency=concurrency, calls=concurrency * repeats, first=first
         )
 
 
 def summarise_step(
-    samples: list[dict[str, Any]], *, concurrency: int, calls: int, expected: str
+    samples: list[dict[str, Any]], *, concurrency: int, calls: int, first: Classification
 ) -> LoadStep:
-    """The figures of a step. Raises `VisionstackError` when nothing was answered."""
+    """The figures of a step; an answer is wrong whose best class is not that of the `first`.
+
+    Raises `VisionstackError` when nothing was answered.
+    """
     answered = [sample for sample in samples if sample["status"] == 200]
     if not answered:
         codes = sorted({str(sample.get("code") or sample["status"]) for sample in samples})
@@ -103,11 +108,12 @@ def summarise_step(
     started = min(sample["asked"] for sample in samples)
     seconds = max(sample["asked"] + sample["seconds"] for sample in answered) - started
     return LoadStep(
+        model=first.model,
         concurrency=concurrency,
         calls=calls,
         answered=len(answered),
         lost=calls - len(answered),
-        wrong=sum(sample["top"] != expected for sample in answered),
+        wrong=sum(sample["top"] != first.top[0].id for sample in answered),
         throttled=sum(sample["throttled"] for sample in samples),
         failed_attempts=sum(sample["failed"] for sample in samples),
         cold=sum(bool(sample["cold"]) for sample in answered),

@@ -1,5 +1,7 @@
 """MiniStack behind a guard that answers this machine's programs, and pages by CORS settings only.
 
+And with a /tmp of its own for each of its functions' environments.
+
 MiniStack itself answers any Host and any Origin and allows every page to read the answer, so
 whoever's page is open in a browser could create and run functions here. Runs by itself in the
 embedded cloud's environment, which has MiniStack and nothing of this project.
@@ -10,7 +12,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 Message = MutableMapping[str, Any]
@@ -143,9 +147,38 @@ def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
     ]
 
 
+class ProcessesWithOwnTmp:
+    """`subprocess`, whose processes with a working folder have TMPDIR to themselves, beside it.
+
+    MiniStack starts an environment in `…/code` and removes the folder above with it. All of them
+    would share one TMPDIR, and what the first fetched from S3 would be there for the next: a cold
+    start that Lambda, whose environments each have a /tmp, does not have.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+    def Popen(  # noqa: N802  subprocess' own name
+        self,
+        command: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
+        """As `subprocess.Popen`."""
+        if cwd is not None and env is not None:
+            own = Path(cwd).parent / "tmp"
+            own.mkdir(exist_ok=True)
+            env = {**env, "TMPDIR": str(own)}
+        return subprocess.Popen(command, cwd=cwd, env=env, **options)
+
+
 def main() -> None:
     """MiniStack's own main program, with its application behind the guard."""
     os.umask(0o077)
+    environments: Any = importlib.import_module("ministack.core.lambda_runtime")
+    environments.subprocess = ProcessesWithOwnTmp()
     ministack: Any = importlib.import_module("ministack.app")
     s3: Any = importlib.import_module("ministack.services.s3")
     ministack.app = guarded(ministack.app, bucket_cors=s3.cors_response_headers)

@@ -88,6 +88,7 @@ _RECIPES: Final = (
             ("yolo26", "nsml", ", needs no suppression"),
             ("yolo11", "nsml", ""),
             ("yolov10", "nsml", ", needs no suppression"),
+            ("rtdetr-", "lx", ", a transformer, needs no suppression"),
         )
         for name in (family + size for size in sizes)
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import onnx
 import torch
@@ -49,6 +49,21 @@ class _OnRawPictures(nn.Module):
         return output
 
 
+class _WithCorners(nn.Module):
+    """RT-DETR's rows (centre, extent, score, class), from 0 to 1, with corners in pixels."""
+
+    def __init__(self, network: nn.Module, *, size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.size = size
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        result = self.network(planes)
+        rows: torch.Tensor = result[0] if isinstance(result, (tuple, list)) else result
+        centre, half = rows[..., :2] * self.size, rows[..., 2:4] * (self.size / 2)
+        return torch.cat([centre - half, centre + half, rows[..., 4:]], dim=-1)
+
+
 def export_classifier(
     network: nn.Module, *, size: int, mean: Sequence[float], deviation: Sequence[float]
 ) -> onnx.ModelProto:
@@ -59,8 +74,18 @@ def export_classifier(
     return simplify(onnx_model)
 
 
-def export_detector(network: nn.Module, *, size: int) -> onnx.ModelProto:
-    """The one output of a detector whose first convolution takes pixels from 0 to 255."""
+def export_detector(
+    network: nn.Module, *, size: int, boxes: Literal["as given", "centred"] = "as given"
+) -> onnx.ModelProto:
+    """The one output of a detector whose first convolution takes pixels from 0 to 255.
+
+    `centred` boxes, from 0 to 1, leave the graph as corners in pixels of the input.
+    """
+    if boxes == "centred":
+        # A transformer's reshapes mix the batch with other axes: traced with it as an unknown.
+        return simplify(
+            _export(_OnRawPictures(_WithCorners(network, size=size)), size, output="output")
+        )
     # Traced for one picture, or every anchor and reshape would be computed from the batch's shape.
     return free_batch(simplify(_export(_OnRawPictures(network), size, output="output", batch=1)))
 

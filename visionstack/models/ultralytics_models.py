@@ -41,9 +41,10 @@ def make_official(context: BuildContext, *, name: str, yaml: str, size: int) -> 
     import torch
 
     context.say(f"building {yaml}")
+    kind = tasks.RTDETRDetectionModel if yaml.startswith("rtdetr") else tasks.DetectionModel
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = tasks.DetectionModel(yaml, verbose=False)
+        network = kind(yaml, verbose=False)
     return _draft(context, network, read_labels("coco"), RANDOM, source=f"ultralytics {yaml}")
 
 
@@ -95,18 +96,22 @@ def _draft(
     if getattr(head, "one2one_cv2", None) is not None:
         network.end2end = True
     network = network.float().eval().fuse(verbose=False)
-    family: Family = "end-to-end" if getattr(head, "end2end", False) else "ultralytics"
+    transformer = type(head).__name__ == "RTDETRDecoder"
+    suppresses = transformer or getattr(head, "end2end", False)
+    family: Family = "end-to-end" if suppresses else "ultralytics"
     head.export, head.format, head.dynamic = True, "onnx", False
-    first = network.model[0].conv
+    stem = network.model[0]
+    first = stem.stem1.conv if hasattr(stem, "stem1") else stem.conv
     # Pictures have blue first and go to 255; the network was trained on red first, up to 1.
     first.weight.data = first.weight.data.flip(1) / 255
     context.say("exporting to ONNX")
     return Draft(
-        model=export_detector(network, size=size),
+        model=export_detector(network, size=size, boxes="centred" if transformer else "as given"),
         task="detect",
         family=family,
         size=size,
-        preprocessing=Preprocessing(kind="letterbox", fill=GREY),
+        # RTDETRPredictor has scale_fill: trained on pictures that fill the input.
+        preprocessing=Preprocessing(kind="stretch" if transformer else "letterbox", fill=GREY),
         labels=labels,
         weights=weights,
         source=source,

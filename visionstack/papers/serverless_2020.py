@@ -402,13 +402,20 @@ def _response(step: dict[str, Any]) -> Cell:
     )
 
 
+def _model(step: dict[str, Any]) -> str:
+    model = step.get("model")
+    if not model:  # a report of before they named it
+        return ""
+    return f"; {model['name']}{'' if model.get('trained', True) else ', random weights'}"
+
+
 def _figure_12(evidence: Evidence) -> Exhibit:
     rows: list[tuple[str, Cell, Cell, str]] = []
     for cloud, step in _load_steps(evidence):
         if step.get("memory_mib") is None:
             where = "AWS" if cloud == "aws" else "embedded cloud"
             words = (
-                f"{where}; p50 of {step['calls']:,} calls, {step['lost']} lost, "
+                f"{where}{_model(step)}; p50 of {step['calls']:,} calls, {step['lost']} lost, "
                 f"{step['wrong']} wrong, {step['throughput']:.1f} answers/s"
             )
             rows.append((f"{step['concurrency']} at once", _NO_VALUES, _response(step), words))
@@ -449,7 +456,10 @@ def _figure_13(evidence: Evidence) -> Exhibit:
                 else "embedded cloud, one environment with the share of a processor that AWS "
                 "gives to this size"
             )
-            words = f"{where}; {step['concurrency']} at once, p50 of {step['calls']:,} warm calls"
+            words = (
+                f"{where}{_model(step)}; {step['concurrency']} at once, "
+                f"p50 of {step['calls']:,} warm calls"
+            )
             ours = _response(step)
         rows.append((f"{memory} MB", _NO_VALUES, ours, words))
     return Exhibit(

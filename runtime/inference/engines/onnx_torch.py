@@ -108,7 +108,10 @@ def _multiplied(graph: onnx.GraphProto) -> set[str]:
 
 def _step(node: onnx.NodeProto) -> tuple[Operation, list[str], list[str], Attributes]:
     if node.op_type not in _OPERATIONS:
-        raise EngineError(f"The network has an operator {node.op_type} that torch is not told of.")
+        raise EngineError(
+            f"The network has an operator {node.op_type} that torch is not told of. Choose the "
+            "engine onnxruntime or openvino, on a machine without a GPU."
+        )
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     for name, meant in _ONLY.get(node.op_type, {}).items():
         given = attributes.get(name, meant)

@@ -56,6 +56,15 @@ class _Turns:
         self._queues.setdefault(job.stream, deque()).append(job)
         self.count += 1
 
+    def put_newest(self, job: FrameJob) -> list[FrameJob]:
+        """In the place and the turn of the stream's other frames, which are taken out."""
+        queue = self._queues.setdefault(job.stream, deque())
+        replaced = list(queue)
+        queue.clear()
+        queue.append(job)
+        self.count += 1 - len(replaced)
+        return replaced
+
     def __contains__(self, stream: StreamDecoder) -> bool:
         return stream in self._queues
 
@@ -133,10 +142,12 @@ class Scheduler:
     def submit(self, job: FrameJob) -> list[FrameJob]:
         """A frame has arrived. Returns the frames of a live stream that it makes obsolete."""
         job.stream.expect(job.frame.encoding)
-        dropped = self._waiting.drop(job.stream) if job.stream.newest_wins else []
+        if not job.stream.newest_wins:
+            self._waiting.push(job)
+            return []
+        dropped = self._waiting.put_newest(job)
         for old in dropped:
             old.outcome = DropReason.NEWER_FRAME
-        self._waiting.push(job)
         return dropped
 
     def decoded(self, job: FrameJob) -> list[FrameJob]:

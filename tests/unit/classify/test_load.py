@@ -14,7 +14,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from visionstack.classify.client import BackOff
+from visionstack.classify.client import BackOff, Classification, Top
 from visionstack.classify.load import run_steps, summarise_step
 from visionstack.cli.load import parse_concurrency
 from visionstack.cloud.deployment import ClassifierApi, Deployment
@@ -154,9 +154,24 @@ def sample(**changed: Any) -> dict[str, Any]:
             "status": 200, "top": "3", "cold": False, **changed}  # fmt: skip
 
 
+FIRST = Classification(
+    file="dog.jpg",
+    file_path="dog.jpg",
+    top=(Top("3", "tench", 0.9),),
+    model={"name": "resnet50", "version": "1", "trained": False},
+    cold=False,
+    environment="e",
+    seconds=1.0,
+    attempts=1,
+    timings={},
+    response={},
+)
+
+
 def test_lost_and_wrong_calls_are_counted() -> None:
     samples = [sample(), sample(top="4", asked=11.0), sample(status=429, seconds=9.0)]
-    step = summarise_step(samples, concurrency=3, calls=4, expected="3")
+    step = summarise_step(samples, concurrency=3, calls=4, first=FIRST)
+    assert step.to_json()["model"] == FIRST.model
     assert (step.answered, step.lost, step.wrong, step.throttled) == (2, 2, 1, 3)
     assert step.seconds == 3.0
     assert step.throughput == pytest.approx(2 / 3)
@@ -164,7 +179,7 @@ def test_lost_and_wrong_calls_are_counted() -> None:
 
 def test_a_step_without_an_answer_is_an_error_with_the_reason() -> None:
     with pytest.raises(VisionstackError, match="forbidden"):
-        summarise_step([sample(status=403, code="forbidden")], concurrency=1, calls=1, expected="3")
+        summarise_step([sample(status=403, code="forbidden")], concurrency=1, calls=1, first=FIRST)
 
 
 def test_concurrency_is_a_number_or_a_span_in_the_papers_steps() -> None:

@@ -7,9 +7,12 @@ import io
 import json
 import socket
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +21,7 @@ from visionstack import processes
 from visionstack.cloud import local_state
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.localcloud import emulator, environment
-from visionstack.localcloud.guarded_emulator import guarded
+from visionstack.localcloud.guarded_emulator import ProcessesWithOwnTmp, guarded
 
 FUNCTIONS = "/2015-03-31/functions"
 
@@ -238,3 +241,25 @@ def test_a_deployed_api_itself_says_which_pages_it_lets_in(
     assert refused(asked) is not answered
     # There is no such API, so nobody allowed the page to read that.
     assert asked[0].headers["Access-Control-Allow-Origin"] is None
+
+
+def test_every_environment_has_a_tmp_of_its_own(tmp_path: Path) -> None:
+    told = "import os, subprocess; print(os.environ['TMPDIR'], os.environ['KEPT'], end='')"
+    places = []
+    for name in ("one", "other"):
+        code = tmp_path / name / "code"
+        code.mkdir(parents=True)
+        process = ProcessesWithOwnTmp().Popen(
+            [sys.executable, "-c", told],
+            cwd=str(code),
+            env={"TMPDIR": str(tmp_path), "KEPT": "kept"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        out, _ = process.communicate()
+        place, kept = out.split(" ")
+        assert kept == "kept"
+        assert Path(place).is_dir()
+        assert Path(place).parent == tmp_path / name, "removed with the environment"
+        places.append(place)
+    assert len(set(places)) == 2

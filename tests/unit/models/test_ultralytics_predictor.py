@@ -24,6 +24,31 @@ from visionstack.paths import MODELS, SAMPLES
 
 SIZE = 320
 CONFIDENCE, IOU = 0.25, 0.5
+SMALL_RTDETR: dict[str, Any] = {
+    "nc": 3,
+    "scales": {"l": [1.0, 1.0, 1024]},
+    "backbone": [
+        [-1, 1, "HGStem", [8, 16]],
+        [-1, 1, "HGBlock", [16, 32, 3]],
+        [-1, 1, "DWConv", [32, 3, 2, 1, False]],
+        [-1, 1, "HGBlock", [16, 64, 3]],
+        [-1, 1, "DWConv", [64, 3, 2, 1, False]],
+        [-1, 1, "HGBlock", [32, 128, 5, True, False]],
+    ],
+    "head": [
+        [-1, 1, "Conv", [64, 1, 1, None, 1, 1, False]],
+        [-1, 1, "AIFI", [128, 8]],
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [3, 1, "Conv", [64, 1, 1, None, 1, 1, False]],
+        [[-2, -1], 1, "Concat", [1]],
+        [-1, 1, "RepC3", [64]],
+        [-1, 1, "Conv", [64, 3, 2]],
+        [[-1, 7], 1, "Concat", [1]],
+        [-1, 1, "RepC3", [64]],
+        [[11, 14], 1, "RTDETRDecoder", ["nc", 64, 60, 4, 8, 2]],
+    ],
+}
+"""rtdetr-l's layers, fewer and narrower: its own take a minute to trace."""
 Rows = NDArray[np.float32]
 
 
@@ -33,7 +58,9 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 @pytest.fixture(
-    scope="module", params=["yolov8n.yaml", "yolo11n.yaml", "yolov10n.yaml", "yolo26n.yaml"]
+    scope="module",
+    params=["yolov8n.yaml", "yolo11n.yaml", "yolov10n.yaml", "yolo26n.yaml", SMALL_RTDETR],
+    ids=lambda param: param if isinstance(param, str) else "rtdetr",
 )
 def checkpoint(
     request: pytest.FixtureRequest,
@@ -47,7 +74,9 @@ def checkpoint(
     torchvision_models()  # the predictor's warm-up imports it
     tasks = import_tasks(MODELS / "cache")
     torch.manual_seed(11)
-    network = tasks.DetectionModel(request.param, nc=3, verbose=False)
+    transformer = request.param is SMALL_RTDETR
+    kind = tasks.RTDETRDetectionModel if transformer else tasks.DetectionModel
+    network = kind(request.param, nc=3, verbose=False)
     network.names = {0: "bolt", 1: "nut", 2: "washer"}
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
@@ -59,6 +88,8 @@ def checkpoint(
         network(planes)
     network.eval()
     head = network.model[-1]
+    if transformer:
+        torch.nn.init.normal_(head.dec_score_head[-1].weight, 0, 0.5)
     for name in ("cv3", "one2one_cv3"):
         for layers in getattr(head, name, None) or ():
             torch.nn.init.normal_(layers[-1].weight, 0, 0.05)
@@ -68,16 +99,19 @@ def checkpoint(
     return path
 
 
-def predicted(checkpoint: Path, picture: NDArray[np.uint8], *, suppressing: bool) -> Rows:
+def predicted(
+    checkpoint: Path, picture: NDArray[np.uint8], *, suppressing: bool, transformer: bool
+) -> Rows:
     """Ultralytics' rows x1, y1, x2, y2, score, class.
 
     `rect=False` letterboxes to a full square, as a network with one input size needs it;
-    `nms=False` is how its predictor is told to take the head that needs no suppression.
+    `nms=False` is how its predictor is told to take the head that needs no suppression. RT-DETR's
+    leaves boxes that reach out of the picture as they are; ours end at its edge.
     """
-    from ultralytics import YOLO
+    from ultralytics import RTDETR, YOLO
 
     options: dict[str, Any] = {} if suppressing else {"nms": False}
-    (found,) = YOLO(str(checkpoint)).predict(
+    (found,) = (RTDETR if transformer else YOLO)(str(checkpoint)).predict(
         picture,
         imgsz=SIZE,
         rect=False,
@@ -90,7 +124,11 @@ def predicted(checkpoint: Path, picture: NDArray[np.uint8], *, suppressing: bool
         verbose=False,
         **options,
     )
-    return np.asarray(found.boxes.data.numpy(), np.float32)
+    rows = np.asarray(found.boxes.data.numpy(), np.float32)
+    height, width = picture.shape[:2]
+    rows[:, [0, 2]] = rows[:, [0, 2]].clip(0, width)
+    rows[:, [1, 3]] = rows[:, [1, 3]].clip(0, height)
+    return rows
 
 
 def without_a_like(rows: Rows, others: Rows) -> Rows:
@@ -112,7 +150,8 @@ def test_boxes_are_those_of_ultralytics_own_predictor(
         boxes = detector.boxes(raw, prepared, confidence=CONFIDENCE, iou=IOU)
         ours = np.hstack([boxes.xyxy, boxes.confidence[:, None], boxes.class_id[:, None]])
         suppressing = artifact.manifest.family != "end-to-end"
-        theirs = predicted(checkpoint, picture, suppressing=suppressing)
+        transformer = artifact.manifest.preprocessing.kind == "stretch"
+        theirs = predicted(checkpoint, picture, suppressing=suppressing, transformer=transformer)
         assert len(theirs) >= 5
         assert len(ours) == len(theirs)
         for rows, others in ((theirs, ours), (ours, theirs)):

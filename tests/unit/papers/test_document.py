@@ -223,7 +223,8 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
         "throughput": 9.5,
         "response": summarize([2.0] * 30).to_json(),
     }
-    load = {"cloud": "local", "steps": [step, {**step, "memory_mib": 768}]}
+    resnet50 = {"name": "resnet50", "version": "1", "trained": False}
+    load = {"cloud": "local", "steps": [step, {**step, "memory_mib": 768, "model": resnet50}]}
     (tmp_path / "load" / "report.json").write_text(json.dumps(load))
 
     def figures(title: str) -> list[tuple[float, FigureKind]]:
@@ -240,6 +241,8 @@ def test_training_and_load_fill_table_1_and_figures_3_and_12(tmp_path: Path) -> 
     assert figures("2020, table 1") == [(97.7, FigureKind.COMPUTED)]
     assert figures("2020, figure 12") == [(2.0, FigureKind.MEASURED)]
     assert figures("2020, figure 13") == [(2.0, FigureKind.MEASURED)]
+    told = [str(cell) for cell in cells(tmp_path, "2020, figure 13")]
+    assert any("; resnet50, random weights; 100 at once" in text for text in told)
     (tmp_path / "load-aws").mkdir()
     step["response"] = summarize([1.0] * 30).to_json()
     step["memory_mib"] = 768

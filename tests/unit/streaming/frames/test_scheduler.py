@@ -55,6 +55,23 @@ def test_streams_take_turns_however_many_frames_one_of_them_has() -> None:
     assert order == [greedy.stream, modest.stream, greedy.stream, modest.stream]
 
 
+def test_a_live_stream_keeps_its_turn_when_a_newer_frame_takes_the_place_of_one_that_waits() -> (
+    None
+):
+    """Else streams whose frames come more often than their turns never have one."""
+    scheduler = Scheduler()
+    shared = host()
+    first, second = make_session(live=True, host=shared), make_session(live=True, host=shared)
+    arrive(scheduler, first, 0)
+    arrive(scheduler, second, 0)
+    newer, (obsolete,) = arrive(scheduler, first, 1)
+
+    assert obsolete.outcome is DropReason.NEWER_FRAME
+    assert scheduler.frames_waiting == 2
+    step, _ = scheduler.next(0)
+    assert step == Decode(newer)
+
+
 def decode_next_only(scheduler: Scheduler) -> FrameJob:
     for _ in range(3):
         step, _ = scheduler.next(0)

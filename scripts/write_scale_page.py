@@ -1,0 +1,379 @@
+"""Writes docs/scale.md: `.venv/bin/python scripts/write_scale_page.py`.
+
+From what `python -m benchmarks growth` measured (benchmarks/growth_recorded.json), the simulation,
+AWS's limits (`visionstack.scale.limits`) and the newest price book.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.growth import (
+    ENOUGH,
+    P50_BAND,
+    P99_BAND,
+    RECORDED,
+    THROUGHPUT_BAND,
+    simulated,
+)
+from stacks.settings.fields import SettingFields
+from visionstack.cost.bill import HOURS_A_MONTH
+from visionstack.cost.prices import BOOKS, list_prices, load
+from visionstack.cost.serverless import Function
+from visionstack.scale.fleet import Plan
+from visionstack.scale.limits import (
+    BURST,
+    CONSTANT,
+    HASHED,
+    LAUNCHES_SOURCE,
+    SERVERLESS,
+    STREAMING,
+    Limit,
+)
+from visionstack.scale.share import Loaded, at_shares, hashed
+from visionstack.scale.simulation import Machine, Times
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGE = CHECKOUT / "docs" / "scale.md"
+CAMERAS: Final = (100, 10_000, 1_000_000)
+SMALL: Final = "c7a.medium"
+LARGE: Final = "c7a.8xlarge"
+CALL: Final = Function(memory_mb=1769, seconds=0.061, gateway="rest")
+"""A warm call of ResNet50, as docs/performance.md has it."""
+SHARES: Final = (0.4, 0.5, 0.7, 0.85, 1.0, 1.25)
+SERVERS: Final = 16
+TEXT: Final = (CHECKOUT / "scripts" / "scale_page.md").read_text("utf-8")
+
+
+def page() -> str:
+    """The page as it should be."""
+    known = json.loads(RECORDED.read_text("utf-8"))
+    target = float(SettingFields.model_fields["scale_target"].default)
+    times = _times(known)
+    rate = _rate(known, servers=1)
+    plans = {
+        kind: [_plan(known, cameras, kind, rate=rate, target=target) for cameras in CAMERAS]
+        for kind in (SMALL, LARGE)
+    }
+    values = {
+        "book": _newest(),
+        "rounds": str(_rounds(known)),
+        "seconds": f"{known['stretches'][0]['seconds']:.0f}",
+        "cpu": known["machine"]["cpu"],
+        "loads": _range([one["load_average"] for one in known["stretches"]], "{:.1f}"),
+        "frame_kb": f"{known['frame_bytes'] / 1000:.0f}",
+        "rate": f"{rate:.1f}",
+        "target": f"{target:g}",
+        "small": SMALL,
+        "large": LARGE,
+        "cameras_small": str(plans[SMALL][0].cameras_an_instance),
+        "cameras_large": str(plans[LARGE][0].cameras_an_instance),
+        "measured": _measured(known),
+        "linear": _linear(known),
+        "simulated": _simulated(known),
+        "steps": _steps(times),
+        "way_share": _way_share(plans[LARGE][-1]),
+        "throughput_band": f"{THROUGHPUT_BAND:.0%}",
+        "p50_band": f"{P50_BAND:.0%}",
+        "p99_band": f"{P99_BAND:.0%}",
+        "turns": _turns(known),
+        "shares": _shares(times, rate=rate),
+        "hashed": _hashed(times, rate=rate, target=target),
+        "costs": _costs(plans),
+        "breaks": _breaks(plans),
+        "serverless": _serverless(plans[SMALL]),
+        "sources": _sources(),
+        "hash_source": HASHED,
+        "burst_source": BURST,
+        "launch_source": LAUNCHES_SOURCE,
+        "constant": CONSTANT,
+        "minutes_small": f"{plans[SMALL][-1].minutes_to_launch / 60:.0f}",
+        "minutes_large": f"{plans[LARGE][-1].minutes_to_launch:.0f}",
+        "minutes_warm": f"{plans[SMALL][-1].minutes_to_warm:.0f}",
+    }
+    text = TEXT
+    for name, value in values.items():
+        text = text.replace("{{" + name + "}}", value)
+    if "{{" in text:
+        raise ValueError(f"scale_page.md names what is not known: {text[text.index('{{') :][:40]}")
+    return text
+
+
+def _times(known: dict[str, Any]) -> Times:
+    measured = known["times"]
+    return Times(
+        decode=measured["decode"],
+        inference={1: measured["inference"]},
+        side_by_side=measured["inference"],
+        finish=measured["finish"],
+        around=measured["around"],
+    )
+
+
+def _plan(known: dict[str, Any], cameras: int, kind: str, *, rate: float, target: float) -> Plan:
+    return Plan(
+        cameras=cameras,
+        fps=known["fps"],
+        frame_bytes=known["frame_bytes"],
+        instance_type=kind,
+        answers_a_second_and_vcpu=rate,
+        utilisation=target,
+        call=CALL,
+    )
+
+
+def _rate(known: dict[str, Any], *, servers: int) -> float:
+    """Answers for each second of the servers' processor time, all stretches together."""
+    mine = [one for one in known["stretches"] if one["servers"] == servers]
+    return sum(one["answers"] for one in mine) / sum(one["servers_cpu_s"] for one in mine)
+
+
+def _rounds(known: dict[str, Any]) -> int:
+    alone = [one for one in known["stretches"] if (one["servers"], one["cameras"]) == (1, 1)]
+    return len(alone)
+
+
+def _measured(known: dict[str, Any]) -> str:
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for one in known["stretches"]:
+        groups.setdefault((one["servers"], one["cameras"]), []).append(one)
+    rows = []
+    for (servers, cameras), found in sorted(groups.items()):
+        had = sum(one["servers_cpu_s"] for one in found)
+        usd = list_prices()[SMALL].usd * HOURS_A_MONTH * servers / cameras
+        rows.append(
+            [
+                str(servers),
+                str(cameras),
+                _range([one["servers_cpu_s"] / one["seconds"] for one in found], "{:.2f}"),
+                _range([one["answers_a_second"] for one in found], "{:.1f}"),
+                f"{sum(one['answers'] for one in found) / had:.1f}",
+                _range([100 * one["answered"] for one in found], "{:.0f}"),
+                _range([1000 * one["p50_s"] for one in found if one["p50_s"]], "{:.0f}"),
+                _range([1000 * one["p99_s"] for one in found if one["p99_s"]], "{:.0f}"),
+                f"{usd:.2f}",
+            ]
+        )
+    head = ["servers", "cameras", "processors had", "answers/s", "a processor second"]
+    more = ["answered %", "p50 ms", "p99 ms", "$ a camera and month"]
+    return _table([*head, *more], rows)
+
+
+def _linear(known: dict[str, Any]) -> str:
+    one = _rate(known, servers=1)
+    rows = []
+    for servers in (1, 2, 4):
+        rate = _rate(known, servers=servers)
+        rows.append([str(servers), f"{rate:.1f}", f"{rate / one:.2f}"])
+    return _table(["servers", "answers a processor second", "over one server's"], rows)
+
+
+def _foretold(known: dict[str, Any], one: dict[str, Any], *, had: float) -> dict[str, float]:
+    servers = one.get("servers", 1)
+    return simulated(servers, one["cameras"], known["times"], end=one["seconds"], had=had)
+
+
+def _work(known: dict[str, Any]) -> float:
+    steps = ("decode", "inference", "finish")
+    return sum(sum(known["times"][step]) for step in steps) / len(known["times"]["decode"])
+
+
+def _simulated(known: dict[str, Any]) -> str:
+    rows = []
+    for one in known["stretches"]:
+        full = one["cameras"] * known["fps"] * _work(known) >= 1.2 * one["servers"]
+        if one["answers"] < ENOUGH or not full:
+            continue
+        had = one["servers_cpu_s"] / one["seconds"] / one["servers"]
+        measured = one["answers"] / one["seconds"]
+        rate = _foretold(known, one, had=had)["answers_a_second"]
+        rows.append(
+            [
+                str(one["servers"]),
+                str(one["cameras"]),
+                f"{had:.2f}",
+                f"{measured:.1f}",
+                f"{rate:.1f}",
+                f"{rate / measured - 1:+.0%}",
+            ]
+        )
+    head = ["servers", "cameras", "of a processor each", "answers/s", "simulated", "off"]
+    return _table(head, rows)
+
+
+def _turns(known: dict[str, Any]) -> str:
+    rows = []
+    for one in known["turns"]:
+        row = [
+            one["code"],
+            str(one["cameras"]),
+            f"{one['answers_a_second']:.1f}",
+            f"{1000 * one['p50_s']:.0f}",
+            f"{1000 * one['p99_s']:.0f}",
+            f"{one['least']} to {one['most']}",
+        ]
+        if one["code"] == "new":
+            had = min(1.0, one["answers_a_second"] * _work(known))
+            foretold = _foretold(known, one, had=had)
+            row += [
+                f"{1000 * foretold['p50_s']:.0f} ({foretold['p50_s'] / one['p50_s'] - 1:+.0%})",
+                f"{1000 * foretold['p99_s']:.0f} ({foretold['p99_s'] / one['p99_s'] - 1:+.0%})",
+                f"{foretold['least']:.0f} to {foretold['most']:.0f}",
+            ]
+        else:
+            row += ["", "", ""]
+        rows.append(row)
+    head = ["server", "cameras", "answers/s", "p50 ms", "p99 ms", "answers a camera"]
+    return _table([*head, "p50 simulated", "p99 simulated", "answers simulated"], rows)
+
+
+def _steps(times: Times) -> str:
+    steps = {
+        "decoding": times.decode,
+        "the network": times.inference[1],
+        "boxes": times.finish,
+        "around them": times.around,
+    }
+    return ", ".join(f"{name} {1000 * median(one):.1f}" for name, one in steps.items())
+
+
+def _loaded(one: Loaded) -> list[str]:
+    return [
+        f"{1000 * one.p50_s:.0f}",
+        f"{1000 * one.p99_s:.0f}",
+        f"{100 * one.answered:.0f} %",
+        f"{100 * one.worst_answered:.0f} %",
+    ]
+
+
+def _shares(times: Times, *, rate: float) -> str:
+    found = at_shares(times, Machine(), SHARES, rate=rate, fps=1.0, draws=9)
+    different = {one.cameras: one for one in found}.values()
+    rows = [[f"{one.share:.2f}", str(one.cameras), *_loaded(one)] for one in different]
+    head = ["share of its rate", "cameras", "p50 ms", "p99 ms", "answered", "worst camera"]
+    return _table(head, rows)
+
+
+def _hashed(times: Times, *, rate: float, target: float) -> str:
+    rows = []
+    cameras = round(target * rate * SERVERS)
+    for processors in (1, 8):
+        machine = Machine(processors=processors, threads=processors + 2, streams=processors)
+        for by_hash in (False, True):
+            one = hashed(
+                times,
+                machine,
+                servers=SERVERS // processors,
+                cameras=cameras,
+                rate=rate * processors,
+                fps=1.0,
+                by_hash=by_hash,
+                draws=3,
+            )
+            way = "by hash" if by_hash else "in turns"
+            rows.append(
+                [f"{SERVERS // processors} of {processors}", way, str(cameras), *_loaded(one)]
+            )
+    head = ["servers of processors", "connections", "cameras", "p50 ms", "p99 ms", "answered"]
+    return _table([*head, "worst camera"], rows)
+
+
+def _costs(plans: dict[str, list[Plan]]) -> str:
+    book = load(_newest())
+    rows = []
+    for kind, of_kind in plans.items():
+        for plan in of_kind:
+            bill = plan.streaming_bill(book)
+            rows.append(
+                [
+                    f"{plan.cameras:,}",
+                    kind,
+                    f"{plan.instances:,}",
+                    f"{plan.balancers:,}",
+                    _dollars(bill.item(f"{kind} hours")),
+                    _dollars(bill.item("load balancer capacity")),
+                    _dollars(bill.usd),
+                    f"{bill.usd / plan.cameras:.2f}",
+                ]
+            )
+    for plan in plans[SMALL]:
+        bill = plan.serverless_bill(book)
+        rows.append(
+            [
+                f"{plan.cameras:,}",
+                "a call a frame",
+                "",
+                "",
+                _dollars(bill.item("duration")),
+                _dollars(bill.item("API Gateway")),
+                _dollars(bill.usd),
+                f"{bill.usd / plan.cameras:.2f}",
+            ]
+        )
+    head = ["cameras", "on", "instances", "balancers", "$ computing", "$ on the way", "$ a month"]
+    return _table([*head, "$ a camera"], rows)
+
+
+def _way_share(plan: Plan) -> str:
+    bill = plan.streaming_bill(load(_newest()))
+    return f"{bill.item('load balancer capacity') / bill.usd:.0%}"
+
+
+def _breaks(plans: dict[str, list[Plan]]) -> str:
+    rows = []
+    for limit in STREAMING:
+        shares = [limit.used(plan.demand) for kind in plans.values() for plan in kind]
+        rows.append([limit.name, f"{limit.most:,.0f} {limit.unit}", *map(_used, shares)])
+    numbers = [f"{cameras:,} on {kind}" for kind in plans for cameras in CAMERAS]
+    return _table(["limit", "how many", *numbers], rows)
+
+
+def _serverless(plans: Sequence[Plan]) -> str:
+    rows = [
+        [
+            limit.name,
+            f"{limit.most:,.0f} {limit.unit}",
+            *(_used(limit.used(plan.demand)) for plan in plans),
+        ]
+        for limit in SERVERLESS
+    ]
+    return _table(["limit", "how many", *(f"{cameras:,}" for cameras in CAMERAS)], rows)
+
+
+def _sources() -> str:
+    limits: list[Limit] = [*STREAMING, *SERVERLESS]
+    rows = [[one.name, one.raised, one.source, one.change] for one in limits]
+    return _table(["limit", "can be raised", "document", "what to do"], rows)
+
+
+def _used(share: float) -> str:
+    """How many times the limit; what breaks it in bold."""
+    shown = f"{share:,.0f}" if share >= 10 else f"{share:.2g}"
+    return f"**{shown}**" if share > 1 else shown
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    shown = [form.format(value) for value in (min(values), max(values))]
+    return shown[0] if shown[0] == shown[1] else " to ".join(shown)
+
+
+def _dollars(usd: float) -> str:
+    return f"{usd:,.0f}"
+
+
+def _newest() -> str:
+    # Not `today`, which a price book refreshed at this desk would change.
+    return max(path.stem for path in BOOKS.glob("????-??-??.json"))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = (head, ["---"] * len(head), *rows)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

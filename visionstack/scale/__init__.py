@@ -1,0 +1,1 @@
+"""More cameras than this machine can show: the servers simulated, and AWS's limits around them."""
