@@ -141,10 +141,14 @@ class _Models:
 
 
 def _function() -> Function:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        return _made(Path(folder))
+
+
+def _made(folder: Path) -> Function:
     """The function on stand-ins for S3 and the network; its log is written as Lambda takes it."""
     from tests.unit.classifier.conftest import MemoryPictures
 
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     files = {"model.onnx": b"not run", "labels.txt": b"a\nb\nc"}
     for name, content in files.items():
         (folder / name).write_bytes(content)
