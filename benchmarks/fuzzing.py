@@ -1,39 +1,42 @@
-"""Coverage-guided fuzzing of the stream's codec for a bounded time, by atheris (libFuzzer).
+"""Coverage-guided fuzzing for a bounded time, by atheris (libFuzzer).
+
+    python -m benchmarks.fuzzing [--target NAME] [--minutes M] [--keep]
+
+Targets: the stream's codec with HELLO and WELCOME, picture files, H.264 units, the function's
+events (`_fuzz_targets.py` says what has to hold). Each begins with the corpus in the tree,
+`fuzz_corpus/`; `--keep` adds what reached a new branch to it. A finding is a failure, with the
+input that caused it in `out`; mended, it goes into the corpus, which the ordinary tests run.
 
 atheris lives in a virtual environment of its own, made on demand; quick mode uses it when it is
-there and says so when it is not. A finding is a failure, with the input that caused it in `out`.
+there and says so when it is not.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks._results import Results
-from runtime.protocol.errors import CloseCode, FrameErrorCode
-from runtime.protocol.framing import LengthPrefixed
-from runtime.protocol.messages import (
-    Close,
-    Detection,
-    Dropped,
-    Encoding,
-    Frame,
-    FrameFailed,
-    Hello,
-    Ping,
-    Result,
-    Timing,
-)
-from runtime.protocol.options import HelloOptions
+from benchmarks._fuzz_targets import CORPUS, TARGETS
+from benchmarks._results import Results, table
 from visionstack.paths import BUILD, IMPORT_ROOT
 
 _ATHERIS = "atheris==3.0.0"
 _VENV = BUILD / "venv-fuzzing"
-_SECONDS, _QUICK_SECONDS = 120, 8
+_MINUTES, _QUICK_MINUTES = 10.0, 0.1
+_LONGEST_INPUT = 8192
+_SLOWEST_SECONDS = 20
+"""For one input; the machine may be shared."""
+_MEMORY_MIB = 2048
 
 
 class FuzzingError(Exception):
@@ -42,7 +45,18 @@ class FuzzingError(Exception):
 
 def main(out: Path, quick: bool) -> None:
     """Write `fuzzing.json` into `out`. Raises FuzzingError for a finding."""
-    results = Results(out / "fuzzing.json", title="Fuzzing of the stream's codec", quick=quick)
+    measure(out, quick=quick, minutes=_QUICK_MINUTES if quick else _MINUTES)
+
+
+def measure(
+    out: Path,
+    *,
+    quick: bool,
+    minutes: float,
+    targets: Sequence[str] = tuple(TARGETS),
+    keep: bool = False,
+) -> None:
+    results = Results(out / "fuzzing.json", title="Fuzzing", quick=quick)
     python = _VENV / "bin" / "python"
     if not python.exists():
         if quick:
@@ -52,52 +66,93 @@ def main(out: Path, quick: bool) -> None:
             return
         subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", _ATHERIS], check=True)
-    corpus = out / "fuzzing-corpus"
-    _seed(corpus)
-    seconds = _QUICK_SECONDS if quick else _SECONDS
-    began = time.monotonic()
-    done = subprocess.run(
+    rows: list[dict[str, Any]] = []
+    results.values["targets"] = rows
+    findings = []
+    for target in targets:
+        row, error = _fuzz(python, target, out=out, seconds=int(minutes * 60), keep=keep)
+        rows.append(row)
+        results.save()
+        if error:
+            findings.append(f"{target}: {error}")
+    print(table(("target", "seconds", "inputs", "coverage", "corpus", "findings"), rows))
+    if findings:
+        raise FuzzingError("\n".join(findings))
+
+
+def _fuzz(
+    python: Path, target: str, *, out: Path, seconds: int, keep: bool
+) -> tuple[dict[str, Any], str]:
+    """What was done, and what the fuzzer says of its finding, if any."""
+    kept = CORPUS / target
+    with tempfile.TemporaryDirectory(prefix="fuzzing-") as found:
+        began = time.monotonic()
+        done = _run(
+            python,
+            target,
+            f"-max_total_time={seconds}",
+            f"-artifact_prefix={out}/fuzzing-{target}-",
+            "-print_final_stats=1",
+            found,
+            str(kept),
+        )
+        executed = re.search(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
+        coverage = re.findall(r"cov: (\d+)", done.stderr)
+        row = {
+            "target": target,
+            "seconds": time.monotonic() - began,
+            "inputs": int(executed.group(1)) if executed else 0,
+            "coverage": int(coverage[-1]) if coverage else 0,
+            "corpus": len(list(kept.iterdir())) + len(list(Path(found).iterdir())),
+            "findings": int(done.returncode != 0),
+        }
+        if done.returncode or not executed:
+            return row, done.stderr[-3000:]
+        if keep:
+            _keep(python, target, kept, Path(found))
+    return row, ""
+
+
+def _keep(python: Path, target: str, kept: Path, found: Path) -> None:
+    """The smallest set of both that reaches the same branches, the old inputs first."""
+    with tempfile.TemporaryDirectory(prefix="fuzzing-") as merged:
+        done = _run(python, target, "-merge=1", merged, str(kept), str(found))
+        if done.returncode:
+            raise FuzzingError(done.stderr[-2000:])
+        for path in Path(merged).iterdir():
+            # libFuzzer names its inputs by their content; those named by hand stay.
+            if not any(one.read_bytes() == path.read_bytes() for one in kept.iterdir()):
+                shutil.copyfile(path, kept / path.name)
+
+
+def _run(python: Path, target: str, *options: str) -> subprocess.CompletedProcess[str]:
+    ours = sysconfig.get_paths()["purelib"]
+    return subprocess.run(
         [
-            *(str(python), "-m", "benchmarks._fuzz_codec", f"-max_total_time={seconds}"),
-            *(f"-artifact_prefix={out}/fuzzing-", "-print_final_stats=1", str(corpus)),
+            *(str(python), "-m", "benchmarks._fuzz", target, f"-max_len={_LONGEST_INPUT}"),
+            *(f"-timeout={_SLOWEST_SECONDS}", f"-rss_limit_mb={_MEMORY_MIB}", *options),
         ],
         cwd=IMPORT_ROOT,
-        env={**os.environ, "PYTHONPATH": str(IMPORT_ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{IMPORT_ROOT}{os.pathsep}{ours}"},
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
-    executed = re.search(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
-    coverage = re.findall(r"cov: (\d+)", done.stderr)
-    results.values |= {
-        "seconds": time.monotonic() - began,
-        "inputs": int(executed.group(1)) if executed else 0,
-        "branches_covered": int(coverage[-1]) if coverage else 0,
-        "findings": int(done.returncode != 0),
-    }
-    results.save()
-    if done.returncode or not executed:
-        raise FuzzingError(done.stderr[-2000:])
-    print(
-        f"{results.values['inputs']:,} inputs in {seconds} s, no finding, "
-        f"{results.values['branches_covered']} branches covered"
-    )
 
 
-def _seed(corpus: Path) -> None:
-    """One message of each kind, bare and framed, so that the fuzzer need not invent them."""
-    corpus.mkdir(parents=True, exist_ok=True)
-    found = (Detection(1, 0.5, (1.0, 2.0, 3.0, 4.0)),)
-    seeds = (
-        Hello(HelloOptions(token="t", gate=0.1)),  # noqa: S106 - guards nothing
-        Frame(1, 2, Encoding.JPEG, b"\xff\xd8"),
-        Result(1, 2, 3, Timing(), found),
-        Dropped((1, 2)),
-        FrameFailed(1, FrameErrorCode.UNDECODABLE, "no"),
-        Ping(1),
-        Close(CloseCode.NORMAL, "bye"),
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", choices=list(TARGETS), action="append")
+    parser.add_argument("--minutes", type=float, default=_MINUTES)
+    parser.add_argument("--keep", action="store_true", help="add to the corpus in the tree")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    measure(
+        asked.out,
+        quick=False,
+        minutes=asked.minutes,
+        targets=asked.target or list(TARGETS),
+        keep=asked.keep,
     )
-    for message in seeds:
-        name = type(message).__name__.lower()
-        (corpus / name).write_bytes(message.encode())
-        (corpus / f"{name}-framed").write_bytes(LengthPrefixed().wrap(message.encode()))

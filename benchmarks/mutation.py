@@ -40,26 +40,41 @@ _UNIT: Final = "tests/unit"
 _SETTINGS: Final = (
     "tests/infrastructure/test_settings.py",
     "tests/infrastructure/test_setting_bounds.py",
+    "tests/infrastructure/test_setting_defaults.py",
 )
-_SCHEDULER: Final = f"{_UNIT}/streaming/frames/test_scheduler.py"
+_SCHEDULER: Final = (
+    f"{_UNIT}/streaming/frames/test_scheduler.py",
+    f"{_UNIT}/streaming/frames/test_scheduler_bounds.py",
+)
 _SESSIONS: Final = (f"{_UNIT}/streaming/sessions", f"{_UNIT}/streaming/test_admission.py")
 _COSTS: Final = (f"{_UNIT}/cost",)
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "runtime/streaming/sessions/registry.py": (*_SESSIONS, f"{_UNIT}/streaming/test_serving.py"),
     "runtime/streaming/sessions/answers.py": _SESSIONS,
-    "runtime/streaming/frames/scheduler.py": (_SCHEDULER,),
+    "runtime/streaming/frames/scheduler.py": _SCHEDULER,
     "runtime/protocol/messages.py": (f"{_UNIT}/protocol",),
     "runtime/protocol/connection.py": (f"{_UNIT}/protocol", f"{_UNIT}/stream/test_session.py"),
     "runtime/measurement/statistics.py": (f"{_UNIT}/measurement/test_statistics.py",),
     "runtime/warmer/warm_pool.py": (f"{_UNIT}/warmer/test_warm_pool.py",),
     "runtime/classifier/s3.py": (
         f"{_UNIT}/classifier/test_s3.py",
+        f"{_UNIT}/classifier/test_s3_bounds.py",
+        f"{_UNIT}/classifier/test_partitions.py",
         f"{_UNIT}/classifier/test_credentials.py",
     ),
     "runtime/inference/tracking.py": (f"{_UNIT}/inference/test_tracking.py",),
-    "runtime/inference/boxes.py": (f"{_UNIT}/inference/test_boxes.py",),
-    "visionstack/stream/session.py": (f"{_UNIT}/stream/test_session.py",),
-    "visionstack/compare/plan.py": (f"{_UNIT}/compare/test_plan.py",),
+    "runtime/inference/boxes.py": (
+        f"{_UNIT}/inference/test_boxes.py",
+        f"{_UNIT}/inference/test_box_bounds.py",
+    ),
+    "visionstack/stream/session.py": (
+        f"{_UNIT}/stream/test_session.py",
+        f"{_UNIT}/stream/test_session_counts.py",
+    ),
+    "visionstack/compare/plan.py": (
+        f"{_UNIT}/compare/test_plan.py",
+        f"{_UNIT}/compare/test_plan_rows.py",
+    ),
     "visionstack/cost/serverless.py": _COSTS,
     "visionstack/cost/instances.py": _COSTS,
     "stacks/settings/fields.py": _SETTINGS,

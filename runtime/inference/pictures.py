@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 from runtime.inference.errors import (
@@ -54,6 +54,18 @@ _MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
 _PNM_IN_DIGITS: Final = (b"P1", b"P2", b"P3")
 """Pillow reads the numbers in Python, a hundred times slower than any other format."""
+_TURNS: Final = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""By EXIF's orientation: whether rows and columns change places, then rows, then columns, are
+reversed."""
 _PIECE_BYTES: Final = 1024
 """A decoder against the clock is given this much at a time: some fifty of the shortest scans."""
 _STRIP_ROWS: Final = 256
@@ -280,8 +292,12 @@ def decode_bgr(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Pixels
         _check_memory(image, limits=limits, opencv=True)
         import cv2
 
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if pixels is not None:
+        # Pillow alone says how a picture is turned: OpenCV reads some EXIF otherwise, and no XMP.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        orientation = _orientation(image)
+        if pixels is not None and orientation is not None:
+            pixels = _turned(pixels, orientation)
             if image.format == "JPEG":
                 _check_complete(data, Image.fromarray(_corners(pixels)))
             return np.asarray(pixels, np.uint8)
@@ -292,6 +308,23 @@ def decode_bgr(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Pixels
     for top, strip in _strips(rgb):
         bgr[top : top + len(strip)] = strip[:, :, ::-1]
     return bgr
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """1 to 8 as EXIF has it, 1 where nothing is said; None where Pillow cannot read it."""
+    try:
+        said = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGE:
+        return None
+    return int(said) if said in _TURNS else 1
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    transposed, upside_down, mirrored = _TURNS[orientation]
+    if transposed:
+        pixels = pixels.transpose(1, 0, 2)
+    turned = pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+    return np.ascontiguousarray(turned)
 
 
 def _opencv_reads(image: Image.Image, data: bytes) -> bool:

@@ -12,8 +12,11 @@ from runtime import contract
 from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
 from stacks.settings.values import SCENARIO_FORMS, hour_span, is_scenario, startable
 
-LOG_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653)
-"""The retention times that CloudWatch Logs knows."""
+LOG_RETENTION_DAYS: Final = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557),
+    *(2922, 3288, 3653),
+)
+"""The retention times that CloudWatch Logs knows (PutRetentionPolicy)."""
 
 
 def _split(value: Any) -> Any:

@@ -69,8 +69,9 @@ class StreamDecoder:
         self._gate = gate
         self._key_interval = key_interval
         self._since_key = 0
-        self._model: LoadedModel | None = None
-        """The model's version for the frames being decoded."""
+        self._revision: int | None = None
+        """Of the model for the frames being decoded; the model itself would be kept in memory, once
+        replaced, by every stream that began with it."""
         self._occupied = threading.Lock()
 
     def expect(self, encoding: Encoding) -> None:
@@ -89,8 +90,8 @@ class StreamDecoder:
         if not (self._gate or self._key_interval):
             return True
         with self._alone():
-            if model is not self._model:
-                self._model = model
+            if model.revision != self._revision:
+                self._revision = model.revision
                 self._since_key = 0
                 self.forget_reference()
             if self._key_interval is None:

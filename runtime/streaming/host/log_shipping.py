@@ -15,6 +15,9 @@ _WAITING: Final = 5_000
 _BATCH_EVENTS: Final = 1_000
 _LINE_BYTES: Final = 1_000
 """1,000 lines of 1,000 bytes stay below the 1 MiB that one call may carry."""
+_BATCH_MILLISECONDS: Final = 24 * 3600 * 1000
+"""A call whose events lie further apart fails as a whole, as after a jump of the clock:
+https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html"""
 
 
 class LogClient(Protocol):
@@ -99,13 +102,21 @@ class LogShipper(logging.Handler):
         try:
             count = min(len(self._waiting), _BATCH_EVENTS)
             batch = [self._waiting.popleft() for _ in range(count)]
+            batch.sort(key=lambda event: event["timestamp"])
+            within = [
+                event
+                for event in batch
+                if event["timestamp"] - batch[0]["timestamp"] <= _BATCH_MILLISECONDS
+            ]
+            self._waiting.extendleft(reversed(batch[len(within) :]))
+            batch = within
             if batch and self._lost:
                 message = f'{{"message": "{self._lost} earlier lines were lost"}}'
                 batch.insert(0, {**batch[0], "message": message})
                 self._lost = 0
         finally:
             self.release()
-        return sorted(batch, key=lambda event: event["timestamp"])
+        return batch
 
     def _put_back(self, batch: list[dict[str, Any]]) -> None:
         self.acquire()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Final
 
 from pythonjsonlogger.json import JsonFormatter
@@ -24,22 +26,31 @@ class SampledLines(logging.Filter):
     (refused tokens, failed frames, accepts without descriptors) cannot fill a disk.
     """
 
-    def __init__(self, *, lines: int = LINES, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        lines: int = LINES,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self._lines = lines
         self._seconds = seconds
+        # Not the line's own time: a wall clock that is set back would keep lines back as long.
+        self._clock = clock
         self._kinds: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = (record.name, record.levelno, str(record.msg)[:200])
         if len(self._kinds) > _KINDS:
             self._kinds.clear()
-        began, count = self._kinds.get(kind, (record.created, 0))
-        if record.created - began >= self._seconds:
+        now = self._clock()
+        began, count = self._kinds.get(kind, (now, 0))
+        if now - began >= self._seconds:
             kept = count - self._lines
             if kept > 0:
                 record.suppressed = kept
-            began, count = record.created, 0
+            began, count = now, 0
         self._kinds[kind] = (began, count + 1)
         return count < self._lines
 

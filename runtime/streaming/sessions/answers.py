@@ -35,7 +35,7 @@ from runtime.protocol.messages import (
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.stream import Gate, StreamDecoder
-from runtime.streaming.models import LoadedModel, ModelHost
+from runtime.streaming.models import ModelHost
 
 
 class Tracking(Protocol):
@@ -99,7 +99,8 @@ class Session:
         self._pending: deque[FrameJob] = deque()
         self._completed: set[FrameJob] = set()
         """Those of them that were handed over; a thread may still be writing to the others."""
-        self._sent: deque[tuple[FrameJob, Answer]] = deque(maxlen=window)
+        self._sent: deque[tuple[int, Model, Answer]] = deque(maxlen=window)
+        """By sequence. Not the jobs: a model would be kept in memory once it is replaced."""
         self._outlet: Outlet | None = None
         self._told: int | None = None
         """Revision whose model the client was told of last."""
@@ -169,7 +170,7 @@ class Session:
         """
         self._check_thread()
         oldest = self._pending[0].frame.sequence if self._pending else self.next_sequence
-        oldest = self._sent[0][0].frame.sequence if self._sent else oldest
+        oldest = self._sent[0][0] if self._sent else oldest
         if not oldest <= next_answer <= self.next_sequence:
             raise ProtocolError(
                 CloseCode.PROTOCOL_ERROR,
@@ -177,9 +178,9 @@ class Session:
             )
         self._outlet = outlet
         self._told = self.model.revision
-        for job, answer in self._sent:
-            if job.frame.sequence >= next_answer:
-                self._hand_out(job.model, answer)
+        for sequence, model, answer in self._sent:
+            if sequence >= next_answer:
+                self._hand_out(model, answer)
 
     def detach(self) -> None:
         self._check_thread()
@@ -200,16 +201,17 @@ class Session:
             )
 
     def _send(self, job: FrameJob, answer: Answer) -> None:
+        model = Model(job.model.revision, job.model.offer)
         if not self.live:
-            self._sent.append((job, answer))
-        self._hand_out(job.model, answer)
+            self._sent.append((job.frame.sequence, model, answer))
+        self._hand_out(model, answer)
 
-    def _hand_out(self, model: LoadedModel, answer: Answer) -> None:
+    def _hand_out(self, model: Model, answer: Answer) -> None:
         if self._outlet is None:
             return
         if self.options.model_changes and model.revision != self._told:
             self._told = model.revision
-            self._outlet(Model(model.revision, model.offer))
+            self._outlet(model)
         self._outlet(answer)
 
     def _answer(self, job: FrameJob) -> Answer:

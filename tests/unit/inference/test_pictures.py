@@ -78,6 +78,23 @@ def test_a_picture_is_turned_as_exif_says(kind: str) -> None:
         assert np.abs(decoded[50, 16].astype(int) - BLUE).max() < 12
 
 
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("wherein", ["exif", "xmp"])
+def test_both_decoders_turn_a_picture_alike(wherein: str, orientation: int) -> None:
+    options: dict[str, Any] = {}
+    if wherein == "exif":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = orientation
+    else:
+        options["xmp"] = f'<x tiff:Orientation="{orientation}"/>'.encode()
+    quarters = halves(RED, BLUE)
+    quarters.paste(GREEN, (0, 0, 16, 16))
+    data = encoded(quarters, "JPEG", quality=95, **options)
+    one, other = decode_rgb(data), decode_bgr(data)[:, :, ::-1]
+    assert one.shape == other.shape
+    assert np.abs(one.astype(int) - other).mean() < 6
+
+
 def test_cmyk_is_converted() -> None:
     data = encoded(Image.new("CMYK", (16, 16), (255, 0, 255, 0)), "JPEG", quality=95)
     for pixel in (decode_rgb(data)[8, 8], decode_bgr(data)[8, 8][::-1]):

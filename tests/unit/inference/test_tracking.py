@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from runtime.inference.tracking import Track, Tracker
+from runtime.inference.motion import Motion
+from runtime.inference.tracking import Track, Tracker, _Object, _without_duplicates
 
 CLIP = Path(__file__).parent / "data" / "pedestrians_yolov3_tiny.npz"
 """All 300 frames of samples/pedestrians.avi through yolov3-tiny (official weights, OpenVINO fp32),
@@ -180,6 +181,56 @@ def test_a_shrinking_box_never_turns_inside_out():
             assert track.box[1] < track.box[3]
 
 
+def test_the_values_of_bytetrack_yaml_are_the_defaults():
+    """track_high_thresh 0.25, track_low_thresh 0.1 and track_buffer 30 of Ultralytics, whose
+    tracker removes what it lost when more than 30 frames have passed since."""
+    assert ids(Tracker(provisional=False).update([walker(10, confidence=0.25)])) == [1]
+    assert ids(Tracker(provisional=False).update([walker(10, confidence=0.249)])) == []
+    for hidden, remembered in ((30, True), (31, False)):
+        tracker = Tracker()
+        for _ in range(3):
+            tracker.update([walker(10)])
+        for _ in range(hidden):
+            assert tracker.update([]) == []
+        assert (ids(tracker.update([walker(10)])) == [1]) is remembered
+
+
+def test_a_confidence_of_exactly_uncertain_is_not_looked_at():
+    """As in Ultralytics: `scores > track_low_thresh`."""
+    tracker = Tracker()
+    tracker.update([walker(10)])
+    assert ids(tracker.update([walker(10, confidence=0.1001)])) == [1]
+    assert ids(tracker.update([walker(10, confidence=0.1)])) == []
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"confident": 0.0, "uncertain": 0.0},
+        {"confident": 1.0, "uncertain": 1.0},
+        {"confident": 0.4, "uncertain": 0.4},
+        {"lost_frames": 0},
+    ],
+)
+def test_a_setting_at_the_end_of_its_range_is_taken(right: dict[str, float]):
+    assert Tracker(**right).predict() == []
+
+
+def test_a_box_as_flat_as_it_is_wide_is_left_out_both_ways():
+    for box in ((10, 10, 50, 10), (10, 10, 10, 50), (10, 10, 10.5, 10.5)):
+        assert len(Tracker().update([Seen(box)])) == (box[2] > box[0] and box[3] > box[1])
+
+
+def test_each_seen_object_takes_over_one_lost_one_and_each_lost_one_is_taken_over_once():
+    """Two pairs meet in one frame: what is settled for the first must not end the second."""
+    tracker = Tracker()
+    for frame in range(1, 18):
+        walking = [walker(4 + 6 * frame), walker(4 + 6 * frame, 400)] if frame <= 10 else []
+        standing = [walker(103), walker(103, 400)] if frame >= 11 else []
+        tracks = tracker.update(walking + standing)
+    assert sorted(ids(tracks)) == [1, 2]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"confident": 0.1, "uncertain": 0.2}, {"confident": 1.1}, {"lost_frames": -1}]
 )
@@ -283,3 +334,42 @@ def test_where_a_lost_object_known_longer_lies_on_a_seen_one_it_goes_on(since: i
     (predicted,) = tracker.predict()
     assert (predicted.id, predicted.box) == (1, pytest.approx(walker(103).box, abs=1))
     assert tracker.update([walker(103)]) == [Track(1, 0, 0.9, walker(103).box)]
+
+
+def known_object(number: int, box: Box, *, began: int, seen: int, lost: bool) -> _Object:
+    return _Object(number, Seen(box), began, seen, confirmed=True, motion=Motion(box), lost=lost)
+
+
+def test_a_sighting_is_taken_over_once_and_the_pairs_after_it_are_settled_too():
+    """Two that were lost lie on one that is seen: only the first takes its sighting over, as one
+    object is in one place. A pair elsewhere has nothing to do with that."""
+    here, there = (0.0, 0.0, 10.0, 10.0), (500.0, 0.0, 510.0, 10.0)
+    objects = [
+        known_object(1, here, began=1, seen=9, lost=True),
+        known_object(2, here, began=2, seen=9, lost=True),
+        known_object(3, there, began=3, seen=9, lost=True),
+        known_object(5, here, began=10, seen=10, lost=False),
+        known_object(6, there, began=10, seen=10, lost=False),
+    ]
+    left = _without_duplicates(objects)
+    assert [(one.id, one.lost, one.seen) for one in left] == [
+        (1, False, 10),
+        (2, True, 9),
+        (3, False, 10),
+    ]
+
+
+def test_one_that_was_lost_takes_one_sighting_over_and_leaves_the_other():
+    here, there = (0.0, 0.0, 10.0, 10.0), (500.0, 0.0, 510.0, 10.0)
+    objects = [
+        known_object(1, here, began=1, seen=9, lost=True),
+        known_object(2, there, began=2, seen=9, lost=True),
+        known_object(5, here, began=10, seen=10, lost=False),
+        known_object(6, here, began=10, seen=10, lost=False),
+        known_object(7, there, began=10, seen=10, lost=False),
+    ]
+    assert [(one.id, one.lost) for one in _without_duplicates(objects)] == [
+        (1, False),
+        (2, False),
+        (6, False),
+    ]

@@ -142,3 +142,26 @@ def test_the_denominator_is_resampled_as_well() -> None:
     found = ratio([10.0] * 4, samples.tolist(), of="mean")
     half = 1.96 * samples.std() / np.sqrt(len(samples)) * 10 / samples.mean() ** 2
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)
+
+
+def test_where_nothing_is_said_the_interval_is_of_95_percent_and_2000_seeded_resamples() -> None:
+    first, second = [1.0, 2.0, 30.0, 4.0] * 10, [1.0, 1.5, 2.0] * 10
+    said = ratio(first, second, of="median", confidence=0.95, resamples=2000, seed=0)
+    assert ratio(first, second) == said
+    assert ratio(first, second, of="mean") == ratio(
+        first, second, of="mean", resamples=2000, seed=0
+    )
+
+
+def test_a_resampled_denominator_of_zero_is_left_out_of_the_interval() -> None:
+    """One of three is zero: a 27th of the resampled means of three are."""
+    found = ratio([6.0], [0.0, 1.0, 2.0], of="mean")
+    assert found.value == 6.0
+    assert found.low == pytest.approx(3.0)
+    assert found.high == pytest.approx(18.0)
+
+
+def test_either_side_without_samples_is_too_few() -> None:
+    for sides in (([], [1.0]), ([1.0], []), ([], [])):
+        with pytest.raises(TooFewSamplesError):
+            ratio(*sides)

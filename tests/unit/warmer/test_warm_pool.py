@@ -4,7 +4,7 @@ import threading
 import time
 
 from runtime.warmer.errors import BusyError, ThrottledError, WakeError
-from runtime.warmer.warm_pool import WakeAnswer, WarmPool
+from runtime.warmer.warm_pool import WakeAnswer, WarmPool, WarmReport
 
 
 class FakeLambda:
@@ -213,3 +213,35 @@ def test_spares_are_touched_when_the_holds_are_half_over() -> None:
     assert report.rounds == 2
     assert pauses == [(0.05, 0), (0.1, 1)]
     assert waker.sleeps.count(0) == 2
+
+
+def test_the_report_is_what_the_function_returns() -> None:
+    report = WarmReport(
+        target=3,
+        reached=1,
+        environments=("a",),
+        spares=("b",),
+        cold=2,
+        busy=1,
+        rounds=4,
+        sleep_ms=800,
+        failures=("no",),
+    )
+    assert report.short == 1
+    assert report.to_json() == {
+        "target": 3,
+        "reached": 1,
+        "environments": ["a"],
+        "spares": ["b"],
+        "cold": 2,
+        "busy": 1,
+        "rounds": 4,
+        "sleep_ms": 800,
+        "failures": ["no"],
+    }
+
+
+def test_of_no_environments_none_is_busy_or_failed() -> None:
+    report = WarmPool(FakeLambda(), sleep_ms=10, max_rounds=3).cycle(0, spare=2)
+    assert (report.reached, report.busy, report.rounds, report.short) == (0, 0, 1, 0)
+    assert (report.environments, report.spares, report.failures) == ((), (), ())

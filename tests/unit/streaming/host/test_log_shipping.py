@@ -31,6 +31,10 @@ class FakeLogs:
         if self.away:
             raise ConnectionError("no route")
         assert logEvents == sorted(logEvents, key=lambda event: event["timestamp"])
+        # "A batch of log events in a single request must be in a chronological order. Otherwise,
+        # the operation fails. [It] cannot span more than 24 hours. Otherwise, the operation fails."
+        if logEvents[-1]["timestamp"] - logEvents[0]["timestamp"] > 24 * 3600 * 1000:
+            raise ValueError("InvalidParameterException: spans more than 24 hours")
         self.calls.append([event["message"] for event in logEvents])
 
 
@@ -58,6 +62,18 @@ def test_lines_arrive_in_order_in_one_stream(client: FakeLogs, shipper: LogShipp
     shipper.ship()
     assert client.streams == ["group/server"]
     assert client.calls == [["one", "two"], ["three"]]
+
+
+def test_lines_from_before_and_after_a_jump_of_the_clock_are_all_sent(
+    client: FakeLogs, shipper: LogShipper
+) -> None:
+    day = 24 * 3600.0
+    for message, at in (("a", 0.0), ("b", day), ("c", 1.001 * day), ("d", 9 * day), ("e", day / 2)):
+        record = logging.LogRecord("test", logging.INFO, "", 0, message, None, None)
+        record.created = at
+        shipper.handle(record)
+    shipper.ship()
+    assert client.calls == [["a", "e", "b"], ["c"], ["d"]]
 
 
 def test_nothing_to_say_makes_no_call(client: FakeLogs, shipper: LogShipper) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -173,6 +175,21 @@ def test_an_unchanged_frame_after_a_failed_one_fails_too() -> None:
     complete(session, take(session, 0), FrameError(FrameErrorCode.ENGINE_FAILED, "it broke"))
     complete(session, take(session, 1), Unchanged())
     assert [type(answer) for answer in outlet.answers] == [FrameFailed, FrameFailed]
+
+
+def test_a_stream_does_not_keep_the_model_that_it_began_with() -> None:
+    host = ModelHost(LoadedModel(offer(), FakeDetector()))
+    session = make_session(host=host)
+    session.attach(Outlet(), next_answer=0)
+    complete(session, take(session, 0))
+    replaced = weakref.ref(host.current.detector)
+    gc.collect()
+    gc.disable()
+    try:
+        host.replace(LoadedModel(offer(version="2"), FakeDetector()))
+        assert replaced() is None
+    finally:
+        gc.enable()
 
 
 def test_a_tracked_stream_infers_every_nth_frame_and_moves_the_boxes_between() -> None:

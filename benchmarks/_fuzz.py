@@ -1,0 +1,26 @@
+"""libFuzzer's process: `python -m benchmarks._fuzz TARGET FLAGS… CORPUS…`.
+
+Run by `benchmarks.fuzzing`, in a virtual environment whose only package is atheris.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import atheris  # type: ignore[import-untyped]
+
+INSTRUMENTED: Final = {
+    "codec": ["runtime.protocol"],
+    "picture": ["runtime.inference.pictures", "PIL"],
+    "video": ["runtime.streaming.h264"],
+    "event": ["runtime.classifier", "json"],
+}
+"""Whose branches guide the fuzzer."""
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1)
+    with atheris.instrument_imports(include=INSTRUMENTED[name]):
+        from benchmarks._fuzz_targets import TARGETS
+    atheris.Setup(sys.argv, TARGETS[name])
+    atheris.Fuzz()
