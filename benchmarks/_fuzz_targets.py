@@ -37,6 +37,7 @@ from runtime.inference.artifact import (
 )
 from runtime.inference.classification import Classifier
 from runtime.inference.errors import PictureError
+from runtime.inference.store import Current
 from runtime.protocol import messages
 from runtime.protocol.connection import Role, StreamProtocol
 from runtime.protocol.errors import ProtocolError
@@ -123,8 +124,8 @@ class _Models:
     def packaged_version(self) -> None:
         return None
 
-    def current_version(self) -> str:
-        return "v1"
+    def wanted(self) -> Current:
+        return Current("v1")
 
     def load(self, version: str, *, optimised: bool) -> ServedModel:
         return ServedModel(

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import _turning_models as models
-from runtime.inference.store import ModelStore
+from runtime.inference.store import Current, ModelStore
 from runtime.protocol.limits import Limits
 from runtime.streaming.__main__ import run
 from runtime.streaming.host import logs
@@ -41,11 +41,11 @@ class BucketSource(ArtifactSource):
         self._s3 = FakeS3(FolderObjects(self._objects))
         return ModelStore(self._s3, "models")
 
-    def current_version(self, name: str) -> str:
-        version = super().current_version(name)
+    def wanted(self, name: str) -> Current:
+        found = super().wanted(name)
         # The stand-in remembers what was read, for tests.
         self._s3.reads.clear()
-        return version
+        return found
 
 
 def make(options: argparse.Namespace) -> Server:

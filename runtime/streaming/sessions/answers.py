@@ -35,7 +35,7 @@ from runtime.protocol.messages import (
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.frames.frame import Found, FrameJob, Predicted, Unchanged
 from runtime.streaming.frames.stream import Gate, StreamDecoder
-from runtime.streaming.models import ModelHost
+from runtime.streaming.models import LoadedModel, ModelHost
 
 
 class Tracking(Protocol):
