@@ -33,7 +33,7 @@ def resources(context: dict[str, Any], outdir: Path) -> dict[str, dict[str, Any]
     )
     alias = lambda_.Alias(stack, "Alias", alias_name="live", version=function.current_version)
     settings = DeploymentSettings.from_context(context)
-    ClassifierApi(stack, "Front", settings=settings, alias=alias)
+    ClassifierApi(stack, "Front", settings=settings, alias=alias, cors_origin=settings.cors_origin)
     app.synth()
     found: dict[str, dict[str, Any]] = json.loads(
         (outdir / "Api.template.json").read_text(encoding="utf-8")

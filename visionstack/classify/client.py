@@ -174,14 +174,18 @@ class ClassifierClient:
         )
 
     @classmethod
-    def of(cls, deployment: Deployment, *, connections: int = 100) -> ClassifierClient:
+    def of(
+        cls, deployment: Deployment, *, connections: int = 100, timeout: float = 60.0
+    ) -> ClassifierClient:
         """The client of a deployment. Raises `VisionstackError` when it is not deployed."""
-        return cls.at(deployment.classifier_api(), connections=connections)
+        return cls.at(deployment.classifier_api(), connections=connections, timeout=timeout)
 
     @classmethod
-    def at(cls, api: ClassifierApi, *, connections: int = 100) -> ClassifierClient:
-        """The client of an API, with its key or its signature."""
-        return cls(api.url, api.key, signing=api.signing, connections=connections)
+    def at(
+        cls, api: ClassifierApi, *, connections: int = 100, timeout: float = 60.0
+    ) -> ClassifierClient:
+        """The client of an API, with its key or its signature; `timeout` in seconds."""
+        return cls(api.url, api.key, signing=api.signing, connections=connections, timeout=timeout)
 
     def close(self) -> None:
         """Close the connections."""

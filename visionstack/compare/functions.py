@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from visionstack.cloud.deployment import Deployment
 
 Tell = Callable[[str], None]
+
+LONGEST_CALL_S: Final = 180.0
+"""Seconds an answer is waited for: a first call of `s3-packages` fetches and imports torch, and a
+function of it may take 120 s."""
 
 
 class Functions(Protocol):
@@ -115,7 +119,7 @@ class StackFunctions:
 
         environments = DeployedEnvironments(self._deployment)
         first = []
-        with ClassifierClient.of(self._deployment) as client:
+        with ClassifierClient.of(self._deployment, timeout=LONGEST_CALL_S) as client:
             try:
                 for number in range(self._cold_calls):
                     tell(f"first call {number + 1} of {self._cold_calls}")

@@ -482,6 +482,7 @@ def test_versions_change_under_calls_and_no_picture_is_answered_by_a_third(model
     seen: set[str] = set()
     failed: list[BaseException] = []
     done = threading.Event()
+    caller_has_run = threading.Event()
 
     def call() -> None:
         while not done.is_set():
@@ -489,6 +490,7 @@ def test_versions_change_under_calls_and_no_picture_is_answered_by_a_third(model
                 seen.update(answered_by(host))
             except BaseException as error:
                 failed.append(error)
+            caller_has_run.set()
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -499,6 +501,9 @@ def test_versions_change_under_calls_and_no_picture_is_answered_by_a_third(model
             serving = host.serving()
             assert isinstance(serving.model, ServedModel)
             assert len(serving.models) == 1 + turn % 2
+            if turn % 2:  # a turn may be over before the other thread has run once
+                caller_has_run.clear()
+                assert caller_has_run.wait(30)
     finally:
         done.set()
         caller.join()
