@@ -20,16 +20,20 @@ CLIP = SAMPLES / "pedestrians.avi"
 PICTURES = ("dog.jpg", "person.jpg", "horses.jpg")
 
 
-def model_folder(name: str = "yolov3-tiny") -> Path:
+def model_folder(name: str = "yolov3-tiny", *, size: int | None = None) -> Path:
     """The artifact's folder, built by the project's own command when it is not there.
 
-    With random weights where the real ones cannot be had: they take the same time.
+    With `size` it is `NAME-SIZE`, for so many pixels. With random weights where the real ones
+    cannot be had: they take the same time.
     """
-    current = MODELS / name / "current"
+    built = name if size is None else f"{name}-{size}"
+    current = MODELS / built / "current"
     if not current.is_file():
         command = [sys.executable, "-m", "visionstack.cli", "models", "build", name, "--random"]
+        if size is not None:
+            command += ["--size", str(size), "--name", built]
         subprocess.run(command, check=True)
-    return MODELS / name / current.read_text(encoding="utf-8").strip()
+    return MODELS / built / current.read_text(encoding="utf-8").strip()
 
 
 def frames(*, limit: int | None = None) -> Iterator[Frame]:

@@ -27,6 +27,7 @@ from runtime.inference.boxes import (
 from runtime.inference.engines import AUTO, Engine, create_engine
 from runtime.inference.errors import ArtifactDamagedError
 from runtime.inference.letterbox import Letterbox
+from runtime.inference.pictures import DEFAULT_LIMITS, Picture, PictureLimits, Pixels, read_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,32 @@ class Detector:
         )
         return cls(artifact, loaded)
 
-    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
-        """Letterbox (or stretch) a picture, uint8 (height, width, 3) with blue first."""
-        height, width = image.shape[:2]
+    def read(self, data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Prepared:
+        """A picture file as the network's input. Raises `PictureError` kinds."""
+        return self.prepare(read_picture(data, limits=limits, reduction=self.reduction))
+
+    def reduction(self, width: int, height: int) -> int:
+        """By how much a picture of that size may be decoded smaller: 1, 2, 4 or 8.
+
+        What is left is in neither direction smaller than the network sees it.
+        """
+        place = self._letterbox(width, height)
+        for divisor in (8, 4, 2):
+            if width >= divisor * place.scaled_width and height >= divisor * place.scaled_height:
+                return divisor
+        return 1
+
+    def prepare(self, image: Picture | Pixels) -> Prepared:
+        """Letterbox (or stretch) a picture, blue first; pixels alone are the whole picture."""
+        picture = image if isinstance(image, Picture) else Picture.whole(image)
+        letterbox = self._letterbox(picture.width, picture.height)
+        placed = letterbox.place(picture.pixels, fill=self.manifest.preprocessing.fill)
+        return Prepared(placed, letterbox)
+
+    def _letterbox(self, width: int, height: int) -> Letterbox:
         target = (self.manifest.input.width, self.manifest.input.height)
         stretch = self.manifest.preprocessing.kind == "stretch"
-        letterbox = Letterbox.fit(source=(width, height), target=target, stretch=stretch)
-        return Prepared(letterbox.place(image, fill=self.manifest.preprocessing.fill), letterbox)
+        return Letterbox.fit(source=(width, height), target=target, stretch=stretch)
 
     def infer(self, batch: Sequence[Prepared]) -> list[Raw]:
         """Run the network once over the batch: each picture's outputs, in order."""
@@ -145,7 +165,7 @@ class Detector:
 
     def detect(
         self,
-        images: Sequence[NDArray[np.uint8]],
+        images: Sequence[Picture | Pixels],
         *,
         confidence: float = DETECT_CONFIDENCE,
         iou: float = DETECT_IOU,

@@ -57,7 +57,11 @@ class Letterbox:
         )
 
     def place(self, picture: NDArray[np.uint8], *, fill: int) -> NDArray[np.uint8]:
-        """The picture (source_height, source_width, 3) as the input (height, width, 3)."""
+        """The picture as the input (height, width, 3).
+
+        It is (source_height, source_width, 3), or was decoded smaller: it is scaled to its place
+        from whatever size it has.
+        """
         import cv2
 
         placed = np.empty((self.height, self.width, 3), np.uint8)
@@ -67,7 +71,7 @@ class Letterbox:
         placed[self.top : bottom, : self.left] = fill
         placed[self.top : bottom, right:] = fill
         inner = placed[self.top : bottom, self.left : right]
-        if (self.scaled_width, self.scaled_height) == (self.source_width, self.source_height):
+        if picture.shape[:2] == inner.shape[:2]:
             inner[:] = picture
         else:
             size = (self.scaled_width, self.scaled_height)

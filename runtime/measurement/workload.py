@@ -86,12 +86,12 @@ class PictureWorkload:
         from runtime.inference.detector import Detector
 
         try:
-            if isinstance(self._model, Detector):
-                from runtime.inference.pictures import decode_bgr
-
-                self._model.detect([decode_bgr(self._data) for _ in range(pictures)])
+            model = self._model
+            if isinstance(model, Detector):
+                seen = [model.read(self._data) for _ in range(pictures)]
+                for raw, prepared in zip(model.infer(seen), seen, strict=True):
+                    model.finish(raw, prepared)
             else:
-                model = self._model
                 batch = [model.prepare(self._data) for _ in range(pictures)]
                 for logits in model.infer(batch):
                     model.rank(logits)
@@ -186,9 +186,7 @@ def _stages(model: Detector | Classifier, data: bytes) -> tuple[_Infer, Any]:
     from runtime.inference.detector import Detector
 
     if isinstance(model, Detector):
-        from runtime.inference.pictures import decode_bgr
-
-        return model.infer, model.prepare(decode_bgr(data))
+        return model.infer, model.read(data)
     return model.infer, model.prepare(data)
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.inference.artifact import check_name
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
+from runtime.inference.pictures import Picture
 from runtime.inference.store import Canary, Current, ModelStore
 from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
@@ -49,7 +49,8 @@ class FoundObject(Protocol):
 class DetectorStages(Protocol):
     """The part of `runtime.inference.detector.Detector` that the pipeline uses."""
 
-    def prepare(self, image: NDArray[np.uint8]) -> Any: ...
+    def reduction(self, width: int, height: int) -> int: ...
+    def prepare(self, image: Picture) -> Any: ...
     def infer(self, batch: Sequence[Any]) -> Sequence[Any]: ...
     def finish(
         self, raw: Any, prepared: Any, *, confidence: float, iou: float
@@ -211,7 +212,7 @@ def _versions(wanted: Current | None) -> list[str]:
 def probe(model: LoadedModel, *, batch: int = 1) -> None:
     """Run a picture of our own through; whatever goes wrong with it is not a client's fault."""
     detector = model.detector
-    prepared = detector.prepare(np.zeros((480, 640, 3), np.uint8))
+    prepared = detector.prepare(Picture.whole(np.zeros((480, 640, 3), np.uint8)))
     for raw in detector.infer([prepared] * batch):
         detector.finish(raw, prepared, confidence=0.5, iou=0.5)
 
@@ -221,7 +222,7 @@ def warm(model: LoadedModel) -> None:
     for size in range(1, model.max_batch + 1):
         probe(model, batch=size)
     if model.parallel is not None:
-        prepared = model.parallel.prepare(np.zeros((480, 640, 3), np.uint8))
+        prepared = model.parallel.prepare(Picture.whole(np.zeros((480, 640, 3), np.uint8)))
         for _ in range(model.streams):
             model.parallel.infer([prepared])
 

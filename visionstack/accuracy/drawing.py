@@ -234,7 +234,7 @@ def _worst(inputs: Inputs, best: AgainstLabels) -> list[Pictures]:
     order = sorted(range(len(answers)), key=lambda place: -matchings[place].errors)[:_WORST]
     wanted = {place for place in order if matchings[place].errors}
     drawn: dict[int, list[Picture]] = {}
-    for place, image in enumerate(inputs.read()):
+    for place, picture in enumerate(inputs.read()):
         if place not in wanted:
             continue
         labels, found, matching = (
@@ -242,7 +242,7 @@ def _worst(inputs: Inputs, best: AgainstLabels) -> list[Pictures]:
             answers[place],
             matchings[place],
         )
-        name, jpeg = inputs.pictures[place], _jpeg(image)
+        name, jpeg = inputs.pictures[place], _jpeg(picture.pixels)
         missed = {*matching.missed, *(truth for truth, _ in matching.confused)}
         right = {answer for _, answer in matching.pairs}
         drawn[place] = [

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.inference.pictures import Picture, Reduction, read_picture
 from visionstack.accuracy.coco import read_coco
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.folders import ClassSet, read_class_folders
@@ -55,24 +56,28 @@ class Inputs:
             return [None] * len(self.pictures)
         return [frame / self.clip.rate for frame in self.frames]
 
-    def read(self) -> Iterator[Image]:
-        """The pictures, uint8 (height, width, 3) with blue first, checked against the labels.
+    def read(self, reduction: Reduction | None = None) -> Iterator[Picture]:
+        """The pictures, blue first, checked against the labels.
 
-        Raises `LabelError` for a picture that cannot be read or has another size than its labels.
+        `reduction` is the detector's: what a server would decode smaller is decoded so. Raises
+        `LabelError` for a picture that cannot be read or has another size than its labels.
         """
-        images = self._of_clip() if self.clip is not None else map(_decoded, self.files)
-        for place, image in enumerate(images):
+        if self.clip is not None:
+            pictures = self._of_clip()
+        else:
+            pictures = (_decoded(file, reduction) for file in self.files)
+        for place, picture in enumerate(pictures):
             if self.labels is not None:
-                size = (image.shape[1], image.shape[0])
+                size = (picture.width, picture.height)
                 self.labels.check_size(self.labels.pictures[place], size)
-            yield image
+            yield picture
 
-    def _of_clip(self) -> Iterator[Image]:
+    def _of_clip(self) -> Iterator[Picture]:
         assert self.clip is not None  # noqa: S101 - for the type checker
         wanted = set(self.frames)
         for number, image in enumerate(read_clip(self.clip.path)):
             if number in wanted:
-                yield image
+                yield Picture.whole(image)
 
 
 def open_inputs(
@@ -215,12 +220,11 @@ def _frame_names(path: Path, frames: Sequence[int]) -> tuple[str, ...]:
     return tuple(f"{path.name}, frame {frame}" for frame in frames)
 
 
-def _decoded(path: Path) -> Image:
+def _decoded(path: Path, reduction: Reduction | None) -> Picture:
     from runtime.inference.errors import PictureError
-    from runtime.inference.pictures import decode_bgr
 
     try:
-        return decode_bgr(path.read_bytes())
+        return read_picture(path.read_bytes(), reduction=reduction)
     except OSError as error:
         raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
     except PictureError as error:

@@ -143,7 +143,7 @@ def _detections(
         inputs.labels.check_classes(detector.labels)
     found: list[tuple[Found, ...]] = []
     milliseconds: list[float] = []
-    for number, image in enumerate(inputs.read()):
+    for number, image in enumerate(inputs.read(detector.reduction)):
         if not number:
             detector.detect([image], confidence=LEAST)  # the first call of an engine is slower
         began = time.perf_counter()

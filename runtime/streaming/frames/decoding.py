@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from runtime.inference.errors import DecodedTooLargeError, PictureError, TooManyPixelsError
-from runtime.inference.pictures import PictureLimits, decode_bgr
+from runtime.inference.pictures import Picture, PictureLimits, Reduction, read_picture
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES
 from runtime.protocol.messages import Encoding, Frame
@@ -17,18 +16,20 @@ _LONGEST_SIDE = 65_535
 """Width and height are 16-bit numbers in a result."""
 
 
-def decode_picture(frame: Frame, *, pixels: int, memory: int = LIGHT_BYTES) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3), blue first, of a frame in any encoding but H.264.
+def decode_picture(
+    frame: Frame, *, pixels: int, memory: int = LIGHT_BYTES, reduction: Reduction | None = None
+) -> Picture:
+    """Blue first, of a frame in any encoding but H.264.
 
-    `memory` is what decoding may take, in bytes. Raises FrameError, and MemoryNeededError where
-    `memory` is too little.
+    `memory` is what decoding may take, in bytes; `reduction` says how much smaller it may be done.
+    Raises FrameError, and MemoryNeededError where `memory` is too little.
     """
     if frame.encoding is Encoding.BGR:
         return _raw(frame, pixels=pixels)
-    return _compressed(frame, pixels=pixels, memory=memory)
+    return _compressed(frame, pixels=pixels, memory=memory, reduction=reduction)
 
 
-def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
+def _raw(frame: Frame, *, pixels: int) -> Picture:
     width, height = frame.width, frame.height
     if width * height > pixels:
         raise FrameError(
@@ -39,10 +40,10 @@ def _raw(frame: Frame, *, pixels: int) -> NDArray[np.uint8]:
             FrameErrorCode.SIZE_MISMATCH,
             f"{len(frame.payload):,} bytes are not {width} x {height} pixels of 3 bytes.",
         )
-    return np.frombuffer(bytes(frame.payload), np.uint8).reshape(height, width, 3)
+    return Picture.whole(np.frombuffer(bytes(frame.payload), np.uint8).reshape(height, width, 3))
 
 
-def _compressed(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
+def _compressed(frame: Frame, *, pixels: int, memory: int, reduction: Reduction | None) -> Picture:
     data = bytes(frame.payload)
     if not data.startswith(_MAGIC[frame.encoding]):
         raise FrameError(
@@ -50,15 +51,15 @@ def _compressed(frame: Frame, *, pixels: int, memory: int) -> NDArray[np.uint8]:
         )
     try:
         limits = PictureLimits(pixels=pixels, decoded_bytes=memory)
-        image = decode_bgr(data, limits=limits)
+        picture = read_picture(data, limits=limits, reduction=reduction)
     except DecodedTooLargeError as error:
         raise MemoryNeededError(error.needed) from None
     except TooManyPixelsError as error:
         raise FrameError(FrameErrorCode.TOO_MANY_PIXELS, error.message) from error
     except PictureError as error:
         raise FrameError(FrameErrorCode.UNDECODABLE, error.message) from error
-    if max(image.shape[:2]) > _LONGEST_SIDE:
+    if max(picture.width, picture.height) > _LONGEST_SIDE:
         raise FrameError(
             FrameErrorCode.TOO_MANY_PIXELS, f"A side is longer than {_LONGEST_SIDE} pixels."
         )
-    return image
+    return picture

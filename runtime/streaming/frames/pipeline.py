@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime.inference.errors import InferenceError
+from runtime.inference.pictures import Picture
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES, Limits
@@ -217,21 +215,21 @@ class Pipeline:
         key = job.key
         # A unit of a video is decoded in any case: those after it are made of it.
         if key or job.frame.encoding is Encoding.H264:
-            image = self._image(job)
-            job.height, job.width = image.shape[:2]
+            picture = self._picture(job)
+            job.width, job.height = picture.width, picture.height
             if not key:
                 job.outcome = Predicted()
-            elif stream.unchanged(image):
+            elif stream.unchanged(picture.pixels):
                 job.outcome = Unchanged()
             else:
-                job.prepared = job.model.detector.prepare(image)
+                job.prepared = job.model.detector.prepare(picture)
         else:
             job.width, job.height = stream.size
             job.outcome = Predicted()
         job.ready_at = now_us()
         job.decode = job.ready_at - began
 
-    def _image(self, job: FrameJob) -> NDArray[np.uint8]:
+    def _picture(self, job: FrameJob) -> Picture:
         """Raises FrameError, and MemoryNeededError for a frame that has to wait for memory."""
         try:
             return job.stream.picture(
@@ -239,6 +237,7 @@ class Pipeline:
                 pixels=self._frame_pixels,
                 memory=job.memory or LIGHT_BYTES,
                 videos=self._videos,
+                reduction=job.model.detector.reduction,
             )
         except MemoryNeededError as error:
             if error.needed <= self._memory:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.inference.pictures import Picture, Reduction
 from runtime.protocol.limits import LIGHT_BYTES
 from runtime.protocol.messages import Encoding, Frame
 from runtime.streaming.frames.decoding import decode_picture
@@ -107,22 +108,24 @@ class StreamDecoder:
         pixels: int,
         memory: int = LIGHT_BYTES,
         videos: MemoryBudget | None = None,
-    ) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3), blue first.
+        reduction: Reduction | None = None,
+    ) -> Picture:
+        """Blue first.
 
         `pixels` is how many are allowed, `memory` what decoding may take, in bytes; `videos` is
-        where the stream has its reference pictures from. Raises FrameError, and MemoryNeededError
-        where `memory` is too little.
+        where the stream has its reference pictures from; `reduction` says how much smaller a JPEG
+        may be decoded. Raises FrameError, and MemoryNeededError where `memory` is too little.
         """
         if frame.encoding is Encoding.H264:
             with self._alone():
                 if self.video is None:
                     self.video = VideoDecoder(pixels=pixels, memory=videos)
                 image = self.video.decode(bytes(frame.payload), memory=memory)
+            picture = Picture.whole(image)
         else:
-            image = decode_picture(frame, pixels=pixels, memory=memory)
-        self.size = (image.shape[1], image.shape[0])
-        return image
+            picture = decode_picture(frame, pixels=pixels, memory=memory, reduction=reduction)
+        self.size = (picture.width, picture.height)
+        return picture
 
     def unchanged(self, image: NDArray[np.uint8]) -> bool:
         """Whether the detections of the last inferred frame still hold for this picture."""

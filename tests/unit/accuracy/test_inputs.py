@@ -52,7 +52,7 @@ def test_labels_of_pictures_find_them_beside_the_file_or_in_a_folder(tmp_path: P
     with pytest.raises(LabelError, match=r"labels a\.jpg, and there is no"):
         open_inputs(labels)
     found = open_inputs(other, labels=labels)
-    assert [image.shape for image in found.read()] == [(SIZE[1], SIZE[0], 3)]
+    assert [one.pixels.shape for one in found.read()] == [(SIZE[1], SIZE[0], 3)]
     assert found.times == [None]
     (other / "a.jpg").rename(tmp_path / "a.jpg")
     assert open_inputs(labels).files == (tmp_path / "a.jpg",)
@@ -77,7 +77,9 @@ def test_labelled_frames_come_in_order_with_their_times(tmp_path: Path) -> None:
     assert found.times == pytest.approx([0.1, 0.3])
     assert found.labels is not None
     assert [len(one.labels) for one in found.labels.pictures] == [0, 1]
-    assert [round(float(image.mean())) for image in found.read()] == pytest.approx([60, 180], abs=2)
+    assert [round(float(one.pixels.mean())) for one in found.read()] == pytest.approx(
+        [60, 180], abs=2
+    )
 
 
 def test_a_clip_that_does_not_fit_its_labels_is_refused(tmp_path: Path) -> None:

@@ -125,3 +125,41 @@ def test_no_pictures_give_no_results(detector: Detector) -> None:
 def test_a_classifier_is_no_detector(efficientnet_lite0: Artifact) -> None:
     with pytest.raises(ArtifactDamagedError, match="not a detector"):
         Detector.load(efficientnet_lite0)
+
+
+@pytest.mark.parametrize(
+    ("size", "divisor"),
+    [
+        ((768, 576), 1),
+        ((831, 623), 1),
+        ((832, 624), 2),
+        ((1280, 720), 2),
+        ((1920, 1080), 4),
+        ((1080, 1920), 4),
+        ((3328, 400), 8),
+        ((4000, 3000), 8),
+        ((8, 8), 1),
+    ],
+)
+def test_a_picture_is_never_decoded_smaller_than_the_network_sees_it(
+    detector: Detector, size: tuple[int, int], divisor: int
+) -> None:
+    assert detector.reduction(*size) == divisor
+    place = detector.prepare(np.zeros((size[1], size[0], 3), np.uint8)).letterbox
+    assert divisor == 1 or (
+        size[0] / divisor >= place.scaled_width and size[1] / divisor >= place.scaled_height
+    )
+
+
+def test_a_picture_decoded_smaller_has_the_boxes_of_the_whole_one(detector: Detector) -> None:
+    """In its own pixels; dog.jpg enlarged to a camera's 1920 x 1440."""
+    large = cv2.resize(sample("dog"), (1920, 1440), interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(".jpg", large)[1].tobytes()
+    prepared = detector.read(data)
+    assert (prepared.letterbox.source_width, prepared.letterbox.source_height) == (1920, 1440)
+    (raw,) = detector.infer([prepared])
+    found = detector.finish(raw, prepared)
+    (whole,) = detector.detect([decode_bgr(data)])
+    assert {one.label for one in found} == {one.label for one in whole} >= {"dog", "bicycle"}
+    for one in whole:
+        assert max(iou(one.box, other.box) for other in found if other.label == one.label) > 0.85

@@ -316,3 +316,41 @@ def test_a_jpeg_that_is_the_grey_of_missing_pixels_is_complete(
         data = encoded(grey, "JPEG", **options)
         assert (decode_bgr(data) == 128).all()
         assert (decode_rgb(data) == 128).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("divisor", [2, 4, 8])
+def test_a_jpeg_decoded_smaller_is_the_picture_seen_from_afar(
+    divisor: int, orientation: int
+) -> None:
+    """Pillow, which was not asked for less, shrinks what it decoded whole and turned."""
+    image = halves(RED, BLUE).resize((128, 72))
+    image.paste(GREEN, (0, 0, 128, 32))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(image, "JPEG", quality=95, exif=exif)
+    asked: list[tuple[int, int]] = []
+
+    def reduction(width: int, height: int) -> int:
+        asked.append((width, height))
+        return divisor
+
+    found = pictures.read_picture(data, reduction=reduction)
+    whole = pictures.to_rgb(pictures.open_checked(data))
+    assert asked == [whole.size] == [(found.width, found.height)]
+    small = whole.reduce(divisor)
+    assert found.pixels.shape == (small.height, small.width, 3)
+    off = np.abs(found.pixels[:, :, ::-1].astype(int) - np.asarray(small, int))
+    assert off.mean() < 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_only_a_jpeg_is_decoded_smaller(kind: str) -> None:
+    found = pictures.read_picture(encoded(halves(RED, BLUE), kind), reduction=lambda *_: 2)
+    assert found.pixels.shape == (32, 64, 3)
+
+
+def test_a_jpeg_cut_short_is_noticed_in_an_eighth_of_its_size() -> None:
+    data = encoded(halves(RED, BLUE).resize((512, 256)), "JPEG")
+    with pytest.raises(TruncatedPictureError):
+        pictures.read_picture(data[: len(data) // 2] + b"\xff\xd9", reduction=lambda *_: 8)

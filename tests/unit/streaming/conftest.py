@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runtime.inference.pictures import Picture
 from runtime.inference.store import Canary, Current
 from runtime.protocol.limits import Limits
 from runtime.protocol.options import HelloOptions, ModelOffer
@@ -54,8 +55,11 @@ class FakeDetector:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image
+    def reduction(self, width: int, height: int) -> int:
+        return 1
+
+    def prepare(self, image: Picture) -> NDArray[np.uint8]:
+        return image.pixels
 
     def infer(self, batch: Sequence[NDArray[np.uint8]]) -> list[int]:
         self.gate.wait(20)
