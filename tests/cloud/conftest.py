@@ -21,7 +21,7 @@ from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, StreamEndpoint
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.deploy.local import deploy
-from visionstack.localcloud import lifecycle, orphans
+from visionstack.localcloud import lifecycle
 
 SMALL_SETTINGS = {
     "stream_model": "yolov3-tiny",
@@ -88,7 +88,7 @@ def embedded_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
         patch.setenv(local_state.PORT_VARIABLE, str(port))
         folder = CloudFolder.from_environment()
         try:
-            with orphans.ended_with_this_process(folder):
+            with processes.ended_with_this_process(local_state.MARK_VARIABLE, str(folder.root)):
                 deployed = deploy(context=SMALL_SETTINGS)
                 yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
         except BaseException:
