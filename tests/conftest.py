@@ -19,7 +19,7 @@ MARK_VARIABLE = "VISIONSTACK_TESTS_MARK"
 
 SHARED_BY_FOLDER = tuple(
     f"tests/{folder}/"
-    for folder in ("cloud", "infrastructure", "browser", "contract", "unit/inference")
+    for folder in ("cloud/own", "cloud", "infrastructure", "browser", "contract", "unit/inference")
 )
 """Folders whose tests share what takes long to make: a deployment, a synthesis, a browser."""
 

@@ -6,6 +6,7 @@ is therefore kept as pid and start time, and is only ever signalled when both st
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -169,6 +170,15 @@ def ended_with_this_process(name: str, value: str) -> Iterator[None]:
             with suppress(BrokenPipeError):
                 watcher.stdin.write(_RELEASED)
                 watcher.stdin.close()
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Of several processes, such as two `cdk` at once, one is inside and the others wait."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _kill_marked(name: str, value: str) -> None:
