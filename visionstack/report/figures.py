@@ -72,6 +72,20 @@ class Figure:
         low, high = (format_number(end) for end in self.spread)
         return "" if low == high else f"{low} to {high}"
 
+    @property
+    def background(self) -> str:
+        """Samples, spread, marks and source in one line; empty when there is nothing to say."""
+        parts = []
+        if self.samples is not None:
+            parts.append(f"{self.samples:,} sample{'' if self.samples == 1 else 's'}")
+        if self.spread is not None:
+            low, high = (format_number(end) for end in self.spread)
+            parts.append(f"{self.spread_is} {low} to {high} {self.unit}".rstrip())
+        parts += [mark.meaning for mark in self.marks]
+        if self.source:
+            parts.append(self.source)
+        return "; ".join(parts)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; absent ones are left out."""
         value: dict[str, Any] = {"value": self.value, "unit": self.unit, "kind": self.kind.value}

@@ -72,10 +72,12 @@ def test_a_papers_number_is_shown_as_it_is_printed() -> None:
 
 def test_a_figure_says_what_stands_behind_it() -> None:
     figure = measured(2.0, "ms", samples=1, spread=(1.0, 3.0), marks=[Mark.FEW_SAMPLES])
+    assert "1 sample;" in figure.background
+    assert "p10 to p90 1 to 3 ms" in figure.background
+    assert "fewer than 20 samples" in figure.background
     value = figure.to_json()
     assert value["samples"] == 1
     assert value["marks"] == ["few-samples"]
-    assert value["spread"] == {"is": "p10 to p90", "low": 1.0, "high": 3.0}
     assert computed(1, source="a/b").to_json()["source"] == "a/b"
     assert Absent("not run: not available on this machine").to_json() == {
         "absent": "not run: not available on this machine"
@@ -92,6 +94,6 @@ def test_percentile_figures_carry_samples_and_the_tails_own_mark() -> None:
 def test_a_ratio_shows_its_interval() -> None:
     figure = ratio_figure(Ratio(value=2.0, low=1.8, high=2.2, confidence=0.95))
     assert figure.text == "2x"
-    assert figure.to_json()["spread"] == {"is": "95% interval", "low": 1.8, "high": 2.2}
+    assert "95% interval 1.8 to 2.2" in figure.background
     assert figure.interval == "1.8 to 2.2"
     assert measured(2.0, "ms", spread=(1.0, 3.0)).interval == ""
