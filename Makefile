@@ -49,4 +49,4 @@ node_modules/.package-lock.json: package.json package-lock.json
 
 clean:
 	-.venv/bin/visionstack local down
-	rm -rf .venv .venv-cloud .cloud .models build out cdk.out node_modules
+	rm -rf .venv .venv-cloud .venv-cloud.lock .cloud .models build out cdk.out node_modules

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from visionstack.paths import IMPORT_ROOT
@@ -63,12 +62,7 @@ class Link:
             raise LinkUnavailableError(f"the link cannot be made: {said}") from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def set_round_trip(self, milliseconds: float) -> None:

@@ -41,7 +41,6 @@ BITS: Final = 7
 BAND: Final = 32
 RATES: Final = (30, 10)
 TARGET_MS: Final = 25.0
-INTERACTIVE_MS: Final = 1000.0
 SETTLE_SECONDS: Final = 3.0
 
 WATCH: Final = """([bits, band]) => {

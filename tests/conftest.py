@@ -1,21 +1,25 @@
-"""A test run that ends with the `make` that started it, also when that is killed."""
+"""How tests are shared out, and a run that leaves no process behind, also when it is killed."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import psutil
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from visionstack.processes import ProcessId
+from visionstack.processes import ProcessId, ended_with_this_process
+
+MARK_VARIABLE = "VISIONSTACK_TESTS_MARK"
+"""Inherited by whatever a test starts: it ends with the pytest, or the worker, that runs it."""
 
 SHARED_BY_FOLDER = tuple(
     f"tests/{folder}/"
-    for folder in ("cloud", "infrastructure", "browser", "contract", "unit/inference")
+    for folder in ("cloud/own", "cloud", "infrastructure", "browser", "contract", "unit/inference")
 )
 """Folders whose tests share what takes long to make: a deployment, a synthesis, a browser."""
 
@@ -35,7 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    mark = f"{os.getpid()}-{time.time()}"
+    config.add_cleanup(_entered(ended_with_this_process(MARK_VARIABLE, mark)).close)
+    os.environ[MARK_VARIABLE] = mark
     # Read, not taken away: the workers of pytest-xdist inherit it.
     maker = os.environ.get("VISIONSTACK_TESTS_END_WITH")
     if maker is not None:
@@ -49,5 +56,11 @@ def pytest_configure() -> None:
 def _end_with(owner: ProcessId) -> None:
     while owner.alive():
         time.sleep(1)
-    # At once: pipes close, and who waits at them (visionstack.localcloud.orphans) ends the rest.
+    # At once: pipes close, and who waits at them (`ended_with_this_process`) ends the rest.
     os._exit(1)
+
+
+def _entered(context: AbstractContextManager[None]) -> ExitStack:
+    stack = ExitStack()
+    stack.enter_context(context)
+    return stack

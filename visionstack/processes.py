@@ -6,18 +6,26 @@ is therefore kept as pid and start time, and is only ever signalled when both st
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
+from visionstack import paths
+
 START_TIME_TOLERANCE_S = 0.05
 """psutil computes the start time from jiffies and the boot time, which is good to a tick."""
+_RELEASED: Final = b"released"
+_PATIENCE_S: Final = 30.0
+"""How long what is being started meanwhile is looked for."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,53 @@ def marked(name: str, value: str) -> list[ProcessId]:
     return found
 
 
+@contextmanager
+def ended_with_this_process(name: str, value: str) -> Iterator[None]:
+    """Inside, what is `marked` so ends with this process, however this process ends.
+
+    A program of its own waits at a pipe whose other end this process holds: the kernel closes that
+    end when this process dies, by SIGKILL too, on Linux and macOS. It then kills all that carries
+    the mark. Who leaves normally ends what was started, or leaves it running on purpose.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "visionstack.processes", name, value],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=paths.IMPORT_ROOT,
+        # Neither the mark of an owner's owner nor a signal to its group may end the watcher too.
+        env={},
+        start_new_session=True,
+    ) as watcher:
+        assert watcher.stdin is not None  # noqa: S101  it is PIPE
+        try:
+            yield
+        finally:
+            with suppress(BrokenPipeError):
+                watcher.stdin.write(_RELEASED)
+                watcher.stdin.close()
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Of several processes, such as two `cdk` at once, one is inside and the others wait."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _kill_marked(name: str, value: str) -> None:
+    """SIGKILL to every process with the mark, until two looks find none."""
+    deadline = time.monotonic() + _PATIENCE_S
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        left = marked(name, value)
+        kill(left)
+        quiet = 0 if left else quiet + 1
+        time.sleep(0.2)
+
+
 def _identities(processes: Iterable[psutil.Process]) -> list[ProcessId]:
     found = []
     for process in processes:
@@ -167,3 +222,8 @@ def _reap() -> None:
                 os.waitpid(child.pid, os.WNOHANG)
             except ChildProcessError:
                 continue
+
+
+if __name__ == "__main__":
+    if sys.stdin.buffer.read() != _RELEASED:
+        _kill_marked(*sys.argv[1:])

@@ -86,11 +86,6 @@ class Letterbox:
         np.clip(moved[:, 1::2], 0, self.source_height, out=moved[:, 1::2])
         return moved
 
-    def to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (n, 4) x1 y1 x2 y2 in pixels of the source to input pixels."""
-        shift = np.array([self.left, self.top, self.left, self.top], np.float32)
-        return boxes * self._scale + shift
-
     @property
     def _scale(self) -> NDArray[np.float32]:
         return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)

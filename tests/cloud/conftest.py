@@ -1,4 +1,8 @@
-"""One embedded cloud for the whole session, apart from the user's: own port, folder and state."""
+"""Embedded clouds for the whole session, apart from the user's: own port, folder and state.
+
+One has both lanes deployed. Another, for the tests in `own/`, which deploy what they need
+themselves, has little: a process of pytest-xdist can have the one and another process the other.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,7 @@ from visionstack.cloud import local_state
 from visionstack.cloud.deployment import Deployment, StreamEndpoint
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.deploy.local import deploy
-from visionstack.localcloud import lifecycle, orphans
+from visionstack.localcloud import lifecycle
 
 SMALL_SETTINGS = {
     "stream_model": "yolov3-tiny",
@@ -34,18 +39,19 @@ SMALL_SETTINGS = {
     "cors_origin": "*",
 }
 FIRST_MODULE, LAST_MODULE = "test_lanes", "test_destroy"
+HERE = Path(__file__).parent
+OWN = HERE / "own"
 DEPLOYMENT_TIMEOUT_S = 900
 """The first test's time includes the deployment, on a machine that may be busy."""
 
 
 @dataclass(frozen=True)
-class EmbeddedCloud:
-    """A deployed embedded cloud and the means to talk to it."""
+class Cloud:
+    """An embedded cloud that is up, and the means to talk to it."""
 
     folder: CloudFolder
     port: int
     deployment: Deployment
-    stream: StreamEndpoint
 
     def visionstack(
         self, *arguments: str, timeout: float = 120
@@ -65,6 +71,13 @@ class EmbeddedCloud:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+
+@dataclass(frozen=True)
+class EmbeddedCloud(Cloud):
+    """One with both lanes deployed."""
+
+    stream: StreamEndpoint
+
     def server_pid(self, instance_id: str) -> int:
         """The process that serves on an instance."""
         python = f"{self.folder.instances / instance_id}/root/venv/bin/python"
@@ -77,25 +90,41 @@ class EmbeddedCloud:
 @pytest.fixture(scope="session")
 def embedded_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCloud]:
     """Both lanes deployed with small settings and served; everything is stopped afterwards."""
+    port = free_port()
+    with stopped_afterwards(tmp_path_factory.mktemp("cloud")) as folder, named(folder, port):
+        deployed = deploy(context=SMALL_SETTINGS)
+        yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
+
+
+@contextmanager
+def stopped_afterwards(root: Path) -> Iterator[CloudFolder]:
+    """The folder of an embedded cloud that ends with this, or with this process if that is killed.
+
+    On an error its logs are shown.
+    """
     if shutil.which("node") is None:
         pytest.fail("these tests drive the CDK command line, which needs node")
-    root = tmp_path_factory.mktemp("cloud")
-    port = free_port()
+    folder = CloudFolder(root.resolve())
+    mark = str(folder.root)
+    try:
+        with processes.ended_with_this_process(local_state.MARK_VARIABLE, mark):
+            yield folder
+    except BaseException:
+        _show_logs(folder.logs)
+        raise
+    finally:
+        lifecycle.down(wipe=True, folder=folder)
+
+
+@contextmanager
+def named(folder: CloudFolder, port: int) -> Iterator[None]:
+    """Inside, commands and libraries find this cloud by the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        patch.setenv(local_state.FOLDER_VARIABLE, str(root))
+        patch.setenv(local_state.FOLDER_VARIABLE, str(folder.root))
         patch.setenv(local_state.PORT_VARIABLE, str(port))
-        folder = CloudFolder.from_environment()
-        try:
-            with orphans.ended_with_this_process(folder):
-                deployed = deploy(context=SMALL_SETTINGS)
-                yield EmbeddedCloud(folder, port, deployed.deployment, deployed.stream)
-        except BaseException:
-            _show_logs(folder.logs)
-            raise
-        finally:
-            lifecycle.down(wipe=True, folder=folder)
+        yield
 
 
 def free_port() -> int:
@@ -107,11 +136,14 @@ def free_port() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Both lanes first, and whatever destroys the deployment after everything that needs it."""
-    ranks = {FIRST_MODULE: -1, LAST_MODULE: 1}
-    items.sort(key=lambda item: ranks.get(item.path.stem, 0))
+    """Both lanes first, and whatever destroys the deployment after everything that needs it.
+
+    What takes longest, the two clouds, is so begun at once in two processes.
+    """
+    ranks = {FIRST_MODULE: -2, LAST_MODULE: 1}
+    items.sort(key=lambda item: -1 if OWN in item.path.parents else ranks.get(item.path.stem, 0))
     for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+        if HERE in item.path.parents and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(DEPLOYMENT_TIMEOUT_S))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,22 +28,38 @@ from visionstack.paths import IMPORT_ROOT, MODELS
 Tell = Callable[[RunResult], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A share of a row's measurement: `number` from 0, and what the row's setting holds it to."""
+
+    number: int
+    seconds: float
+    engine: str = "auto"
+    precision: str = "auto"
+    processors: int | None = None
+    memory_mib: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its results go, below the comparison's folder."""
+        name = "this-machine"
+        if not self.engine == self.precision == "auto":
+            name += f"-{self.engine}-{self.precision}"
+        if self.held:
+            name += f"-{self.processors}-{self.memory_mib}"
+        return Path(name, f"turn-{self.number + 1}") if self.number else Path(name)
+
+    @property
+    def held(self) -> bool:
+        """Whether it runs with fewer processors or less memory than the machine has."""
+        return bool(self.processors or self.memory_mib)
+
+
 class Here(Protocol):
     """Measures on this machine."""
 
-    def measure(
-        self,
-        record: Record,
-        tell: Tell,
-        *,
-        turn: int,
-        seconds: float,
-        engine: str = "auto",
-        precision: str = "auto",
-        processors: int | None = None,
-        memory_mib: int | None = None,
-    ) -> RunResult:
-        """This machine's result of a turn (from 0) of so many seconds; `tell` sees it grow."""
+    def measure(self, record: Record, tell: Tell, turn: Turn) -> RunResult:
+        """This machine's result of a turn; `tell` sees it grow."""
         ...
 
     def darknet(self, record: Record) -> RunResult:
@@ -59,39 +76,22 @@ class ThisMachine:
         self._out = out
         self._runs = runs
 
-    def measure(
-        self,
-        record: Record,
-        tell: Tell,
-        *,
-        turn: int,
-        seconds: float,
-        engine: str = "auto",
-        precision: str = "auto",
-        processors: int | None = None,
-        memory_mib: int | None = None,
-    ) -> RunResult:
+    def measure(self, record: Record, tell: Tell, turn: Turn) -> RunResult:
         """Raises CompareError: the program ended without a result."""
-        auto = engine == precision == "auto"
-        name = "this-machine" if auto else f"this-machine-{engine}-{precision}"
-        if processors or memory_mib:
-            name += f"-{processors}-{memory_mib}"
-        folder = self._out / name
-        if turn:
-            folder /= f"turn-{turn + 1}"
+        folder = self._out / turn.folder
         command = [
             *(sys.executable, "-m", "runtime.measurement"),
             *("--model", str(self._model), "--picture", str(self._picture)),
-            *("--out", str(folder), "--run", record.run, "--seconds", str(seconds)),
-            *("--engine", engine, "--precision", precision),
-            *(["--no-limit"] if turn or processors or memory_mib else []),
+            *("--out", str(folder), "--run", record.run, "--seconds", str(turn.seconds)),
+            *("--engine", turn.engine, "--precision", turn.precision),
+            *(["--no-limit"] if turn.number or turn.held else []),
         ]
         for scenario in record.scenarios:
             command += ["--scenario", scenario]
         for scope in record.scopes:
             if scope != "stream":
                 command += ["--scope", scope]
-        with held(processors, memory_mib) as prefix:
+        with held(turn.processors, turn.memory_mib) as prefix:
             result = _run([*prefix, *command], folder, tell)
             if Scope.STREAM.value in record.scopes:
                 from visionstack.compare.stream import measure_stream
@@ -102,9 +102,9 @@ class ThisMachine:
                     model=self._model,
                     picture=self._picture,
                     out=folder,
-                    seconds=seconds,
-                    engine=engine,
-                    precision=precision,
+                    seconds=turn.seconds,
+                    engine=turn.engine,
+                    precision=turn.precision,
                     prefix=prefix,
                 )
         return result

@@ -14,7 +14,7 @@ from typing import Any, Final
 from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Mark, summarize
-from visionstack.compare.machine import Here
+from visionstack.compare.machine import Here, Turn
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.rows import fail, take
 from visionstack.compare.targets import Kind
@@ -81,9 +81,7 @@ def _turn(entry: _Entry, *, turn: int, of: int) -> None:
             party.here.measure(
                 party.record,
                 grown,
-                turn=turn,
-                seconds=party.record.seconds / of,
-                **(row.setting or {}),
+                Turn(number=turn, seconds=party.record.seconds / of, **(row.setting or {})),
             ),
         )
         if turn == of - 1 or entry.result.failure:

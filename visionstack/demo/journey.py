@@ -14,15 +14,14 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
-from visionstack import console
+from visionstack import console, processes
 from visionstack.classify.client import ClassifierClient
-from visionstack.cloud.local_state import CloudFolder
+from visionstack.cloud.local_state import MARK_VARIABLE, CloudFolder
 from visionstack.demo import classifying, costing, streaming
 from visionstack.demo.record import Record
 from visionstack.demo.report import build_report
 from visionstack.deploy.local import Deployed, deploy
 from visionstack.localcloud import lifecycle
-from visionstack.localcloud.orphans import ended_with_this_process
 from visionstack.report import terminal
 from visionstack.report.sections import Picture
 from visionstack.report.write import write
@@ -47,7 +46,8 @@ def run(out: Path, *, keep: bool) -> Finished:
     record = Record(out / "report.json")
     seen: list[Picture] = []
     # What the user wants to keep, or had before, is not this process's to end.
-    watched = nullcontext() if kept else ended_with_this_process(CloudFolder.from_environment())
+    mark = str(CloudFolder.from_environment().root)
+    watched = nullcontext() if kept else processes.ended_with_this_process(MARK_VARIABLE, mark)
     with watched:
         try:
             deployed = deploy(context=CONTEXT)

@@ -11,7 +11,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from visionstack.errors import VisionstackError
@@ -52,12 +51,7 @@ class CpuShare:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for pid in self.members():
             _put(self._above, pid)
         self._remove(self._group)

@@ -11,6 +11,7 @@ from typing import Final
 from visionstack import paths
 from visionstack.console import err
 from visionstack.localcloud.errors import LocalCloudError
+from visionstack.processes import one_at_a_time
 
 REQUIREMENTS: Final = Path(__file__).parent / "requirements.lock"
 
@@ -21,6 +22,11 @@ def ensure(folder: Path = paths.CLOUD_VENV) -> Path:
     It is recorded as good only when complete, so an interrupted installation is made again.
     LocalCloudError with pip's last lines when packages can't be had.
     """
+    with one_at_a_time(folder.with_name(f"{folder.name}.lock")):
+        return _ensured(folder)
+
+
+def _ensured(folder: Path) -> Path:
     python = folder / "bin" / "python"
     record = folder / "installed.txt"
     wanted = f"{sys.version}\n{REQUIREMENTS.read_text()}"

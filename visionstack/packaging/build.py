@@ -7,14 +7,13 @@ and caches left out, so that the same inputs give the same bytes, and CDK the sa
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +31,7 @@ from visionstack.packaging.bytecode import compile_package
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.libraries import write_library_archive
 from visionstack.packaging.recipes import INSTANCE_FILES, RUNTIME, Recipe, recipe
+from visionstack.processes import one_at_a_time
 
 FORMAT: Final = 3
 """Raise it when the way of building changes, so that old packages are built again."""
@@ -108,7 +108,7 @@ def ensure(what: Recipe, *, build_root: Path = paths.BUILD) -> Package:
     folder = build_root / what.target.folder
     record = build_root / ".inputs" / f"{what.name}.json"
     key = inputs_hash(what)
-    with _lock(record.with_suffix(".lock")):
+    with one_at_a_time(record.with_suffix(".lock")):
         known = _read(record)
         if known.get("inputs") == key and folder.is_dir():
             return Package(what.target, folder, int(known["bytes"]), built=False)
@@ -254,12 +254,3 @@ def _read(record: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Two builds of one package, as by two `cdk` at once, go one after the other."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -14,8 +11,6 @@ from visionstack.packaging.errors import PackagingError
 MB: Final = 1_000_000
 UNZIPPED_BYTES: Final = 250 * 1024 * 1024
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 250 MB unzipped."""
-UPLOAD_BYTES: Final = 50 * 1024 * 1024
-"""The same page: 50 MB zipped when uploaded directly; CDK uploads by S3, which has none."""
 LARGEST_SHOWN: Final = 8
 
 
@@ -41,14 +36,3 @@ def check_unzipped(folder: Path, *, name: str, limit: int = UNZIPPED_BYTES) -> i
             remedy="Use -c packaging=s3-packages (libraries and model from S3), or less of them.",
         )
     return total
-
-
-def zipped_bytes(folder: Path) -> int:
-    """Bytes of the package as a zip with the compression that CDK uses."""
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for root, _, files in os.walk(folder):
-            for file in files:
-                path = Path(root) / file
-                archive.write(path, path.relative_to(folder))
-    return sink.tell()

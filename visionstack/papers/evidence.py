@@ -6,14 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from runtime.measurement.results import Measurement, RunResult
 from visionstack.compare.record import FILE, Record, Row, load
 from visionstack.compare.targets import Kind
 from visionstack.errors import VisionstackError
-
-_BENCHMARKS: Final = "bench"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,6 @@ _LONG_NAME: Final = 18
 """Characters of a series' name from which on two do not fit side by side."""
 _LEGEND_ROW_INCHES: Final = 0.2
 _MOST_POINTS: Final = 1500
-_LABELS_THAT_FIT: Final = 8
 
 
 @dataclass(frozen=True)

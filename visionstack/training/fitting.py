@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ def fit(
     """
     with _sentences(options):
         torch.manual_seed(options.seed)
-        network = ProductNetwork(_copied(backbone), products)
+        network = ProductNetwork(replace(backbone, body=copy.deepcopy(backbone.body)), products)
         if candidate.way == "head":
             data: tuple[Dataset[Any], Dataset[Any]] = (
                 known(
@@ -417,18 +417,6 @@ def _quiet() -> None:
     for words in (".*does not have many workers.*", ".*number of training batches.*",
                   ".*exists and is not empty.*", ".*LeafSpec.*", ".*srun.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message=words)
-
-
-def _copied(backbone: Backbone) -> Backbone:
-    return Backbone(
-        name=backbone.name,
-        body=copy.deepcopy(backbone.body),
-        width=backbone.width,
-        weights=backbone.weights,
-        mean=backbone.mean,
-        deviation=backbone.deviation,
-        licence=backbone.licence,
-    )
 
 
 def _scale(backbone: Backbone) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -15,7 +15,13 @@ from torch import nn
 
 from runtime.inference.artifact import Preprocessing, Weights
 from visionstack.errors import UsageError
-from visionstack.models.classifiers import RESNETS, efficientnet_lite0, resnet, torchvision_models
+from visionstack.models.classifiers import (
+    RESNETS,
+    ClassifierNetwork,
+    efficientnet_lite0,
+    resnet,
+    torchvision_models,
+)
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions
 from visionstack.models.efficientnet import EfficientNetLite0
@@ -119,15 +125,7 @@ def _efficientnet(context: BuildContext, size: int) -> Backbone:
     body.load_state_dict(found.network.state_dict())
     width = body._fc.in_features
     body._fc = cast(nn.Linear, nn.Identity())
-    return Backbone(
-        name=EFFICIENTNET,
-        body=body,
-        width=width,
-        weights=found.weights,
-        mean=found.mean,
-        deviation=found.deviation,
-        licence=found.licence,
-    )
+    return _of(found, name=EFFICIENTNET, body=body, width=width)
 
 
 def _resnet(context: BuildContext, name: str) -> Backbone:
@@ -135,6 +133,10 @@ def _resnet(context: BuildContext, name: str) -> Backbone:
     body: Any = found.network
     width = int(body.fc.in_features)
     body.fc = nn.Identity()
+    return _of(found, name=name, body=body, width=width)
+
+
+def _of(found: ClassifierNetwork, *, name: str, body: nn.Module, width: int) -> Backbone:
     return Backbone(
         name=name,
         body=body,

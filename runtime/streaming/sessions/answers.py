@@ -121,10 +121,6 @@ class Session:
         """Frames taken and not answered."""
         return len(self._pending)
 
-    @property
-    def attached(self) -> bool:
-        return self._outlet is not None
-
     def take(self, frame: Frame, *, received: int) -> FrameJob:
         """A frame has arrived. Raises ProtocolError when it is not the one awaited."""
         self._check_thread()

@@ -139,7 +139,7 @@ class Fakes:
     machine_error: BaseException | None = None
     log: list[str] = field(default_factory=list)
 
-    def measure(self, first: Any, tell: Callable[[Any], None], **_: Any) -> Any:
+    def measure(self, first: Any, tell: Callable[[Any], None], *_: Any) -> Any:
         if isinstance(first, FunctionSetting):
             self.log.append(f"function {first.memory_mib}")
             if self.function_error:

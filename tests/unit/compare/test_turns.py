@@ -11,6 +11,7 @@ from runtime.measurement.results import RunResult
 from runtime.measurement.statistics import summarize
 from tests.unit.compare.conftest import BOOK, Plan, result
 from tests.unit.compare.test_verdict import scored
+from visionstack.compare.machine import Turn
 from visionstack.compare.record import Record, Status, load
 from visionstack.compare.summary import figures
 from visionstack.compare.turns import Party, joined, measure_in_turns
@@ -31,10 +32,8 @@ class Machine:
         machine = self
 
         class Here:
-            def measure(
-                self, record: Record, _tell: object, *, turn: int, seconds: float, **_: str
-            ) -> RunResult:
-                machine.log.append((record.model, turn, seconds))
+            def measure(self, record: Record, _tell: object, turn: Turn) -> RunResult:
+                machine.log.append((record.model, turn.number, turn.seconds))
                 if record.model in machine.broken:
                     raise machine.broken[record.model]
                 slow = 4 if machine.calls < machine.busy_calls else 1

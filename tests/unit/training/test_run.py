@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from tests.unit.training.conftest import fill
+from tests.unit.training.five_epochs import five_epochs
 from visionstack.models.efficientnet import EfficientNetLite0
 from visionstack.paths import IMPORT_ROOT, MODELS
 from visionstack.training import run as run_module
@@ -151,43 +151,26 @@ def test_the_unknown_logit_is_the_rule_of_the_largest_softmax() -> None:
     assert torch.equal(found.argmax(1) == 4, sure < 0.6)
 
 
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from visionstack.training.dataset import read_dataset
-from visionstack.training.products import list_products
-from visionstack.training.run import Plan, train
-source, base = Path(sys.argv[1]), Path(sys.argv[2])
-dataset = read_dataset(list_products(source), base / "squares", size=32)
-def told(candidate, epoch):
-    print(epoch.number, flush=True)
-plan = Plan(models=base / "models", folder=base / "out", way="scratch", augment=True, epochs=5,
-            patience=9, name="mine")
-print(train(dataset, plan, told=told).artifact.manifest.version, flush=True)
-"""
-
-
-def started(folder: Path, base: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _KILLED, str(folder), str(base)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=IMPORT_ROOT)
-
-
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     folder: Path, tmp_path: Path
 ) -> None:
-    with started(folder, tmp_path / "whole") as whole:
-        assert whole.stdout is not None
-        lines = whole.stdout.read().split()
-    assert lines[:5] == ["1", "2", "3", "4", "5"]
-    with started(folder, tmp_path / "killed") as killed:
+    numbers: list[int] = []
+    five_epochs(folder, tmp_path / "whole", numbers.append)
+    assert numbers == [1, 2, 3, 4, 5]
+    program = [sys.executable, "-m", "tests.unit.training.five_epochs"]
+    with subprocess.Popen(
+        [*program, str(folder), str(tmp_path / "killed")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=IMPORT_ROOT,
+    ) as killed:
         assert killed.stdout is not None
         while killed.stdout.readline().strip() != "3":
-            time.sleep(0)
+            assert killed.poll() is None
         killed.send_signal(signal.SIGKILL)
-    with started(folder, tmp_path / "killed") as resumed:
-        assert resumed.stdout is not None
-        again = resumed.stdout.read().split()
-    assert again[0] in {"3", "4"}  # the third epoch was told before it was saved
+    again: list[int] = []
+    five_epochs(folder, tmp_path / "killed", again.append)
+    assert again[0] in {3, 4}  # the third epoch was told before it was saved
     record, other = (
         json.loads((tmp_path / name / "out" / "training.json").read_text())
         for name in ("whole", "killed")

@@ -68,13 +68,13 @@ def test_a_frame_of_an_unknown_encoding_has_its_outcome_at_once_and_no_other_has
 
 def test_it_is_attached_from_attach_to_detach_and_answers_meanwhile_are_kept() -> None:
     session, outlet = make_session(), Outlet()
-    assert not session.attached
+    assert session._outlet is None
     session.attach(outlet, next_answer=0)
-    assert session.attached
+    assert session._outlet is outlet
     jobs = [take(session, number) for number in range(3)]
     complete(session, jobs[0])
     session.detach()
-    assert not session.attached
+    assert session._outlet is None
     complete(session, jobs[1])
     assert outlet.sequences == [0]
     again = Outlet()

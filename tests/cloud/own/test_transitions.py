@@ -20,7 +20,7 @@ from visionstack.deploy.local import publish_models
 from visionstack.rehearse import leftovers
 
 if TYPE_CHECKING:
-    from tests.cloud.conftest import EmbeddedCloud
+    from tests.cloud.conftest import Cloud
 
 pytestmark = pytest.mark.cloud
 PREFIX = "moved"
@@ -51,9 +51,9 @@ def contents(s3: Any) -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def moved(embedded_cloud: EmbeddedCloud) -> Iterator[Deployment]:
+def moved(own_cloud: Cloud) -> Iterator[Deployment]:
     """A serverless lane of its own, and nothing of it afterwards: what it keeps is removed here."""
-    del embedded_cloud
+    del own_cloud
     found = connect(cloud="local", prefix=PREFIX)
     yield found
     s3 = found.client("s3")
