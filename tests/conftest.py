@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from visionstack.processes import ProcessId
@@ -36,6 +37,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 def pytest_configure() -> None:
+    # Its 200 ms for an example are of a machine that does nothing else.
+    settings.register_profile("no deadline", deadline=None)
+    settings.load_profile("no deadline")
     # Read, not taken away: the workers of pytest-xdist inherit it.
     maker = os.environ.get("VISIONSTACK_TESTS_END_WITH")
     if maker is not None:
