@@ -118,7 +118,8 @@ def _keep(python: Path, target: str, kept: Path, found: Path) -> None:
     """The smallest set of both that reaches the same branches, the old inputs first."""
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as merged:
         done = _run(python, target, "-merge=1", merged, str(kept), str(found))
-        if done.returncode:
+        # It says nothing by its status when its own processes fail, as when none begins.
+        if done.returncode or not any(Path(merged).iterdir()):
             raise FuzzingError(done.stderr[-2000:])
         for path in Path(merged).iterdir():
             # libFuzzer names its inputs by their content; those named by hand stay.
