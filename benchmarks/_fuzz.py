@@ -5,6 +5,7 @@ Run by `benchmarks.fuzzing`, in a virtual environment whose only package is athe
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Final
 
@@ -22,5 +23,7 @@ if __name__ == "__main__":
     name = sys.argv.pop(1)
     with atheris.instrument_imports(include=INSTRUMENTED[name]):
         from benchmarks._fuzz_targets import TARGETS
+    # A merge starts processes of its own: the shell is given this in the program's place.
+    sys.argv[0] = shlex.join([sys.executable, "-m", "benchmarks._fuzz", name])
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

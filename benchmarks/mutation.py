@@ -1,5 +1,7 @@
 """Whether the tests notice small faults: random mutants of the core modules, sampled and seeded.
 
+    python -m benchmarks.mutation [--seed N] [--each K] [--module PATH ...]
+
 A sampler of its own, since cosmic-ray writes each mutant into the module's file, where a run that
 is killed leaves it, and starts an interpreter for each. Here a process forked from one that
 has the large libraries imports the mutant in the module's place, which takes about as long as the
@@ -14,13 +16,14 @@ count.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import math
 import multiprocessing
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -100,18 +103,26 @@ class Fate:
 
 def main(out: Path, quick: bool) -> None:
     """Write `mutation.json` into `out`. Raises MutationError below LEAST."""
+    measure(out, quick=quick, each=_QUICK_EACH if quick else _EACH, seed=_SEED)
+
+
+def measure(
+    out: Path, *, quick: bool, each: int, seed: int, modules: Sequence[str] = tuple(MODULES)
+) -> None:
+    """Write `mutation.json` into `out`, after every mutant. Raises MutationError below LEAST."""
     results = Results(out / "mutation.json", title="Mutants of the core modules", quick=quick)
-    each = _QUICK_EACH if quick else _EACH
-    results.values |= {"seed": _SEED, "sampled_of_each_module": each, "modules": []}
+    results.values |= {"seed": seed, "sampled_of_each_module": each, "modules": []}
     fates: list[Fate] = []
-    for module in MODULES:
+    for module in modules:
         began = time.monotonic()
-        of_module = run(module, each=each, seed=_SEED)
-        fates += of_module
+        of_module = []
+        for fate in run(module, each=each, seed=seed):
+            of_module.append(fate)
+            fates.append(fate)
+            results.values |= {"all": _counts(fates), "fates": [asdict(one) for one in fates]}
+            results.save()
         row = {"module": module, **_counts(of_module), "seconds": time.monotonic() - began}
         results.values["modules"].append(row)
-        results.values |= {"all": _counts(fates), "fates": [asdict(fate) for fate in fates]}
-        results.save()
         print(f"   {module}: {row['killed']} of {row['counted']} killed", flush=True)
     print(
         table(["module", "counted", "killed", "equivalent", "seconds"], results.values["modules"])
@@ -128,8 +139,8 @@ def main(out: Path, quick: bool) -> None:
         raise MutationError(f"fewer than {LEAST:.0%} of the mutants are killed")
 
 
-def run(module: str, *, each: int, seed: int) -> list[Fate]:
-    """The fates of a sample of a module's mutants, in a process of its own.
+def run(module: str, *, each: int, seed: int) -> Iterator[Fate]:
+    """The fates of a sample of a module's mutants as they come, from a process of its own.
 
     Raises MutationError: the tests fail on the module as it is.
     """
@@ -139,14 +150,15 @@ def run(module: str, *, each: int, seed: int) -> list[Fate]:
     process.start()
     sender.close()
     try:
-        answer = receiver.recv()
+        while (answer := receiver.recv()) is not None:
+            if isinstance(answer, str):
+                raise MutationError(answer)
+            yield answer
     except EOFError:
         raise MutationError(f"the trial of {module} ended without an answer") from None
     finally:
+        receiver.close()
         process.join()
-    if isinstance(answer, str):
-        raise MutationError(answer)
-    return [Fate(**fate) for fate in answer]
 
 
 def _try_all(module: str, each: int, seed: int, answer: Any) -> None:
@@ -163,15 +175,12 @@ def _try_all(module: str, each: int, seed: int, answer: Any) -> None:
     found = mutants(source)
     sample = random.Random(f"{seed} {module}").sample(found, min(each, len(found)))  # noqa: S311
     known = _equivalents(module)
-    fates = []
     for mutant in sorted(sample, key=lambda mutant: mutant.line):
         outcome = "equivalent"
         if mutant.key not in known:
             outcome = _outcome(mutant, path=path, tests=tests, seconds=patience)
-        fates.append(
-            asdict(Fate(module, mutant.line, mutant.column, mutant.text, mutant.change, outcome))
-        )
-    answer.send(fates)
+        answer.send(Fate(module, mutant.line, mutant.column, mutant.text, mutant.change, outcome))
+    answer.send(None)
 
 
 def _outcome(mutant: Mutant, *, path: Path, tests: Sequence[str], seconds: float) -> str:
@@ -205,3 +214,20 @@ def wilson(hits: int, tries: int, z: float = 1.96) -> tuple[float, float]:
     middle = share + z * z / (2 * tries)
     half = z * math.sqrt(share * (1 - share) / tries + z * z / (4 * tries * tries))
     return (middle - half) / (1 + z * z / tries), (middle + half) / (1 + z * z / tries)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--each", type=int, default=_EACH, help="mutants of each module")
+    parser.add_argument("--module", choices=list(MODULES), action="append")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    measure(
+        asked.out,
+        quick=False,
+        each=asked.each,
+        seed=asked.seed,
+        modules=asked.module or list(MODULES),
+    )

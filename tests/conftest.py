@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from visionstack.processes import ProcessId, ended_with_this_process
@@ -43,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     mark = f"{os.getpid()}-{time.time()}"
     config.add_cleanup(_entered(ended_with_this_process(MARK_VARIABLE, mark)).close)
     os.environ[MARK_VARIABLE] = mark
+    # Its 200 ms for an example are of a machine that does nothing else.
+    settings.register_profile("no deadline", deadline=None)
+    settings.load_profile("no deadline")
     # Read, not taken away: the workers of pytest-xdist inherit it.
     maker = os.environ.get("VISIONSTACK_TESTS_END_WITH")
     if maker is not None:

@@ -150,6 +150,10 @@ def test_a_wrong_value_is_answered_with_the_key_the_value_and_what_is_allowed(
             {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"},
             "needs stream_host",
         ),
+        (
+            {"cloudfront_page": "true", "cors_origin": "https://shop.example"},
+            "are two origins",
+        ),
         ({"cold_start": "warmer", "reserved_concurrency": "4"}, "5 environments"),
         ({"cold_start": "provisioned", "warm_hours": "22-6=0"}, "got a 0"),
         ({"warm_hours": "9-18=8,17-20=3"}, "an hour twice"),

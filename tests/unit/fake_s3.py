@@ -58,6 +58,9 @@ class FolderObjects(MutableMapping[str, bytes]):
 class FakeS3:
     """Objects in memory, or where they are told to be; counts what is asked of it."""
 
+    answer_seconds = 0.002
+    """How long a download takes, so that some of one process overlap."""
+
     def __init__(self, objects: MutableMapping[str, bytes] | None = None) -> None:
         self.objects: MutableMapping[str, bytes] = {} if objects is None else objects
         self.written: dict[str, datetime] = {}
@@ -73,7 +76,8 @@ class FakeS3:
             self.under_way += 1
             self.most_under_way = max(self.under_way, self.most_under_way)
         try:
-            threading.Event().wait(0.002)
+            if self.answer_seconds:
+                threading.Event().wait(self.answer_seconds)
             if self.failing and self.failing in kwargs["Key"]:
                 raise ClientError("InternalError")
             if kwargs["Key"] not in self.objects:

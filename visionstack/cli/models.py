@@ -17,9 +17,10 @@ from visionstack.errors import UsageError, VisionstackError
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
     from visionstack.cloud import Cloud
+    from visionstack.models.changes import Change
     from visionstack.models.differences import Row
     from visionstack.models.downloads import Say
-    from visionstack.models.versions import Change, Versions
+    from visionstack.models.versions import Versions
 
 app = typer.Typer(
     name="models",

@@ -35,12 +35,14 @@ def publish(
     """Upload a checked artifact and, with `promote`, make it current; False when the version was
     there already.
 
-    Raises `ModelError` when S3 refuses.
+    Raises `ModelError` when S3 refuses, and when the version is deleted or another becomes current
+    meanwhile.
     """
     manifest = artifact.manifest
     prefix = f"{MODELS_PREFIX}{manifest.name}/{manifest.version}/"
     versions = Versions(client, bucket, manifest.name)
     try:
+        since = versions.before_upload(manifest.version)
         # One that was deleted may still have files whose deletion was announced.
         fresh = not _exists(client, bucket, prefix + MANIFEST) or versions.collected(
             manifest.version
@@ -52,9 +54,9 @@ def publish(
             # The manifest comes last: a version that has one is complete.
             client.upload_file(str(artifact.folder / MANIFEST), bucket, prefix + MANIFEST)
         if promote:
-            versions.promote(manifest.version, anyway=True, action="publish")
+            versions.promote(manifest.version, anyway=True, action="publish", since=since)
         else:
-            versions.uploaded(manifest.version)
+            versions.uploaded(manifest.version, since=since)
     except ModelError:
         raise
     except Exception as error:  # botocore makes its error classes at run time

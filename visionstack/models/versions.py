@@ -9,6 +9,12 @@ no two texts have the same ETag. The log's entries, `models/{name}/log/{number}.
 that second line; whoever changes next writes the one that a killed process left out, and
 `Versions.log` shows it before.
 
+Deleting and uploading are many writes each, of objects with the same names. A `collect` therefore
+puts a mark beside them before it announces what goes, and takes it away after the last deletion;
+a `publish` reads the log, then looks for marks (`before_upload`), and its last write is refused
+when what it uploaded was announced since. So whatever it made current was not deleted under it: an
+announcement that it saw without a mark is over, and one that it did not see is later.
+
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 
@@ -18,20 +24,19 @@ import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
+from uuid import uuid4
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Manifest, check_name, read_label
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import Canary
+from visionstack.models.changes import Action, Change, read_change
 from visionstack.models.differences import Published, judged_on
 from visionstack.models.errors import ModelError
 
-Action = Literal["publish", "promote", "canary", "rollback", "collect", "upload"]
-"""`canary` begins one, changes its share or ends it; `upload` brings a deleted version back."""
-_LATER: Final = ("back", "canary", "ap50_95")
 _MOVES: Final = ("publish", "promote", "rollback")
 """The actions that change the current version."""
 KEPT: Final = 3
@@ -39,41 +44,16 @@ KEPT: Final = 3
 LONGEST_UPLOAD: Final = timedelta(days=1)
 """Files without a manifest are left by a `publish` that was cut off, or by one that is under way:
 `collect` deletes what is older than this. The bucket ends uploads in parts after as long."""
+LONGEST_COLLECTION: Final = timedelta(minutes=15)
+"""A `collect` that deletes for longer than this stops. A mark that is twice as old is of a killed
+one: S3 refuses requests of clocks that are more than 15 minutes off."""
+_MARKS: Final = "collecting"
 _RECORD: Final = "training.json"
 _JUDGED_BY: Final = {
     "top1": "of the same test pictures",
     "ap50_95": "AP50-95 on the same test pictures",
 }
 """What a version must not be worse in, and how that is said."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """An entry of the log. `new` is what is current after it. `top1` is the accuracy of the
-    promoted or tried version on its test pictures with its 95 % interval, `ap50_95` a detector's
-    average precision, None where it was not trained here; `gone` are the versions that were
-    deleted, `back` is the one that was uploaded again; `canary` is what is tried since then.
-    """
-
-    number: int
-    action: Action
-    old: str | None
-    new: str
-    who: str
-    when: str
-    top1: dict[str, float] | None = None
-    gone: tuple[str, ...] = ()
-    back: str | None = None
-    canary: Canary | None = None
-    ap50_95: dict[str, float] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values. What came later than the rest is left out where it says nothing, so that
-        an earlier version of this project reads it."""
-        plain = {**asdict(self), "gone": list(self.gone)}
-        if self.canary:
-            plain["canary"] = self.canary._asdict()
-        return {key: plain[key] for key in plain if key not in _LATER or plain[key] is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +118,7 @@ class Versions:
     def log(self) -> list[Change]:
         """Every change, oldest first."""
         keys = sorted(self._keys(f"{self._prefix}log/"))
-        found = [_read_change(self._get(key)) for key in keys]
+        found = [read_change(self._get(key)) for key in keys]
         pointer = self._pointer()
         if pointer and pointer.change and pointer.change not in found:
             found.append(pointer.change)
@@ -165,18 +145,19 @@ class Versions:
         return history[-2] if len(history) > 1 else None
 
     def promote(
-        self, version: str, *, anyway: bool = False, action: Action = "promote"
+        self, version: str, *, anyway: bool = False, action: Action = "promote", since: int = 0
     ) -> Change | None:
         """Make a published version current for all traffic; None when it is already.
 
-        Refuses one that is not whole in the bucket and, unless `anyway`, one whose accuracy on the
-        same test pictures lies below the present one's interval.
+        Refuses one that is not whole in the bucket, one that was deleted (by a change after number
+        `since`) and, unless `anyway`, one whose accuracy on the same test pictures lies below the
+        present one's interval.
         """
         pointer = self._pointer()
         if pointer and pointer.version == version:
             # Published once more, as a deployment does, it leaves a canary alone.
             return None if action == "publish" else self._end_canary(pointer)
-        collected = action != "publish" and self.collected(version)
+        collected = self.collected(version, since=since)
         record = self._judged(pointer, version, collected=collected, anyway=anyway)
         return self._write(pointer, version, action, record=record)
 
@@ -222,18 +203,46 @@ class Versions:
             raise ModelError(f"{self.name} is at {before[-1]} already.")
         return change
 
-    def collected(self, version: str) -> bool:
-        """Whether it was deleted, or is being deleted now, and not published again since."""
+    def before_upload(self, version: str) -> int:
+        """The number of the last change, from which on a deletion would undo an upload.
+
+        Refuses a version that a `collect` may be deleting at this moment.
+        """
+        since = max((change.number for change in self.log()), default=0)
+        late = datetime.now(UTC) - 2 * LONGEST_COLLECTION
+        if self.collected(version) and any(when > late for _, when in self._marks()):
+            minutes = 2 * LONGEST_COLLECTION // timedelta(minutes=1)
+            raise ModelError(
+                f"{self.name} {version} is being deleted by `visionstack models gc` just now.",
+                remedy=f"Publish it when that has ended; if it was killed, {minutes} minutes after "
+                "it began.",
+            )
+        return since
+
+    def _marks(self) -> list[tuple[str, datetime]]:
+        return self._objects(f"{self._prefix}{_MARKS}/")
+
+    def collected(self, version: str, *, since: int = 0) -> bool:
+        """Whether it was deleted, or is being deleted now, and not published again since then.
+
+        Changes up to number `since` do not count.
+        """
         found = False
         for change in self.log():
+            if change.number <= since:
+                continue
             if change.back == version or (change.action, change.new) == ("publish", version):
                 found = False
             found = found or version in change.gone
         return found
 
-    def uploaded(self, version: str) -> None:
-        """A version is whole in the bucket; one that had been deleted may be promoted again."""
+    def uploaded(self, version: str, *, since: int = 0) -> None:
+        """A version is whole in the bucket; one that had been deleted may be promoted again.
+
+        Refuses one that was deleted by a change after number `since`.
+        """
         pointer = self._pointer()
+        self._check_published(version, collected=self.collected(version, since=since))
         if pointer and self.collected(version):
             self._write(pointer, pointer.version, "upload", back=version, canary=pointer.canary)
 
@@ -251,24 +260,52 @@ class Versions:
         for version in reversed([pointer.version, *self._order()]):
             if len(kept) < max(1, keep):
                 kept.add(version)
-        gone = tuple(one for one in self.published() if one not in kept | spared)
+        whole = [one for one in self.published() if one not in kept | spared]
+        gone = (*whole, *self._left_over())
         if gone:
-            # Announced first: from here on nobody promotes what is being deleted.
-            self._write(pointer, pointer.version, "collect", gone=gone, canary=pointer.canary)
-        for version in [*gone, *self._left_over()]:
+            with self._mark():
+                # Announced first: from here on nobody promotes what is being deleted.
+                self._write(pointer, pointer.version, "collect", gone=gone, canary=pointer.canary)
+                self._delete_all(gone)
+        return gone
+
+    @contextmanager
+    def _mark(self) -> Iterator[None]:
+        late = datetime.now(UTC) - 2 * LONGEST_COLLECTION
+        for key, when in self._marks():
+            if when < late:
+                self._delete(key)
+        key = f"{self._prefix}{_MARKS}/{uuid4().hex}"
+        with self._said():
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=b"")
+        try:
+            yield
+        finally:
+            self._delete(key)
+
+    def _delete_all(self, versions: tuple[str, ...]) -> None:
+        until = datetime.now(UTC) + LONGEST_COLLECTION
+        for version in versions:
             keys = self._keys(f"{self._prefix}{version}/")
             # The manifest goes first: what has none is no version.
             for key in sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")):
-                with self._said():
-                    self._client.delete_object(Bucket=self._bucket, Key=key)
-        return gone
+                if datetime.now(UTC) > until:
+                    raise ModelError(
+                        f"deleting versions of {self.name} took longer than {LONGEST_COLLECTION}.",
+                        remedy="Run it again; it goes on with what is left.",
+                    )
+                self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        with self._said():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def _left_over(self) -> list[str]:
         """Versions without a manifest of which nothing was written lately."""
         written: dict[str, datetime] = {}
         for key, when in self._objects(self._prefix):
             version, slash, _ = key.removeprefix(self._prefix).partition("/")
-            if slash and version != "log":
+            if slash and version not in ("log", _MARKS):
                 written[version] = max(when, written.get(version, when))
         late = datetime.now(UTC) - LONGEST_UPLOAD
         whole = set(self.published())
@@ -386,7 +423,7 @@ class Versions:
                 raise
             text = found["Body"].read().decode("utf-8", "replace")
         version, _, told = text.partition("\n")
-        change = _read_change(told) if told.strip() else None
+        change = read_change(told) if told.strip() else None
         return _Pointer(version.strip(), found["ETag"], change)
 
     def _record(self, version: str) -> dict[str, Any]:
@@ -425,13 +462,6 @@ class Versions:
                 f"s3://{self._bucket}/{self._prefix} cannot be used: {error}.",
                 remedy="Check the credentials, the bucket and the connection.",
             ) from error
-
-
-def _read_change(data: bytes | str) -> Change:
-    value = json.loads(data)
-    known = {one.name: value[one.name] for one in fields(Change) if one.name in value}
-    canary = Canary(**known["canary"]) if known.get("canary") else None
-    return Change(**{**known, "gone": tuple(known["gone"]), "canary": canary})
 
 
 def _figure(record: dict[str, Any], key: str) -> dict[str, float] | None:

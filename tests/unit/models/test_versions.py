@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from visionstack.cli.main import app
 from visionstack.errors import UsageError
 from visionstack.models.errors import ModelError
 from visionstack.models.publishing import publish
-from visionstack.models.versions import Versions
+from visionstack.models.versions import LONGEST_COLLECTION, Versions
 
 
 @pytest.fixture
@@ -208,8 +209,9 @@ def test_a_version_that_is_being_deleted_is_not_promoted(
     monkeypatch.setattr(s3, "delete_object", meanwhile)
     assert "v5" in versions.collect(keep=1)
     monkeypatch.undo()
+    since = versions.before_upload("v5")
     add(s3, "v5")
-    versions.promote("v5", action="publish")
+    versions.promote("v5", action="publish", since=since)
     assert versions.current() == "v5"
 
 
@@ -229,6 +231,7 @@ def test_a_deleted_version_that_is_published_aside_again_can_be_promoted(
             assert first in versions.collect(keep=1)
     with pytest.raises(ModelError, match="it was deleted"):
         versions.promote(first)
+    s3.written = dict.fromkeys(s3.objects, datetime.now(UTC) - 2 * LONGEST_COLLECTION)
     assert publish(made[0], client=s3, bucket="b", promote=False)
     assert versions.current() == made[2].manifest.version
     assert versions.promote(first)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.streaming.frames.frame import FrameJob
 from runtime.streaming.frames.scheduler import Decode, Finish, Infer, Scheduler
+from runtime.streaming.models import LoadedModel
 from runtime.streaming.sessions.answers import Session
-from tests.unit.streaming.conftest import make_session
+from tests.unit.streaming.conftest import FakeDetector, make_session, offer
 from tests.unit.streaming.frames.test_scheduler import arrive, decode_next, host, side_by_side
 
 
@@ -225,3 +226,41 @@ def test_a_stream_whose_turn_it_is_not_keeps_none_of_the_others_from_being_decod
         job, _ = arrive(scheduler, other, 0)
         assert scheduler.next(0)[0] == Decode(job)
         assert scheduler.next(0) == (None, None)
+
+
+def test_of_a_live_stream_one_decoded_frame_waits_and_no_second_is_decoded() -> None:
+    scheduler = Scheduler()
+    shared = host()
+    live, other = make_session(live=True, host=shared), make_session(host=shared)
+    arrive(scheduler, other, 0)
+    decode_next(scheduler)
+    busy, _ = scheduler.next(0)
+    assert isinstance(busy, Infer)
+    arrive(scheduler, live, 0)
+    waiting = decode_next(scheduler)
+    newer, _ = arrive(scheduler, live, 1)
+    assert scheduler.next(0) == (None, None)
+
+    scheduler.inferred(busy)
+    assert scheduler.next(0)[0] == Infer(shared.current, (waiting,))
+    assert scheduler.next(0)[0] == Finish(busy.batch[0])
+    assert scheduler.next(0)[0] == Decode(newer)
+
+
+def test_a_model_that_wants_all_processors_waits_for_those_of_the_one_before() -> None:
+    scheduler = Scheduler()
+    shared = side_by_side(streams=2)
+    before = decoding_at_once(scheduler, [make_session(host=shared) for _ in range(2)])
+    for job in before:
+        scheduler.decoded(job)
+    running = [scheduler.next(0)[0] for _ in before]
+    assert all(isinstance(step, Infer) and step.parallel for step in running)
+
+    shared.replace(LoadedModel(offer(version="2"), FakeDetector()))
+    (job,) = decoding_at_once(scheduler, [make_session(host=shared)])
+    scheduler.decoded(job)
+    assert scheduler.next(0) == (None, None)
+    for step in running:
+        scheduler.inferred(step)
+    steps = [scheduler.next(0)[0] for _ in range(3)]
+    assert Infer(shared.current, (job,)) in steps
