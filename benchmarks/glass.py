@@ -46,16 +46,14 @@ SETTLE_SECONDS: Final = 3.0
 WATCH: Final = """([bits, band]) => {
   const video = document.querySelector("video"), picture = document.getElementById("picture");
   const small = document.createElement("canvas");
-  Object.assign(small, { width: bits + 2, height: 1 });
-  const pen = small.getContext("2d", { willReadFrequently: true });
+  Object.assign(small, { width: 640, height: band });
+  const pen = small.getContext("2d", { willReadFrequently: true, alpha: false });
   const read = (source, width, height) => {
     if (!width) return -1;
-    const field = width / (bits + 2), inner = field / 2, high = band * height / 480;
-    for (let n = 0; n < bits + 2; n += 1) {
-      pen.drawImage(source, field * n + inner / 2, high / 4, inner, high / 2, n, 0, 1, 1);
-    }
-    const pixels = pen.getImageData(0, 0, bits + 2, 1).data;
-    const level = (n) => pixels[4 * n + 1];
+    // Once: each drawing of a video may turn the whole picture into RGB.
+    pen.drawImage(source, 0, 0, width, band * height / 480, 0, 0, 640, band);
+    const pixels = pen.getImageData(0, band / 2, 640, 1).data;
+    const level = (n) => pixels[4 * Math.floor(640 * (n + 0.5) / (bits + 2)) + 1];
     if (level(0) - level(1) < 80) return -1;
     const middle = (level(0) + level(1)) / 2;
     let number = 0;

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import runtime  # noqa: F401  (before any engine is imported: it keeps them from reporting usage)
+
 if TYPE_CHECKING:
     __version__: str
 

@@ -41,6 +41,10 @@ THROTTLED: Final = frozenset(
 """Codes of calls that come too fast: AWS SDKs and Tools reference guide, "Retry behavior". boto3
 has repeated such a call before it passes the error on."""
 _SERVER_FAULT: Final = 500
+WITHOUT_ACCOUNT: Final = (
+    "Without an account: `visionstack local deploy` (both lanes on the embedded cloud), or "
+    "`visionstack try` (no cloud)."
+)
 RENEW: Final = "Renew them (`aws sso login`, or `aws configure`), then run the same command again."
 
 
@@ -62,8 +66,7 @@ def translated(action: str) -> Iterator[None]:
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise CredentialsError(
             f"Could not {action}: there are no AWS credentials.",
-            remedy="Set AWS_PROFILE or `aws configure`. Without an account: `visionstack local "
-            "deploy` (both lanes on the embedded cloud), or `visionstack try` (no cloud).",
+            remedy=f"Set AWS_PROFILE or `aws configure`. {WITHOUT_ACCOUNT}",
         ) from error
     except (
         exceptions.CredentialRetrievalError,
@@ -73,7 +76,8 @@ def translated(action: str) -> Iterator[None]:
         raise CredentialsError(f"Could not {action}: {error}", remedy=RENEW) from error
     except exceptions.NoRegionError as error:
         raise VisionstackError(
-            f"Could not {action}: no AWS region is set.", remedy=NO_REGION_REMEDY
+            f"Could not {action}: no AWS region is set.",
+            remedy=f"{NO_REGION_REMEDY} {WITHOUT_ACCOUNT}",
         ) from error
     except exceptions.EndpointConnectionError as error:
         host = urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname or ""

@@ -275,15 +275,15 @@ def _plan(
     from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
 
-    settings = settings_from({})
     needs_cloud = bool(request.instance_types or request.functions)
     quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
         if deployment is None:
             return []
+        ami_id = settings_from({}).ami_id
         with console.err.status(f"checking {name} …"):
-            return check_instance_type(deployment, name, ami_id=settings.ami_id, quotas=quotas)
+            return check_instance_type(deployment, name, ami_id=ami_id, quotas=quotas)
 
     return make(
         request,

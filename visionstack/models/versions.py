@@ -103,17 +103,24 @@ class Versions:
         return sorted(key.removesuffix(tail) for key in keys if key.endswith(tail))
 
     def newer(self) -> list[str]:
-        """Versions that are whole and were published after the current one, the newest last."""
+        """Versions that are whole and were published after the current one, the newest last; none
+        that was current or tried and is no longer, as after a rollback."""
         tail = f"/{MANIFEST}"
         when = {
             key.removeprefix(self._prefix).removesuffix(tail): published
             for key, published in self._objects(self._prefix)
             if key.endswith(tail)
         }
-        current = self.current()
-        if current is None or current not in when:
+        pointer = self._pointer()
+        if pointer is None or pointer.version not in when:
             return []
-        return sorted((one for one in when if when[one] > when[current]), key=lambda one: when[one])
+        later = [one for one in when if when[one] > when[pointer.version]]
+        if later:
+            log = self.log()
+            left = {one.new for one in log} | {one.canary.version for one in log if one.canary}
+            left -= {pointer.canary.version} if pointer.canary else set()
+            later = [one for one in later if one not in left]
+        return sorted(later, key=lambda one: when[one])
 
     def log(self) -> list[Change]:
         """Every change, oldest first."""

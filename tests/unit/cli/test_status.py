@@ -105,7 +105,8 @@ class Account:
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str) -> Any:  # noqa: N803
         assert Bucket == "artifacts"
-        versions = self.published.get(Prefix.split("/")[1], [])
+        _, model, below = Prefix.split("/", 2)
+        versions = [] if below else self.published.get(model, [])
         return {
             "Contents": [
                 {"Key": f"{Prefix}{version}/model.json", "LastModified": NOW + timedelta(days=day)}

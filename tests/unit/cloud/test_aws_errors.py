@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from botocore.exceptions import NoCredentialsError, NoRegionError
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from runtime.contract import Stack
@@ -72,3 +73,11 @@ def test_a_stack_that_was_never_made_is_told_from_one_without_the_output(
     assert f"{name} is in {status}" in said.value.message
     assert "[Group]" in said.value.message
     assert f"npx cdk destroy {name}" in str(said.value.remedy)
+
+
+@pytest.mark.parametrize("reason", [NoRegionError(), NoCredentialsError()])
+def test_who_has_no_account_is_told_what_works_without(reason: Exception) -> None:
+    with pytest.raises(VisionstackError) as said, translated("look"):
+        raise reason
+    assert "visionstack local deploy" in str(said.value.remedy)
+    assert "visionstack try" in str(said.value.remedy)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.compare.conftest import Plan, result
+from visionstack import paths
 from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
 from visionstack.compare.rows import take
@@ -78,7 +79,7 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_a_dry_run_needs_neither_an_account_nor_a_row(
+def test_a_dry_run_needs_no_account_no_row_and_no_project(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
 ) -> None:
     from tests.unit.compare.conftest import artifact
@@ -90,6 +91,7 @@ def test_a_dry_run_needs_neither_an_account_nor_a_row(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
+    monkeypatch.setattr(paths, "PROJECT", None)
     if last:
         plan(instance_types=["g6.xlarge"]).save(tmp_path / "out")
     command = ["compare", "run", "--dry-run", "--json", "--cloud", "aws"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -370,3 +370,22 @@ def test_the_commands_try_a_version_tell_of_it_and_end_it(
     for wrong in (["--canary", "10"], ["--canary", "100%"], ["--canary", "nan"], []):
         with pytest.raises(UsageError):
             CliRunner().invoke(app, ["models", "promote", "m", *wrong], catch_exceptions=False)
+
+
+def test_what_was_left_again_is_not_called_newer(s3: FakeS3, versions: Versions) -> None:
+    published = datetime(2026, 11, 1, tzinfo=UTC)
+    for day, version in enumerate(("v1", "v2", "v3", "v4", "v5")):
+        s3.written[f"models/m/{version}/model.json"] = published + timedelta(days=day)
+    versions.promote("v1")
+    assert versions.newer() == ["v2", "v3", "v4", "v5"]
+    versions.promote("v2")
+    versions.promote("v3")
+    assert versions.newer() == ["v4", "v5"]
+    versions.rollback()
+    assert versions.newer() == ["v4", "v5"]
+    versions.try_on("v5", 0.1)
+    assert versions.newer() == ["v4", "v5"]
+    versions.end_canary()
+    assert versions.newer() == ["v4"]
+    versions.rollback()
+    assert versions.newer() == ["v4"]

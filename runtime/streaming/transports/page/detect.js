@@ -74,8 +74,9 @@ class Session {
       return;
     }
     this.#sentAt = captured;
-    if (element("show").value === "answered") this.#pictures.hold(captured, this.video);
     this.encoder.encode(this.video, captured, level);
+    // After the encoder has it: this copy is in nobody's way then.
+    if (element("show").value === "answered") this.#pictures.hold(captured, this.video);
   }
 
   #state(name, words) {

@@ -58,8 +58,9 @@ async function load() {
   const runtime = (name) => new URL(`onnxruntime/${name}`, import.meta.url).href;
   const binary = await fetchWhole(runtime(flavour.binary), {}, progress);
   if (binary === null) {
-    throw new DeviceError("The server has no onnxruntime-web to lend. Run npm ci in the checkout "
-      + "(or npm install onnxruntime-web beside it) and measure again.");
+    throw new DeviceError("The server has no onnxruntime-web to lend. Where it is installed run npm ci (in a "
+      + "checkout) or npm install --prefix ENVIRONMENT onnxruntime-web (ENVIRONMENT: the folder of its virtual "
+      + "environment), then measure again.");
   }
   const part = async (piece) => {
     const bytes = await fetchWhole(new URL(`models/${name}/${piece}`, streamServer), headers, progress);

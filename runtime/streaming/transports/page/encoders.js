@@ -46,17 +46,27 @@ export class H264Encoder {
   encode(video, captured, level) {
     const size = fit(video.videoWidth, video.videoHeight, level.side);
     this.#configure({ ...size, bits: level.bits, rate: level.rate });
-    const { width, height } = size;
-    const canvas = this.#canvas;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, size);
-    canvas.getContext("2d", { alpha: false, desynchronized: true })
-      .drawImage(video, 0, 0, width, height);
-    const frame = new VideoFrame(canvas, { timestamp: captured, alpha: "discard" });
+    const frame = this.#frame(video, captured, size);
     const keyFrame = this.#key || captured - this.#lastKey > KEY_EVERY;
     if (keyFrame) { this.#key = false; this.#lastKey = captured; }
     this.#pending.add(captured);
     this.#encoder.encode(frame, { keyFrame });
     frame.close();
+  }
+
+  /** The video's present picture in that size. */
+  #frame(video, captured, { width, height }) {
+    // As it is, where it can be: a canvas turns every picture into RGB and the encoder turns it back.
+    const whole = new VideoFrame(video, { timestamp: captured });
+    const { visibleRect, displayWidth, displayHeight, rotation = 0, flip = false } = whole;
+    if (visibleRect.width === width && visibleRect.height === height && displayWidth === width
+      && displayHeight === height && rotation === 0 && !flip) return whole;
+    whole.close();
+    const canvas = this.#canvas;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    canvas.getContext("2d", { alpha: false, desynchronized: true })
+      .drawImage(video, 0, 0, width, height);
+    return new VideoFrame(canvas, { timestamp: captured, alpha: "discard" });
   }
 
   close() {
