@@ -1,7 +1,7 @@
 """Eight-bit convolutions: calibrated QDQ graphs, and artifacts that hold one beside fp32.
 
-By ONNX Runtime's static quantization, which is installed wherever models are built; OpenVINO
-computes its QDQ graphs in int8.
+By ONNX Runtime's static quantization, which is installed wherever models are built. ONNX Runtime
+and OpenVINO compute its QDQ graphs in int8.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from runtime.inference.artifact import MANIFEST, Artifact, Measured, file_entry
+from runtime.inference.artifact import MANIFEST, Artifact, Measured, Task, file_entry
 from visionstack.models.building import write_text
 from visionstack.models.errors import ModelError
 
 INT8: Final = "model.int8.onnx"
-_QUANTIZED: Final = ("Conv", "LeakyRelu", "MaxPool", "Concat", "Resize")
+MOST_PICTURES: Final = 48
+"""To calibrate with: more change the ranges little and take seconds each ten."""
+_QUANTIZED: Final[dict[Task, tuple[str, ...]]] = {
+    "detect": ("Conv", "LeakyRelu", "MaxPool", "Concat", "Resize"),
+    # Not what follows the pooling: the last product is little work, and its 8 bits would make ties.
+    "classify": ("Conv", "Relu", "Clip", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"),
+}
 _FEWEST: Final = 8
 
 
@@ -66,7 +72,7 @@ def quantize(artifact: Artifact, batches: Iterable[NDArray[np.uint8]], target: P
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            op_types_to_quantize=list(_QUANTIZED),
+            op_types_to_quantize=list(_QUANTIZED[artifact.manifest.task]),
         )
 
 
