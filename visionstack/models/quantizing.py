@@ -7,6 +7,7 @@ and OpenVINO compute its QDQ graphs in int8.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -64,16 +65,21 @@ def quantize(artifact: Artifact, batches: Iterable[NDArray[np.uint8]], target: P
     with tempfile.TemporaryDirectory(prefix="quantizing-") as folder:
         whole = Path(folder) / "whole.onnx"
         onnx.save(onnx.load(artifact.model_path), whole)
-        quantize_static(
-            str(whole),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=list(_QUANTIZED[artifact.manifest.task]),
-        )
+        # It advises to simplify the graph first, as every artifact's graph is.
+        logging.disable(logging.WARNING)
+        try:
+            quantize_static(
+                str(whole),
+                str(target),
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=list(_QUANTIZED[artifact.manifest.task]),
+            )
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def with_int8(artifact: Artifact, graph: Path, measured: Iterable[Measured] = ()) -> Artifact:
