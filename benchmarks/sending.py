@@ -4,8 +4,9 @@ One HTTP request an image (on a new connection each, and on a kept one), collect
 uploading it, and streaming; each over TLS to the same decoding, engine and suppression, through two
 network namespaces whose round trip takes 1, 20, 50 and 100 ms (`benchmarks._link` says how). The
 delay runs from a frame's capture to its result. What each way knew at each labelled frame of the
-clip is scored as `visionstack accuracy --stream` does (`benchmarks._sending_accuracy`). Client, servers and the way itself share one
-machine's processors, the bandwidth is not limited, and rounds are interleaved.
+clip is scored as `visionstack accuracy --stream` does (`benchmarks._sending_accuracy`). Client,
+servers and the way itself share one machine's processors, the bandwidth is not limited, and rounds
+are interleaved.
 """
 
 from __future__ import annotations
