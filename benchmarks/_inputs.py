@@ -17,6 +17,7 @@ from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
 Frame = NDArray[np.uint8]
 
 CLIP = SAMPLES / "pedestrians.avi"
+CLIP_SIZE = (768, 576)
 PICTURES = ("dog.jpg", "person.jpg", "horses.jpg")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,32 +18,40 @@ from benchmarks._results import Results, table
 from benchmarks._serverless_cold import built_package, live
 from benchmarks.guard import INTERPRETER
 from runtime.contract import MODELS_PREFIX, Env
+from runtime.inference.artifact import Artifact, Measured, file_entry
+from runtime.inference.classification import Classifier
+from runtime.inference.engines.processor import instructions
 from runtime.measurement.statistics import ratio, summarize
 from visionstack import paths
 from visionstack.deploy.local import build_model
+from visionstack.models.quantizing import quantize, with_int8
 from visionstack.packaging.libraries import archive_of
 
 MODEL: Final = "resnet50"
 ARTIFACTS: Final = "artifacts"
 SETTLED_ROUNDS: Final = 5
-"""So many of the first rounds go on to a warm call, a wake-up and another call."""
+"""So many of the first rounds go on to warm calls, a wake-up and further calls."""
+WARM_CALLS: Final = 3
 
 
 def main(out: Path, quick: bool) -> None:
     """Write `cold_start.json` after every start."""
     results = Results(out / "cold_start.json", title="Cold starts", quick=quick)
     rounds = 3 if quick else 40
-    build_model(MODEL, random=True)
+    exact = build_model(MODEL, random=True)
     narrow = {one: build_model(MODEL, random=True, precision=one) for one in ("fp16", "int8")}
     names = {one: artifact.manifest.name for one, artifact in narrow.items()}
+    computed = _computing(exact, paths.MODELS / f"{MODEL}-computing")
     ways = {
         "auto, fp32": ("auto", MODEL, rounds),
         "auto, fp16": ("auto", names["fp16"], rounds),
-        "auto, int8": ("auto", names["int8"], rounds),
+        "auto, int8 weights": ("auto", names["int8"], rounds),
+        "auto, int8": ("auto", computed, rounds),
         "package, fp32": ("package", MODEL, min(rounds, 10)),
         "s3-packages, fp32": ("s3-packages", MODEL, 1 if quick else 2),
     }
-    packages, files = {}, _published(MODEL)
+    # Both graphs of ResNet50 do not fit beside the libraries: this one is fetched.
+    packages, files = {}, {**_published(MODEL), **_published(computed)}
     for way, (packaging, model, _) in ways.items():
         # One folder is built for all models of a packaging, so each is copied while it is there.
         packages[way] = _copied(built_package(packaging, model), out / ".cold" / way)
@@ -67,6 +76,7 @@ def main(out: Path, quick: bool) -> None:
                         results.save()
     finally:
         shutil.rmtree(out / ".cold", ignore_errors=True)
+        shutil.rmtree(paths.MODELS / computed, ignore_errors=True)
     firsts = {
         way: [life["marks_s"]["first_answer"] for life in lives[way]] for way in ways if lives[way]
     }
@@ -85,12 +95,48 @@ def main(out: Path, quick: bool) -> None:
             "over auto": results.values["over_auto"][way]["value"],
             "peak MiB": max(life["peak_mib"] for life in lives[way]),
             "settled": max(life["settled_peak_mib"] or 0 for life in lives[way]),
+            "warm ms": _warm(lives[way]),
         }
         for way, samples in firsts.items()
     ]
     print(table(list(rows[0]), rows))
     for way, reason in failed.items():
         print(f"not measured: {way} ({reason})")
+
+
+def _computing(exact: Artifact, home: Path) -> str:
+    """A copy of the model with int8 that `auto` takes, by figures made up for it.
+
+    int8 of random weights is refused, since nothing of theirs holds; times do not depend on them.
+    """
+    shutil.rmtree(home, ignore_errors=True)
+    plain = Artifact(home / exact.manifest.version, exact.manifest)
+    shutil.copytree(exact.folder, plain.folder)
+    classifier = Classifier.load(plain, engine="onnxruntime")
+    pictures = [file.read_bytes() for file in sorted(paths.SAMPLES.glob("*.jpg"))] * 3
+    graph = home / "graph.onnx"
+    quantize(plain, (classifier.prepare(one)[None] for one in pictures), graph)
+    row = Measured(
+        precision="fp32",
+        sha256=plain.manifest.files[plain.manifest.model].sha256,
+        engine="onnxruntime",
+        instructions=instructions(),
+        metric="top 1",
+        accuracy=1.0,
+        milliseconds=2.0,
+        labels="none: made up for a benchmark",
+    )
+    narrow = row._replace(precision="int8", sha256=file_entry(graph).sha256, milliseconds=1.0)
+    artifact = with_int8(plain, graph, (row, narrow))
+    (home / "current").write_text(artifact.manifest.version + "\n")
+    return home.name
+
+
+def _warm(lives: list[dict[str, Any]]) -> float:
+    """Median milliseconds of a call after the wake-up, the picture's way from S3 included."""
+    return 1000 * statistics.median(
+        second for life in lives for second in life["settled_handler_s"]
+    )
 
 
 def _start(package: Path, model: str, endpoint: str, number: int) -> dict[str, Any]:
@@ -100,7 +146,9 @@ def _start(package: Path, model: str, endpoint: str, number: int) -> dict[str, A
         Env.PICTURES_BUCKET: ONE_PICTURE,
         Env.MODEL: model,
     }
-    return live(INTERPRETER, package, variables, warm_calls=int(number < SETTLED_ROUNDS))
+    return live(
+        INTERPRETER, package, variables, warm_calls=WARM_CALLS * int(number < SETTLED_ROUNDS)
+    )
 
 
 def _published(model: str) -> dict[str, Path]:

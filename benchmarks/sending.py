@@ -3,8 +3,10 @@
 One HTTP request an image (on a new connection each, and on a kept one), collecting a clip and
 uploading it, and streaming; each over TLS to the same decoding, engine and suppression, through two
 network namespaces whose round trip takes 1, 20, 50 and 100 ms (`benchmarks._link` says how). The
-delay runs from a frame's capture to its result. Client, servers and the way itself share one
-machine's processors, the bandwidth is not limited, and rounds are interleaved.
+delay runs from a frame's capture to its result. What each way knew at each labelled frame of the
+clip is scored as `visionstack accuracy --stream` does (`benchmarks._sending_accuracy`). Client,
+servers and the way itself share one machine's processors, the bandwidth is not limited, and rounds
+are interleaved.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks._inputs import frames, jpeg, model_folder
+from benchmarks._inputs import CLIP_SIZE, frames, jpeg, model_folder
 from benchmarks._link import FAR_ADDRESS, Link, LinkUnavailableError
 from benchmarks._peers.pipeline import CONFIGURATION, Configuration
 from benchmarks._results import Results, table
+from benchmarks._sending_accuracy import Scene
 from runtime.measurement import machine
 from runtime.measurement.statistics import percentile, summarize
 from visionstack.paths import IMPORT_ROOT
@@ -37,7 +40,9 @@ from visionstack.report.write import write
 _TITLE = "Three ways of sending"
 ROUND_TRIPS_MS = (1, 20, 50, 100)
 FPS = 15.0
+SIZE = (640, 480)
 CLIP_SECONDS = 2.0
+WARMUP_SECONDS = 2.0
 WAYS = {
     "request": "one request an image, new connection each",
     "kept": "one request an image, kept connection",
@@ -68,10 +73,12 @@ def main(out: Path, quick: bool) -> None:
 
 
 def _measure(link: Link, out: Path, quick: bool) -> None:
-    rounds, seconds = (1, 3.0) if quick else (3, 8.0)
+    rounds = 1 if quick else 2
     round_trips = (1, 50) if quick else ROUND_TRIPS_MS
     folder = model_folder()
     pictures = _pictures(out / "sending")
+    seconds = len(pictures) / FPS - WARMUP_SECONDS  # the clip is shown once
+    scene = Scene(folder, pictures, scale=CLIP_SIZE[0] / SIZE[0])
     results = Results(out / "sending.json", title=_TITLE, quick=quick)
     results.values |= {
         "model": folder.parent.name,
@@ -82,6 +89,7 @@ def _measure(link: Link, out: Path, quick: bool) -> None:
             "bytes": [p.stat().st_size for p in pictures],
         },
         "seconds_a_run": seconds,
+        "labels": scene.labels,
         "runs": (runs := []),
     }
     results.values["delay_made_by"] = link.kind
@@ -100,19 +108,21 @@ def _measure(link: Link, out: Path, quick: bool) -> None:
                     runs.append(said | {"round_trips_found_ms": found} | run)
                     results.save()
                     _say(runs[-1])
-    results.values["summary"] = summary = _summary(runs)
+    results.values["summary"] = summary = _summary(runs, scene)
     results.save()
     write(_report(results.values), out, stem="sending", formats=("html", "md", "csv"))
-    print(table(["way", "round_trip_ms", "p50_ms", "p99_ms", "frames_per_second"], summary))
+    columns = ["way", "round_trip_ms", "p50_ms", "p99_ms", "frames_per_second"]
+    shown = [row | {"AP50": _told(row["AP50"])} for row in summary]
+    print(table([*columns, "kilobytes_per_second", "AP50"], shown))
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Three seconds of the clip as a 640x480 camera sends them."""
+    """The clip's frames as a 640x480 camera sends them."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for number, frame in enumerate(frames(limit=45)):
+    for number, frame in enumerate(frames()):
         path = folder / f"{number:03d}.jpg"
-        small = cv2.resize(frame, (640, 480), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA)
         path.write_bytes(jpeg(np.asarray(small, np.uint8), quality=80))
         written.append(path)
     return written
@@ -181,7 +191,7 @@ def _run(link: Link, way: str, *, pictures: Sequence[Path], seconds: float) -> d
         "frames": [str(path) for path in pictures],
         "fps": FPS,
         "seconds": seconds,
-        "warmup": CLIP_SECONDS,
+        "warmup": WARMUP_SECONDS,
         "clip_seconds": CLIP_SECONDS,
     }
     command = [sys.executable, "-m", "benchmarks._sending_client", json.dumps(sending)]
@@ -200,6 +210,11 @@ def _run(link: Link, way: str, *, pictures: Sequence[Path], seconds: float) -> d
         "frames_per_second": len(delays) / seconds,
         "delay_ms": summarize(delays).to_json(),
         "delays_ms": sent["delays_ms"],
+        "kilobytes_per_second": sum(
+            pictures[number % len(pictures)].stat().st_size for number, _ in sent["delays_ms"]
+        )
+        / 1000
+        / seconds,
     }
 
 
@@ -212,7 +227,7 @@ def _say(run: dict[str, Any]) -> None:
     )
 
 
-def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _summary(runs: Sequence[dict[str, Any]], scene: Scene) -> list[dict[str, Any]]:
     rows = []
     for way in WAYS:
         for round_trip in ROUND_TRIPS_MS:
@@ -233,9 +248,18 @@ def _summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     "p99_ms": percentile(delays, 99),
                     "frames_per_second": float(np.median(rates)),
                     "frames_per_second_by_round": rates,
+                    "kilobytes_per_second": float(
+                        np.median([run["kilobytes_per_second"] for run in mine])
+                    ),
+                    "AP50": scene.score(mine, fps=FPS, warmup=WARMUP_SECONDS).to_json(),
                 }
             )
     return rows
+
+
+def _told(ap50: dict[str, Any]) -> str:
+    spread = f" ({ap50['low']:.3f} to {ap50['high']:.3f})" if "low" in ap50 else ""
+    return f"{ap50['value']:.3f}{spread}"
 
 
 def _report(values: dict[str, Any]) -> Report:
@@ -266,6 +290,14 @@ def _report(values: dict[str, Any]) -> Report:
                     spread=(min(rates), max(rates)),
                     spread_is=spread,
                 ),
+                measured(cells["kilobytes_per_second"], "kB/s"),
+                measured(
+                    cells["AP50"]["value"],
+                    spread=(cells["AP50"]["low"], cells["AP50"]["high"])
+                    if "low" in cells["AP50"]
+                    else None,
+                    spread_is="95 % interval",
+                ),
             ]
         )
 
@@ -289,9 +321,11 @@ def _report(values: dict[str, Any]) -> Report:
             y_label="frames/s",
         ),
         Table(
-            "Delay and rate",
-            ["round trip", "way", "p50", "p99", "frames/s"],
+            "Delay, rate and accuracy",
+            ["round trip", "way", "p50", "p99", "frames/s", "pictures sent", "streaming AP50"],
             [row(cells) for cells in sorted(summary, key=lambda cells: cells["round_trip_ms"])],
+            note="Streaming AP50: the newest result that had arrived, against the labels "
+            f"({values['labels']}) of the moment. Pictures sent: of the frames that were answered.",
         ),
     ]
     return Report(

@@ -419,6 +419,7 @@ def _served(
         # Nothing else has a faster start to give.
         optimised=optimised
         or classifier.engine.name != "onnxruntime"
+        or classifier.engine.precision == "int8"
         or artifact.ready_path is None,
     )
 

@@ -78,13 +78,20 @@ class Measured(NamedTuple):
     instructions: str
     """`runtime.inference.engines.processor.instructions()` of where it was measured."""
     metric: str
-    """`AP50` or `top 1`."""
+    """`AP50`, `top 1`, or, without labels, `agreement` with fp32's first class."""
     accuracy: float
     """0 to 1."""
     milliseconds: float
     """Median of a call of the network with one picture."""
     labels: str
     """What it was scored against."""
+    low: float | None = None
+    high: float | None = None
+    """95 % interval of `accuracy`, of a classifier (Wilson 1927)."""
+    agreement: float | None = None
+    """Share of the pictures whose first class is fp32's, of a classifier."""
+    pictures: int | None = None
+    """So many were scored, of a classifier."""
 
 
 class Manifest(NamedTuple):
@@ -131,7 +138,10 @@ class Manifest(NamedTuple):
         for name in ("input", "preprocessing", "weights"):
             document[name] = document[name]._asdict()
         document["files"] = {name: entry._asdict() for name, entry in self.files.items()}
-        document["measured"] = [row._asdict() for row in self.measured]
+        document["measured"] = [
+            {name: value for name, value in row._asdict().items() if value is not None}
+            for row in self.measured
+        ]
         for name in ("int8", "measured"):
             if not document[name]:
                 del document[name]

@@ -15,12 +15,15 @@ import pytest
 from PIL import Image
 
 from runtime.contract import PICTURES_PREFIX, TRAINING_PREFIX, Output, Stack
-from runtime.inference.artifact import MANIFEST, Artifact, file_entry
+from runtime.inference.artifact import MANIFEST, Artifact, Measured, file_entry
+from runtime.inference.classification import Classifier
+from runtime.inference.engines.processor import instructions
 from runtime.inference.store import Canary
 from visionstack import paths
 from visionstack.classify.client import ClassifierClient
 from visionstack.models.building import current_folder
 from visionstack.models.publishing import publish
+from visionstack.models.quantizing import quantize, with_int8
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import EmbeddedCloud
@@ -131,3 +134,59 @@ def test_a_canary_answers_its_share_of_the_pictures_and_none_once_it_is_ended(
     followed([current] * len(pictures))
     log = embedded_cloud.json("models", "log", MODEL)
     assert [one["action"] for one in log[-2:]] == ["canary", "canary"]
+
+
+def quantized(embedded_cloud: EmbeddedCloud, home: Path, *, sound: bool) -> Artifact:
+    """The served model with int8, published and current; its figures say sound, or what is so."""
+    built = Artifact.load(current_folder(paths.MODELS, MODEL))
+    plain = Artifact(home / built.manifest.version, built.manifest)
+    shutil.copytree(built.folder, plain.folder)
+    classifier = Classifier.load(plain, engine="onnxruntime")
+    pixels = [classifier.prepare(file.read_bytes())[None] for file in paths.SAMPLES.glob("*.jpg")]
+    graph = home / "graph.onnx"
+    quantize(plain, pixels * 3, graph)
+    exact = Measured(
+        precision="fp32",
+        sha256=plain.manifest.files[plain.manifest.model].sha256,
+        engine="onnxruntime",
+        instructions=instructions(),
+        metric="top 1",
+        accuracy=0.75,
+        milliseconds=20.0,
+        labels="made up for this test",
+        agreement=1.0,
+    )
+    narrow = exact._replace(
+        precision="int8",
+        sha256=file_entry(graph).sha256,
+        accuracy=0.74 if sound else 0.1,
+        milliseconds=5.0,
+    )
+    artifact = with_int8(plain, graph, (exact, narrow))
+    deployment = embedded_cloud.deployment
+    bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+    assert publish(artifact, client=deployment.client("s3"), bucket=bucket)
+    return artifact
+
+
+@pytest.mark.parametrize(("sound", "precision"), [(True, "int8"), (False, "fp32")])
+def test_the_deployed_function_computes_int8_where_it_is_sound_and_only_there(  # noqa: PLR0917
+    embedded_cloud: EmbeddedCloud,
+    client: ClassifierClient,
+    pictures: list[Path],
+    tmp_path: Path,
+    sound: bool,
+    precision: str,
+) -> None:
+    before = embedded_cloud.json("models", "versions", MODEL)
+    (current,) = [one["version"] for one in before if one["current"]]
+    served = quantized(embedded_cloud, tmp_path, sound=sound)
+    try:
+        ends = time.monotonic() + PATIENCE_S
+        while (answer := client.classify(pictures[0])).model["version"] != served.manifest.version:
+            assert time.monotonic() < ends
+            embedded_cloud.json("wakeup", "--target", "2")
+        assert answer.response["engine"] == {"name": "onnxruntime", "precision": precision}
+        assert "malamute" in answer.top[0].label.lower()
+    finally:
+        embedded_cloud.json("models", "promote", MODEL, current, "--anyway")

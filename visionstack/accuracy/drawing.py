@@ -130,6 +130,8 @@ def _streamed(outcome: Outcome) -> Table:
         [
             "model",
             "frames/s",
+            "sent as",
+            "sent",
             "added round trip",
             "answered",
             "capture to result",
@@ -141,6 +143,8 @@ def _streamed(outcome: Outcome) -> Table:
                 [
                     one.name,
                     f"{one.fps:g}",
+                    one.encoding,
+                    measured(one.kilobytes_per_second, "kB/s"),
                     f"{one.added_milliseconds:g} ms",
                     measured(100 * one.answered, "%"),
                     measured(one.median_milliseconds, "ms"),

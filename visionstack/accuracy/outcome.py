@@ -17,10 +17,13 @@ from visionstack.accuracy.variants import Answers
 
 @dataclass(frozen=True, kw_only=True)
 class Streamed:
-    """Streaming accuracy of one variant at one rate over one added round trip."""
+    """Streaming accuracy of one variant, sent in one way at one rate over one added round trip."""
 
     name: str
     fps: float
+    encoding: str
+    kilobytes_per_second: float
+    """Of the pictures as they were sent."""
     added_milliseconds: float
     answered: float
     median_milliseconds: float
@@ -86,6 +89,8 @@ class Outcome:
                 {
                     "name": one.name,
                     "fps": one.fps,
+                    "encoding": one.encoding,
+                    "kilobytes_per_second": one.kilobytes_per_second,
                     "added_milliseconds": one.added_milliseconds,
                     "answered": one.answered,
                     "median_milliseconds": one.median_milliseconds,

@@ -1,4 +1,4 @@
-"""`visionstack models quantize`: add int8 to a built detector, with accuracy and time beside fp32.
+"""`visionstack models quantize` of a detector: int8 with its accuracy and time beside fp32.
 
 The labelled frames of a clip are not calibrated with. They show the same scene, so figures for
 other scenes can be worse: quantize with pictures and labels of your own.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,18 +19,27 @@ import numpy as np
 from runtime.inference.artifact import Artifact, Measured
 from runtime.inference.detector import Detector
 from runtime.inference.engines import Engine, create_engine
-from runtime.inference.engines.precisions import MOST_LOST, fastest_measured
+from runtime.inference.engines.precisions import (
+    LEAST_AGREEMENT,
+    MOST_LOST,
+    fastest_measured,
+    sound,
+)
 from runtime.inference.engines.processor import instructions
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.results import against_labels
 from visionstack.accuracy.variants import detections
 from visionstack.errors import UsageError
 from visionstack.models.building import current_folder
-from visionstack.models.quantizing import INT8, make_current, quantize, with_int8
+from visionstack.models.quantizing import (
+    INT8,
+    MOST_PICTURES,
+    make_current,
+    quantize,
+    with_int8,
+)
 from visionstack.paths import MODELS, SAMPLES
 
-MOST_PICTURES: Final = 48
-"""Calibrated with: more changes the ranges little and takes seconds each ten."""
 _CALLS: Final = 50
 Say = Callable[[str], None]
 
@@ -64,8 +73,6 @@ def quantize_model(
     if scored.labels is None:
         raise UsageError(f"{pictures} has no labels of boxes.", remedy="Name them: --labels FILE")
     base = Artifact.load(current_folder(models, model))
-    if base.manifest.task != "detect":
-        raise UsageError(f"{model} is a classifier; only detectors are quantized.")
     calibrating = open_inputs(pictures) if pictures else scored
     with tempfile.TemporaryDirectory(prefix="quantized-") as folder:
         graph = Path(folder) / INT8
@@ -87,30 +94,46 @@ def record(base: Artifact, graph: Path, scored: Inputs, *, say: Say = lambda _: 
         )
     }
     rows = [
-        _measure(unmeasured, engine, scored, milliseconds, say)
-        for engine, milliseconds in zip(
-            engines.values(), _milliseconds(list(engines.values()), unmeasured), strict=True
+        _measure(unmeasured, engine, scored, taken, say)
+        for engine, taken in zip(
+            engines.values(), milliseconds(list(engines.values()), unmeasured), strict=True
         )
     ]
+    return recorded(base, graph, rows)
+
+
+def recorded(base: Artifact, graph: Path, rows: Sequence[Measured]) -> Quantized:
+    """Make the artifact with `graph` and its figures, all of one engine, and make it current."""
     artifact = with_int8(base, graph, rows)
     make_current(artifact, instead_of=base)
-    taken = fastest_measured(artifact.manifest, engine="openvino", instructions=instructions())
+    taken = fastest_measured(artifact.manifest, engine=rows[0].engine, instructions=instructions())
     return Quantized(artifact=artifact, taken=taken)
 
 
 def sentence(found: Quantized) -> str:
     """What was measured, and what follows."""
     rows = {row.precision: row for row in found.artifact.manifest.measured}
-    told = "; ".join(
-        f"{name} {row.metric} {row.accuracy:.3f} in {row.milliseconds:.1f} ms"
-        for name, row in rows.items()
+    exact, narrow = rows["fp32"], rows["int8"]
+    told = [f"{_told(row)} in {row.milliseconds:.1f} ms" for row in rows.values()]
+    if narrow.agreement is not None:
+        told.append(
+            f"int8 and fp32 have the same first class in {narrow.agreement:.1%} of "
+            f"{narrow.pictures} pictures"
+        )
+    lost = exact.accuracy - narrow.accuracy
+    verdict = "sound" if sound(narrow, exact) else "refused"
+    least = (
+        "" if narrow.agreement is None else f", with fp32's first class in {LEAST_AGREEMENT:.0%}"
     )
-    lost = rows["fp32"].accuracy - rows["int8"].accuracy
-    verdict = "refused" if lost > MOST_LOST else "sound"
     return (
-        f"{told}. int8 loses {lost:+.3f} and is {verdict} (at most {MOST_LOST}): "
-        f"precision auto takes {found.taken} on this processor"
+        f"{'; '.join(told)}. int8 loses {lost:+.3f} and is {verdict} (at most {MOST_LOST}{least}): "
+        f"precision auto takes {found.taken} in {narrow.engine} on this processor"
     )
+
+
+def _told(row: Measured) -> str:
+    spread = "" if row.low is None else f" ({row.low:.3f} to {row.high:.3f})"
+    return f"{row.precision} {row.metric} {row.accuracy:.3f}{spread}"
 
 
 def _batches(
@@ -133,7 +156,7 @@ def _best_float(artifact: Artifact) -> str:
 
 
 def _measure(
-    artifact: Artifact, engine: Engine, scored: Inputs, milliseconds: float, say: Say
+    artifact: Artifact, engine: Engine, scored: Inputs, taken: float, say: Say
 ) -> Measured:
     precision = engine.precision
     say(f"measuring {precision}")
@@ -147,13 +170,13 @@ def _measure(
         instructions=instructions(),
         metric=metric,
         accuracy=round(figure.value, 6),
-        milliseconds=round(milliseconds, 3),
+        milliseconds=round(taken, 3),
         labels=Path(scored.name).name,
     )
 
 
-def _milliseconds(engines: list[Engine], artifact: Artifact) -> list[float]:
-    """Medians; the engines take turns, so that a busy machine is as slow for each."""
+def milliseconds(engines: Sequence[Engine], artifact: Artifact) -> list[float]:
+    """Medians of a call; the engines take turns, so that a busy machine is as slow for each."""
     size = artifact.manifest.input
     batch = np.zeros((1, size.height, size.width, 3), np.uint8)
     taken: list[list[float]] = [[] for _ in engines]

@@ -28,6 +28,9 @@ class Played:
 
     fps: float
     frames: tuple[StreamedFrame[Found], ...]
+    encoding: ArrayEncoding
+    bytes_sent: int
+    """Of the pictures as they were sent; those that were dropped in the client not counted."""
 
     @property
     def answered(self) -> float:
@@ -69,15 +72,16 @@ def play(
 ) -> Played:
     """Send the clip's frames live, `fps` a second, as a camera would.
 
-    Raises `VisionstackError` where a frame failed or nothing was answered.
+    What a frame shows was there at its time, however late the camera or its encoder were: the world
+    does not wait for them. Raises `VisionstackError` where a frame failed or nothing was answered.
     """
-    captured: list[float] = []
+    given: list[float] = []
     results: dict[int, tuple[float, tuple[Found, ...]]] = {}
 
     def frames() -> Iterator[tuple[Picture, int]]:
         source = (SourceFrame(str(n), image) for n, image in enumerate(read_clip(clip.path)))
         for number, frame in enumerate(paced(source, fps)):
-            captured.append(time.monotonic())
+            given.append(time.monotonic())
             yield frame.picture, number
 
     with StreamClient(
@@ -86,18 +90,21 @@ def play(
         for answer in client.stream(frames()):
             if isinstance(answer, StreamResult):
                 results[answer.context] = (answer.latency.total / 1000, answer.detections)
+        sent = client.counts.bytes_sent
     if not results:
         raise VisionstackError(f"No frame of {clip.path} was answered.")
     return Played(
         fps=fps,
         frames=tuple(
             StreamedFrame(
-                captured=at,
+                captured=given[0] + number / fps,
                 arrived=at + results[number][0] if number in results else None,
                 found=results[number][1] if number in results else (),
             )
-            for number, at in enumerate(captured)
+            for number, at in enumerate(given)
         ),
+        encoding=encoding,
+        bytes_sent=sent,
     )
 
 

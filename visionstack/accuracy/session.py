@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from rich.markup import escape
 
@@ -21,6 +21,7 @@ from visionstack.accuracy.results import (
 from visionstack.accuracy.tracking import score_tracks
 from visionstack.accuracy.variants import Answers, Variant, answer, check_distinct
 from visionstack.errors import UsageError
+from visionstack.stream.pictures import ArrayEncoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class AccuracyOptions:
     """Frames a second."""
     round_trips: Sequence[float]
     """Milliseconds added to every arrival."""
-    encoding: str
+    encodings: Sequence[ArrayEncoding]
     track: bool
 
 
@@ -110,15 +111,20 @@ def _served(options: AccuracyOptions, variant: Variant, name: str, outcome: Outc
     inputs = outcome.inputs
     clip = clip_of(inputs)
     with server_of(variant) as endpoint:
-        for fps in (options.rates or [clip.rate]) if options.stream else []:
-            with console.err.status(f"{name}: streaming {clip.path.name} at {fps:g} frames/s"):
-                played = play(endpoint, clip, fps=fps, encoding=cast("Any", options.encoding))
+        rates = (options.rates or [clip.rate]) if options.stream else []
+        for fps, encoding in itertools.product(rates, options.encodings):
+            with console.err.status(
+                f"{name}: streaming {clip.path.name} at {fps:g} frames/s as {encoding}"
+            ):
+                played = play(endpoint, clip, fps=fps, encoding=encoding)
             for added in options.round_trips or [0.0]:
                 _, figures, _ = score_found(inputs, played.seen(inputs, delay=added / 1000))
                 outcome.streamed.append(
                     Streamed(
                         name=name,
                         fps=fps,
+                        encoding=encoding,
+                        kilobytes_per_second=played.bytes_sent * fps / clip.frames / 1000,
                         added_milliseconds=added,
                         answered=played.answered,
                         median_milliseconds=percentile(played.latencies, 50),

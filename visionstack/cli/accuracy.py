@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -54,9 +54,12 @@ def accuracy(
         typer.Option(min=0, help="With --stream: milliseconds more to every result; repeatable."),
     ] = None,
     encoding: Annotated[
-        Literal["jpeg", "png", "webp", "bgr", "h264"],
-        typer.Option(help="With --stream: how frames are sent."),
-    ] = "jpeg",
+        list[str] | None,
+        typer.Option(
+            help="With --stream: frames sent as jpeg (the default), png, webp, bgr or h264; "
+            "repeatable."
+        ),
+    ] = None,
     track: Annotated[
         bool, typer.Option("--track", help="MOTA, IDF1 and HOTA of the served tracks.")
     ] = False,
@@ -71,9 +74,17 @@ def accuracy(
     from visionstack.accuracy.session import AccuracyOptions, run
     from visionstack.accuracy.variants import parse_variant, variants_of
     from visionstack.errors import UsageError
+    from visionstack.stream.pictures import ArrayEncoding
 
-    if (fps or round_trip) and not stream:
-        raise UsageError("--fps and --round-trip need --stream.", remedy="Add --stream.")
+    if (fps or round_trip or encoding) and not stream:
+        raise UsageError(
+            "--fps, --round-trip and --encoding need --stream.", remedy="Add --stream."
+        )
+    unknown = set(encoding or ()) - set(get_args(ArrayEncoding))
+    if unknown:
+        raise UsageError(
+            f"--encoding is {', '.join(get_args(ArrayEncoding))}, not {', '.join(sorted(unknown))}."
+        )
     run(
         AccuracyOptions(
             source=source,
@@ -85,7 +96,7 @@ def accuracy(
             stream=stream,
             rates=fps or [],
             round_trips=round_trip or [],
-            encoding=encoding,
+            encodings=cast("list[ArrayEncoding]", list(dict.fromkeys(encoding or ["jpeg"]))),
             track=track,
         ),
         out=out,

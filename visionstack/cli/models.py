@@ -108,25 +108,39 @@ def build(  # noqa: PLR0917
 
 @app.command()
 def quantize(
-    model: Annotated[str, typer.Argument(help="A built detector.")],
+    model: Annotated[str, typer.Argument(help="A built model.")],
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder or clip to calibrate with; else the sample clip.")
+        Path | None,
+        typer.Option(
+            help="To calibrate with, else samples: a folder or clip; for a classifier what "
+            "`train classifier` takes, or pictures without classes."
+        ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Of these pictures, or naming its own; as `accuracy` takes.")
+        Path | None,
+        typer.Option(help="Of a detector's pictures, or naming its own; as `accuracy` takes."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add int8 to a built detector, measured against labels and timed beside fp32."""
-
+    """Add int8 to a built model, with accuracy and time beside fp32, for precision auto."""
     from runtime.inference.errors import InferenceError
     from visionstack.accuracy.quantized import quantize_model, sentence
 
     with _saying(model) as say:
         try:
-            found = quantize_model(
-                model, pictures=pictures, labels=labels, models=paths.MODELS, say=say
-            )
+            if _load(model).manifest.task == "detect":
+                found = quantize_model(
+                    model, pictures=pictures, labels=labels, models=paths.MODELS, say=say
+                )
+            elif labels is not None:
+                raise UsageError(
+                    f"--labels are boxes, and {model} is a classifier.",
+                    remedy="Give --pictures with a folder for each class.",
+                )
+            else:
+                from visionstack.training.quantizing import quantize_classifier
+
+                found = quantize_classifier(model, pictures=pictures, say=say)
         except InferenceError as error:
             raise VisionstackError(f"{model}: {error}") from error
     if as_json:
@@ -176,7 +190,7 @@ def list_(
         table.add_row(
             row["name"],
             "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
-            *["\n".join(_shared(row["served"])) or "-"] * served,
+            *["\n".join(_shared(row["served"])) or "-" for _ in range(served)],
             "-" if trained is None else "trained" if trained else "[yellow]random[/]",
             f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
             row["summary"] or row.get("source", ""),

@@ -144,32 +144,36 @@ def judge(
     if not found:
         return None
     priced = all(one.usd_per_million is not None for one in found)
+    worse = beaten(found, priced=priced)
+    # The times that are judged by are other figures than those that tell who is beaten: the star
+    # must not stand in a row that says it is.
+    standing = [one for one in found if one.name not in worse]
     judged = strategy if priced else "speed"
-    accuracy = np.asarray([[one.accuracy.value] for one in found])
-    cost = np.asarray([[one.usd_per_million or math.nan] for one in found])
-    scale, time = _times(found, None)
+    accuracy = np.asarray([[one.accuracy.value] for one in standing])
+    cost = np.asarray([[one.usd_per_million or math.nan] for one in standing])
+    scale, time = _times(standing, None)
     first = int(_winners(accuracy, cost * scale, time, strategy=judged, loss=loss)[0])
-    drawn = all(len(one.resampled) == RESAMPLES for one in found)
+    drawn = all(len(one.resampled) == RESAMPLES for one in standing)
     shares: dict[str, float] = {}
     if drawn:
-        scale, time = _times(found, np.random.default_rng(0))
+        scale, time = _times(standing, np.random.default_rng(0))
         wins = _winners(
-            np.asarray([one.resampled for one in found]),
+            np.asarray([one.resampled for one in standing]),
             cost * scale,
             time,
             strategy=judged,
             loss=loss,
         )
-        counted = Counter(found[place].name for place in wins.tolist())
+        counted = Counter(standing[place].name for place in wins.tolist())
         shares = {name: number / RESAMPLES for name, number in counted.most_common()}
     return Verdict(
         strategy=strategy,
         loss=loss,
-        winner=found[first],
+        winner=standing[first],
         candidates=found,
         priced=priced,
         shares=shares,
-        beaten=beaten(found, priced=priced),
+        beaten=worse,
         why_unsure=""
         if drawn
         else next((one.accuracy.why_none for one in found if one.accuracy.why_none), "no samples"),

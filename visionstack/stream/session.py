@@ -192,6 +192,7 @@ class ClientSession:
             outgoing = self._waiting.popleft()
             self._under_way[outgoing.frame.sequence] = outgoing
             protocol.send(outgoing.frame)
+            self.counts.bytes_sent += len(outgoing.frame.payload)
         return protocol.data_to_send()
 
     def ping(self) -> None:

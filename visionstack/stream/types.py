@@ -142,6 +142,8 @@ class StreamCounts:
     dropped_connection: int = 0
     connections: int = 0
     """1, and one more for each reconnect."""
+    bytes_sent: int = field(default=0, compare=False)
+    """Of pictures, as they were encoded; sent again over another connection, counted again."""
 
     @property
     def dropped(self) -> int:

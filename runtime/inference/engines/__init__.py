@@ -86,11 +86,10 @@ def create_engine(
     `threads` for one batch; None takes all processors this process may use. On a CPU, `streams`
     divides them among so many calls side by side: each takes longer, all together less, since one
     call never keeps several processors fully busy. `precision` is `auto`
-    (the fastest the engine has for these weights on this processor), `fp32`, or `int8`: OpenVINO
-    only, of an artifact that holds it, which `auto` takes by the figures recorded with it. With
-    `optimised`
-    false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then take from a
-    quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
+    (the fastest the engine has for these weights on this processor), `fp32`, or `int8`: of an
+    artifact that holds it, which `auto` takes by the figures recorded with it; torch has none. With
+    `optimised` false, ONNX Runtime starts in milliseconds from a ready-made graph, and calls then
+    take from a quarter longer (ResNet50) to three times as long (EfficientNet-Lite0).
     Raises `EngineUnavailableError`, also when `auto` finds a GPU that torch cannot use (a machine
     paid for its GPU would serve on its CPU and say nothing), and `EngineError`.
     """
@@ -98,10 +97,10 @@ def create_engine(
         raise EngineUnavailableError(f"A precision is {', '.join(PRECISIONS)}, not {precision!r}.")
     exact = precision == "fp32"
     chosen = choose_engine(name)
-    if precision == "int8" and (chosen != "openvino" or artifact.int8_path is None):
+    if precision == "int8" and (chosen == "torch" or artifact.int8_path is None):
         raise EngineUnavailableError(
-            f"{chosen} computes no int8; openvino does."
-            if chosen != "openvino"
+            "torch computes no int8; openvino and onnxruntime do."
+            if chosen == "torch"
             else f"{artifact.manifest.name} holds no int8: make it by "
             f"visionstack models quantize {artifact.manifest.name}"
         )
@@ -109,7 +108,7 @@ def create_engine(
         from runtime.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
 
         each = max(1, (threads or usable_processors()) // streams)
-        return OnnxRuntimeEngine(artifact, threads=each, optimised=optimised)
+        return OnnxRuntimeEngine(artifact, threads=each, optimised=optimised, precision=precision)
     if chosen == "openvino":
         from runtime.inference.engines.openvino_engine import OpenVinoEngine
 

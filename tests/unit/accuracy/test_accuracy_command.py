@@ -49,7 +49,8 @@ def test_a_clip_offline_and_streamed(tmp_path: Path) -> None:
         [
             *("accuracy", str(clip), "--labels", str(labels), "--stream", "--json"),
             *("--engine", "onnxruntime", "--fps", "5", "--round-trip", "0"),
-            *("--round-trip", "10000", "--out", str(out)),
+            *("--round-trip", "10000", "--encoding", "jpeg", "--encoding", "h264"),
+            *("--out", str(out)),
         ],
         catch_exceptions=False,
     )
@@ -61,9 +62,12 @@ def test_a_clip_offline_and_streamed(tmp_path: Path) -> None:
     (offline,) = figures["against_labels"]
     assert offline["AP50"]["value"] > 0.4
     assert "too few" in offline["AP50"]["no_interval"]
-    now, late = figures["streaming"]
-    assert now["answered"] > 0
+    jpeg, late, video, _ = figures["streaming"]
+    assert [one["encoding"] for one in figures["streaming"]] == ["jpeg", "jpeg", "h264", "h264"]
+    assert jpeg["answered"] > 0
+    assert video["answered"] > 0
     assert late["AP50"]["value"] == 0  # ten seconds later the clip is over: nothing was known
+    assert 0 < video["kilobytes_per_second"] < jpeg["kilobytes_per_second"]
     assert {path.suffix for path in out.iterdir()} == {".json", ".html", ".md", ".csv"}
 
 
@@ -73,6 +77,12 @@ def test_a_clip_offline_and_streamed(tmp_path: Path) -> None:
         (["gone.json"], UsageError, "There is no gone.json"),
         ([str(SAMPLES / "dog.jpg")], UsageError, "has no labels"),
         ([str(SAMPLES / "dog.jpg"), "--fps", "10"], UsageError, "need --stream"),
+        ([str(SAMPLES / "dog.jpg"), "--encoding", "h264"], UsageError, "need --stream"),
+        (
+            [str(SAMPLES / "dog.jpg"), "--stream", "--encoding", "gif"],
+            UsageError,
+            "jpeg, png, webp, bgr, h264, not gif",
+        ),
         (
             [str(SAMPLES / "ground_truth_pictures.json"), "--model", "efficientnet-lite0"],
             LabelError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from visionstack.compare import accuracy
 from visionstack.compare.record import Record, Row, Status, merge
 from visionstack.compare.report import report_all
 from visionstack.compare.rows import take
-from visionstack.compare.summary import Figures
+from visionstack.compare.summary import Figures, Strategy
 from visionstack.compare.targets import Kind
 from visionstack.compare.verdict import Candidate, beaten, candidates, judge, to_json
 from visionstack.report.sections import Headlines, Note, Table
@@ -70,6 +71,22 @@ def test_beaten_is_who_another_is_nowhere_worse_than_and_somewhere_better() -> N
     assert beaten([ACCURATE, CHEAP, POOR, WASTE], priced=True) == {"waste": "accurate"}
     twins = [ACCURATE, candidate("twin", 0.80, 50, 40.0)]
     assert beaten(twins, priced=True) == {}
+
+
+@pytest.mark.parametrize("strategy", ["cost", "speed", "balanced"])
+@pytest.mark.parametrize("usd", [None, 5.0])
+def test_whoever_is_beaten_does_not_win_though_its_median_is_the_shortest(
+    strategy: Strategy, usd: float | None
+) -> None:
+    samples = [0.009] * 45 + [0.030] * 5
+    steady = candidate("steady", 0.80, 10, usd)
+    figures = dataclasses.replace(steady.figures, latency=summarize(samples), samples_s=samples)
+    uneven = dataclasses.replace(steady, name="uneven", figures=figures)
+    verdict = judge([uneven, steady], strategy=strategy)
+    assert verdict is not None
+    assert verdict.beaten == {"uneven": "steady"}
+    assert verdict.winner is steady
+    assert verdict.shares == {"steady": 1.0}
 
 
 def test_without_a_price_for_each_time_is_judged() -> None:
