@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all the set-up a fresh machine needs; everything else is a line.
 PYTHON ?= python3
 KEEP ?=
+# Of pytest, on two processors: tests of the embedded clouds wait half of their time.
+PROCESSES ?= 3
 
 .PHONY: demo test lint bench bench-guard gpu-check sbom setup check clean
 demo: setup
@@ -8,7 +10,7 @@ demo: setup
 
 test: setup lint
 	VISIONSTACK_TESTS_END_WITH=$$PPID .venv/bin/pytest -m "not slow and not gpu" \
-	  --numprocesses 2 --no-loadscope-reorder
+	  --numprocesses $(PROCESSES) --no-loadscope-reorder
 
 lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -23,6 +23,18 @@ SHARED_BY_FOLDER = tuple(
     for folder in ("cloud/own", "cloud", "infrastructure", "browser", "contract", "unit/inference")
 )
 """Folders whose tests share what takes long to make: a deployment, a synthesis, a browser."""
+LONGEST_FIRST = (
+    "tests/cloud/",
+    "tests/cloud/own/",
+    "tests/unit/models/test_killed.py",
+    "tests/unit/inference/",
+    "tests/infrastructure/",
+    "tests/unit/training/test_run.py",
+    "tests/unit/models/test_building.py",
+    "tests/unit/training/test_memory.py",
+    "tests/browser/",
+)
+"""By measured processor time, so that no process is left with one of them at the end."""
 
 
 class Together(LoadScopeScheduling):
@@ -32,8 +44,19 @@ class Together(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return next((folder for folder in SHARED_BY_FOLDER if file.startswith(folder)), file)
+        return run_together(nodeid)
+
+
+def run_together(nodeid: str) -> str:
+    """The folder or file that the test is run with."""
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in SHARED_BY_FOLDER if file.startswith(folder)), file)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(run_together(item.nodeid), len(ranks)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

@@ -40,7 +40,6 @@ SMALL_SETTINGS = {
 }
 FIRST_MODULE, LAST_MODULE = "test_lanes", "test_destroy"
 HERE = Path(__file__).parent
-OWN = HERE / "own"
 DEPLOYMENT_TIMEOUT_S = 900
 """The first test's time includes the deployment, on a machine that may be busy."""
 
@@ -136,12 +135,9 @@ def free_port() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Both lanes first, and whatever destroys the deployment after everything that needs it.
-
-    What takes longest, the two clouds, is so begun at once in two processes.
-    """
-    ranks = {FIRST_MODULE: -2, LAST_MODULE: 1}
-    items.sort(key=lambda item: -1 if OWN in item.path.parents else ranks.get(item.path.stem, 0))
+    """Both lanes first, and whatever destroys the deployment after everything that needs it."""
+    ranks = {FIRST_MODULE: -1, LAST_MODULE: 1}
+    items.sort(key=lambda item: ranks.get(item.path.stem, 0))
     for item in items:
         if HERE in item.path.parents and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(DEPLOYMENT_TIMEOUT_S))
