@@ -14,7 +14,7 @@ import sys
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.adversary.client import Connection, frame, ping
+from tests.adversary.client import PING, Connection, frame, ping, upgraded, websocket_frame
 
 ADDRESS = "127.0.0.2"
 
@@ -67,6 +67,17 @@ async def pings(port: int, http_port: int, token: str) -> None:
         one.abort()
 
 
+async def websocket_pings(port: int, http_port: int, token: str) -> None:
+    """WebSocket's own pings before any token, as many as the connection takes; nothing is read."""
+    while True:
+        _, writer = await upgraded(http_port)
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(websocket_frame(PING) * 1000)
+                await writer.drain()
+        writer.transport.abort()
+
+
 async def read_all(one: Connection) -> None:
     """Until the connection ends; without taking messages apart, which would slow the flood."""
     with contextlib.suppress(ConnectionError):
@@ -81,7 +92,9 @@ async def nothing(port: int, http_port: int, token: str) -> None:
         await asyncio.sleep(0)
 
 
-ATTACKS = {one.__name__: one for one in (long_hellos, heavy_streams, pings, nothing)}
+ATTACKS = {
+    one.__name__: one for one in (long_hellos, heavy_streams, pings, websocket_pings, nothing)
+}
 
 if __name__ == "__main__":
     os.nice(10)

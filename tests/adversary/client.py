@@ -67,6 +67,28 @@ def ping() -> bytes:
     return struct.pack(">BQ", 0x20, 0)
 
 
+CONTINUATION, BINARY, PING, PONG = 0, 2, 9, 10
+
+
+async def upgraded(http_port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket of which each frame is ours to choose (RFC 6455)."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", http_port, local_addr=("127.0.0.2", 0)
+    )
+    writer.write(
+        b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def websocket_frame(opcode: int, data: bytes = b"", *, last: bool = True) -> bytes:
+    """Masked with zeros, as a client's has to be; up to 125 bytes."""
+    return bytes([(last << 7) | opcode, 0x80 | len(data), 0, 0, 0, 0]) + data
+
+
 class HonestStream:
     """One lossless stream, a frame at a time; how long each took."""
 

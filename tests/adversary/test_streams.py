@@ -18,7 +18,19 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.adversary.client import Connection, HonestStream, frame, ping
+from tests.adversary.client import (
+    BINARY,
+    CONTINUATION,
+    PING,
+    PONG,
+    Connection,
+    HonestStream,
+    frame,
+    hello,
+    ping,
+    upgraded,
+    websocket_frame,
+)
 
 TOKEN = "a token of more than twenty-four characters"
 PROTOCOL_ERROR, TAKEN_OVER = 4001, 4013
@@ -143,7 +155,7 @@ async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(targe
     await beside(target, "heavy_streams")
 
 
-@pytest.mark.parametrize("attack", ["long_hellos", "pings", "heavy_streams"])
+@pytest.mark.parametrize("attack", ["long_hellos", "pings", "websocket_pings", "heavy_streams"])
 async def test_an_honest_stream_is_not_slowed_by(target: Target, attack: str) -> None:
     pairs = await beside(target, attack, trials=TRIALS)
     assert unhurt(pairs), pairs
@@ -207,6 +219,29 @@ async def test_a_flood_of_pings_is_ended(target: Target) -> None:
     one.writer.write((struct.pack(">I", len(ping())) + ping()) * 110)
     assert await one.ended() == PROTOCOL_ERROR
     one.abort()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        websocket_frame(PING),
+        websocket_frame(PONG, b"unasked"),
+        websocket_frame(CONTINUATION, last=False),
+    ],
+    ids=["pings", "pongs", "fragments without a byte"],
+)
+async def test_a_flood_of_websocket_frames_that_carry_nothing_is_ended(
+    target: Target, flood: bytes
+) -> None:
+    reader, writer = await upgraded(target.http_port)
+    writer.write(websocket_frame(BINARY, hello(token=TOKEN), last=True))
+    assert await reader.read(1)
+    writer.write(websocket_frame(BINARY, last=False) + flood * 110)
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(2**16):
+                pass
+    writer.transport.abort()
 
 
 async def test_sockets_of_clients_that_read_nothing_are_ended(target: Target) -> None:

@@ -21,6 +21,7 @@ from websockets.protocol import Event
 
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
+from runtime.streaming.admission import TokenBucket
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
@@ -32,12 +33,19 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
+_PIECE = 4096
+"""Bytes that are read before it is asked whether the connection has ended."""
+
+
 class StreamSocket(WebSocket):
-    """Knows how much it holds of messages that nobody has received yet."""
+    """Knows how much it holds of messages that nobody has received yet, and ends a connection that
+    sends more pings and pongs of WebSocket's own, or more fragments without a byte, than the
+    protocol's own pings may be."""
 
     on_data: Callable[[], None] | None = None
     """Called when something has arrived."""
     _whole = 0
+    _empty: TokenBucket | None = None
 
     @property
     def unreceived(self) -> int:
@@ -51,12 +59,17 @@ class StreamSocket(WebSocket):
         return message
 
     def process_event(self, event: Event) -> None:
-        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
-            self._whole += len(event.data)
+        if isinstance(event, Frame):
+            carried = len(event.data) if event.opcode in DATA_OPCODES else 0
+            self._whole += carried
+            if not carried and self._empty and not self._empty.take(time.monotonic()):
+                self.transport.abort()
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        for start in range(0, len(data), _PIECE):
+            if not self.transport.is_closing():
+                super().data_received(data[start : start + _PIECE])
         if self.on_data is not None:
             self.on_data()
 
@@ -68,6 +81,8 @@ def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebS
     class Counted(StreamSocket):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
+            limits = registry.limits
+            self._empty = TokenBucket(rate=limits.pings_per_second, burst=limits.ping_burst)
             name = transport.get_extra_info("peername")
             registry.pending.enter(
                 self, address=str(name[0]) if name else "?", evict=self.transport.abort
