@@ -87,6 +87,14 @@ def test_the_cdk_command_line_is_pinned_exactly() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", package["devDependencies"]["aws-cdk"])
 
 
+def test_the_page_and_its_document_name_the_onnxruntime_web_that_is_pinned() -> None:
+    package = json.loads((CHECKOUT / "package.json").read_text(encoding="utf-8"))
+    wanted = f"onnxruntime-web@{package['devDependencies']['onnxruntime-web']} "
+    for name in ("docs/page.md", "runtime/streaming/transports/page/device.js"):
+        text = (CHECKOUT / name).read_text(encoding="utf-8").replace("`", " ").replace(")", " ")
+        assert wanted in text, name
+
+
 def test_the_licence_is_the_one_the_project_declares() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["license"] == "AGPL-3.0-only"

@@ -59,7 +59,7 @@ async function load() {
   const binary = await fetchWhole(runtime(flavour.binary), {}, progress);
   if (binary === null) {
     throw new DeviceError("The server has no onnxruntime-web to lend. Where it is installed run npm ci (in a "
-      + "checkout) or npm install --prefix ENVIRONMENT onnxruntime-web (ENVIRONMENT: the folder of its virtual "
+      + "checkout) or npm install --prefix ENVIRONMENT onnxruntime-web@1.30.0 (ENVIRONMENT: the folder of its virtual "
       + "environment), then measure again.");
   }
   const part = async (piece) => {
