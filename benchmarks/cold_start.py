@@ -134,9 +134,8 @@ def _computing(exact: Artifact, home: Path) -> str:
 
 def _warm(lives: list[dict[str, Any]]) -> float:
     """Median milliseconds of a call after the wake-up, the picture's way from S3 included."""
-    return 1000 * statistics.median(
-        second for life in lives for second in life["settled_handler_s"]
-    )
+    seconds: list[float] = [one for life in lives for one in life["settled_handler_s"]]
+    return 1000 * statistics.median(seconds)
 
 
 def _start(package: Path, model: str, endpoint: str, number: int) -> dict[str, Any]:
