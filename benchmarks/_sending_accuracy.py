@@ -16,11 +16,17 @@ from runtime.inference.detector import Detection, Detector
 from runtime.inference.pictures import decode_bgr
 from visionstack.accuracy.detection import Evaluation
 from visionstack.accuracy.inputs import Inputs, open_inputs
-from visionstack.accuracy.intervals import Estimate, blocks, interval_of, resamples
+from visionstack.accuracy.intervals import (
+    BLOCK_SECONDS,
+    Estimate,
+    blocks,
+    interval_of,
+    resamples,
+)
 from visionstack.accuracy.streaming import StreamedFrame, seen_at
 from visionstack.accuracy.variants import LEAST
 
-SETTLED_S: Final = 5.0
+SETTLED_S: Final = 3.0
 """Scored from so many seconds after the first frame that counts: the first clip has arrived."""
 
 
@@ -41,9 +47,11 @@ class Scene:
     def score(self, runs: Sequence[dict[str, Any]], *, fps: float, warmup: float) -> Estimate:
         """AP50 over the runs together; `delays_ms` of each are (frame shown, milliseconds).
 
-        Intervals are over blocks of 3 s. The camera shows the clip from its beginning on.
+        The camera shows the clip from its beginning on. Intervals are over blocks of what takes
+        `BLOCK_SECONDS` at the clip's own rate.
         """
         assert self._inputs.labels is not None
+        assert self._inputs.clip is not None
         pictures, seen, times = [], [], []
         for place, run in enumerate(runs):
             delays = dict(run["delays_ms"])
@@ -63,7 +71,7 @@ class Scene:
                     seen += seen_at([frame / fps], frames)
                     times.append(1000.0 * place + frame / fps)  # no block has frames of two runs
         evaluation = Evaluation(replace(self._inputs.labels, pictures=tuple(pictures)), seen)
-        units = blocks(times)
+        units = blocks(times, seconds=BLOCK_SECONDS * self._inputs.clip.rate / fps)
         values = [evaluation.resampled(picks)[0] for picks in resamples(units)]
         return interval_of(evaluation.score.overall.ap50, values, units)
 

@@ -134,7 +134,7 @@ def _computing(exact: Artifact, home: Path) -> str:
 
 def _warm(lives: list[dict[str, Any]]) -> float:
     """Median milliseconds of a call after the wake-up, the picture's way from S3 included."""
-    seconds = [float(second) for life in lives for second in life["settled_handler_s"]]
+    seconds: list[float] = [one for life in lives for one in life["settled_handler_s"]]
     return 1000 * statistics.median(seconds)
 
 
