@@ -145,31 +145,30 @@ def judge(
         return None
     priced = all(one.usd_per_million is not None for one in found)
     worse = beaten(found, priced=priced)
-    # The times that are judged by are other figures than those that tell who is beaten: the star
-    # must not stand in a row that says it is.
-    standing = [one for one in found if one.name not in worse]
     judged = strategy if priced else "speed"
+    # The times that are judged by are other figures than those that tell who is beaten: the star
+    # must not stand in a row that says it is. How sure that is, all have a say in.
+    standing = [one for one in found if one.name not in worse]
     accuracy = np.asarray([[one.accuracy.value] for one in standing])
-    cost = np.asarray([[one.usd_per_million or math.nan] for one in standing])
     scale, time = _times(standing, None)
-    first = int(_winners(accuracy, cost * scale, time, strategy=judged, loss=loss)[0])
-    drawn = all(len(one.resampled) == RESAMPLES for one in standing)
+    won = _winners(accuracy, _costs(standing) * scale, time, strategy=judged, loss=loss)
+    drawn = all(len(one.resampled) == RESAMPLES for one in found)
     shares: dict[str, float] = {}
     if drawn:
-        scale, time = _times(standing, np.random.default_rng(0))
+        scale, time = _times(found, np.random.default_rng(0))
         wins = _winners(
-            np.asarray([one.resampled for one in standing]),
-            cost * scale,
+            np.asarray([one.resampled for one in found]),
+            _costs(found) * scale,
             time,
             strategy=judged,
             loss=loss,
         )
-        counted = Counter(standing[place].name for place in wins.tolist())
+        counted = Counter(found[place].name for place in wins.tolist())
         shares = {name: number / RESAMPLES for name, number in counted.most_common()}
     return Verdict(
         strategy=strategy,
         loss=loss,
-        winner=standing[first],
+        winner=standing[int(won[0])],
         candidates=found,
         priced=priced,
         shares=shares,
@@ -178,6 +177,10 @@ def judge(
         if drawn
         else next((one.accuracy.why_none for one in found if one.accuracy.why_none), "no samples"),
     )
+
+
+def _costs(found: Sequence[Candidate]) -> Floats:
+    return np.asarray([[one.usd_per_million or math.nan] for one in found])
 
 
 def beaten(found: Sequence[Candidate], *, priced: bool) -> dict[str, str]:
