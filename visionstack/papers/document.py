@@ -37,7 +37,8 @@ def document(shown: Sequence[Exhibit]) -> Report:
             "not be measured here. Made by `visionstack papers`; the papers' own measurements by "
             "`visionstack papers --measure`."
         ),
-        machine=machine.describe().line,
+        machine=f"{machine.describe().line}, for what was measured last; a row that an earlier run "
+        "measured stays, and is of the machine that it names or of another",
         versions=machine.versions(),
         sections=[exhibit.table() for exhibit in shown],
     )

@@ -268,11 +268,9 @@ def _figure_9() -> Exhibit:
 
 def _tables_7_to_9(evidence: Evidence) -> Exhibit:
     functions = evidence.functions()
-    engine = (
-        "ONNX Runtime"
-        if not functions
-        else str((functions[0][1].function or {}).get("engine", {}).get("name"))
-    )
+    told = (functions[0][1].function or {}) if functions else {}
+    engine = str(told.get("engine", {}).get("name", "onnxruntime"))
+    engine = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}.get(engine, engine)
     return Exhibit(
         "2020, tables 7 to 9: environments",
         [
