@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from importlib import metadata
+from typing import Any, Final
 
 from visionstack.errors import VisionstackError
 
@@ -50,5 +52,23 @@ def explain(error: ModuleNotFoundError) -> MissingExtraError | None:
         return None
     return MissingExtraError(
         f"This needs the library {module}, which is not installed.",
-        remedy=f"Install it with: pip install 'visionstack[{extra}]'",
+        remedy=f"Install it with: pip install '{requirement(extra)}'",
     )
+
+
+def requirement(extra: str) -> str:
+    """This package with an extra, as pip is asked for it: from where it was installed.
+
+    A name alone would be looked up in a package index, where it may be another project's. What was
+    installed by its name has no record of another origin (PEP 610).
+    """
+    installed = metadata.distribution("visionstack")
+    origin: dict[str, Any] = json.loads(installed.read_text("direct_url.json") or "{}")
+    named = f"visionstack[{extra}]"
+    if not origin:
+        return f"{named}=={installed.version}"
+    address = origin["url"]
+    if version_control := origin.get("vcs_info"):
+        # Without "@" and the commit: errors show nothing of an address before an "@".
+        address = f"{version_control['vcs']}+{address}"
+    return f"{named} @ {address}"

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-import visionstack
 from visionstack import paths
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.extras import requirement
 
 _FILES: Final = ("app.py", "package.json", "package-lock.json")
 _FOLDERS: Final = ("stacks", "runtime")
@@ -45,7 +45,7 @@ def write_project(folder: Path) -> list[str]:
                 folder / name,
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
-        (folder / "requirements.txt").write_text(f"visionstack[all]=={visionstack.__version__}\n")
+        (folder / "requirements.txt").write_text(requirement("all") + "\n")
         (folder / ".gitignore").write_text(
             "".join(f"{one}\n" for one in (*_IGNORED, "node_modules/", "__pycache__/"))
         )
