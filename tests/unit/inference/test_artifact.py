@@ -96,7 +96,8 @@ def test_reading_an_artifact_takes_the_standard_library_only(
     loaded = run_python(
         "import sys; before = set(sys.modules)\n"
         "import runtime.inference.artifact\n"
-        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before"
+        " if sys.modules[name] is not None}\n"
         "print(sorted(new - set(sys.stdlib_module_names)))"
     )
     assert loaded.strip() == "['runtime']"
