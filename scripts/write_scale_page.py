@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 from benchmarks.growth import (
@@ -64,7 +64,6 @@ def page() -> str:
         "rounds": str(_rounds(known)),
         "seconds": f"{known['stretches'][0]['seconds']:.0f}",
         "cpu": known["machine"]["cpu"],
-        "loads": _range([one["load_average"] for one in known["stretches"]], "{:.1f}"),
         "frame_kb": f"{known['frame_bytes'] / 1000:.0f}",
         "rate": f"{rate:.1f}",
         "target": f"{target:g}",
@@ -80,7 +79,9 @@ def page() -> str:
         "throughput_band": f"{THROUGHPUT_BAND:.0%}",
         "p50_band": f"{P50_BAND:.0%}",
         "p99_band": f"{P99_BAND:.0%}",
-        "turns": _turns(known),
+        "share": f"{_rate(known, servers=2) / rate:.2f}",
+        "most": _most(known),
+        "at": str(_calibrated(known)),
         "shares": _shares(times, rate=rate),
         "hashed": _hashed(times, rate=rate, target=target),
         "costs": _costs(plans),
@@ -164,12 +165,61 @@ def _measured(known: dict[str, Any]) -> str:
 
 
 def _linear(known: dict[str, Any]) -> str:
-    one = _rate(known, servers=1)
+    """What full servers answer, those that other servers take no processor from."""
     rows = []
+    one = fmean(found["answers_a_second"] for found in _beyond(known) if found["servers"] == 1)
     for servers in (1, 2, 4):
-        rate = _rate(known, servers=servers)
-        rows.append([str(servers), f"{rate:.1f}", f"{rate / one:.2f}"])
-    return _table(["servers", "answers a processor second", "over one server's"], rows)
+        found = [row["answers_a_second"] for row in _beyond(known) if row["servers"] == servers]
+        each = min(servers, known["machine"]["cores"])
+        rows.append([str(servers), _range(found, "{:.1f}"), f"{fmean(found) / one / each:.2f}"])
+    return _table(["servers", "answers/s beyond the limit", "of linear in processors"], rows)
+
+
+def _beyond(known: dict[str, Any]) -> list[dict[str, Any]]:
+    """Stretches with at least a fifth more cameras than the servers' processors can answer."""
+    return [
+        one
+        for one in known["stretches"]
+        if one["answers"] >= ENOUGH
+        and one["cameras"] >= 1.2 * known["full"] * min(one["servers"], known["machine"]["cores"])
+    ]
+
+
+def _calibrated(known: dict[str, Any]) -> int:
+    """With how many cameras the steps were measured."""
+    alone = [one["cameras"] for one in known["stretches"] if one["servers"] == 1]
+    return max(one for one in alone if one <= 0.8 * known["full"])
+
+
+def _most(known: dict[str, Any]) -> str:
+    """Between which numbers of cameras the limit lies, and where one full stream puts it."""
+    rows = []
+    for servers in (1, 2):
+        mine = [one for one in known["stretches"] if one["servers"] == servers]
+        all_answered = {
+            cameras
+            for cameras in {one["cameras"] for one in mine}
+            if fmean(one["answered"] for one in mine if one["cameras"] == cameras) >= 0.99
+        }
+        held = max(all_answered)
+        beyond = min(one["cameras"] for one in mine if one["cameras"] > held)
+        p99 = _range([1000 * one["p99_s"] for one in mine if one["cameras"] == held], "{:.0f}")
+        below = max(one for one in all_answered if one < held)
+        p99_below = _range(
+            [1000 * one["p99_s"] for one in mine if one["cameras"] == below], "{:.0f}"
+        )
+        rows.append(
+            [
+                str(servers),
+                f"{servers * known['full']:.1f}",
+                str(held),
+                str(beyond),
+                f"{p99_below} ({below} cameras)",
+                p99,
+            ]
+        )
+    head = ["servers", "predicted", "all answered with", "not with", "p99 ms below", "p99 ms at it"]
+    return _table(head, rows)
 
 
 def _foretold(known: dict[str, Any], one: dict[str, Any], *, had: float) -> dict[str, float]:
@@ -177,58 +227,30 @@ def _foretold(known: dict[str, Any], one: dict[str, Any], *, had: float) -> dict
     return simulated(servers, one["cameras"], known["times"], end=one["seconds"], had=had)
 
 
-def _work(known: dict[str, Any]) -> float:
-    steps = ("decode", "inference", "finish")
-    return sum(sum(known["times"][step]) for step in steps) / len(known["times"]["decode"])
-
-
 def _simulated(known: dict[str, Any]) -> str:
     rows = []
-    for one in known["stretches"]:
-        full = one["cameras"] * known["fps"] * _work(known) >= 1.2 * one["servers"]
-        if one["answers"] < ENOUGH or not full:
-            continue
+    for one in sorted(_beyond(known), key=lambda one: (one["servers"], one["cameras"])):
         had = one["servers_cpu_s"] / one["seconds"] / one["servers"]
+        foretold = _foretold(known, one, had=had)
         measured = one["answers"] / one["seconds"]
-        rate = _foretold(known, one, had=had)["answers_a_second"]
+        rate = foretold["answers_a_second"]
         rows.append(
             [
                 str(one["servers"]),
                 str(one["cameras"]),
                 f"{had:.2f}",
                 f"{measured:.1f}",
-                f"{rate:.1f}",
-                f"{rate / measured - 1:+.0%}",
+                f"{rate:.1f} ({rate / measured - 1:+.0%})",
+                *(
+                    f"{1000 * one[name]:.0f}, {1000 * foretold[name]:.0f}"
+                    f" ({foretold[name] / one[name] - 1:+.0%})"
+                    for name in ("p50_s", "p99_s")
+                ),
+                f"{one['least']} to {one['most']}, {foretold['least']} to {foretold['most']}",
             ]
         )
-    head = ["servers", "cameras", "of a processor each", "answers/s", "simulated", "off"]
-    return _table(head, rows)
-
-
-def _turns(known: dict[str, Any]) -> str:
-    rows = []
-    for one in known["turns"]:
-        row = [
-            one["code"],
-            str(one["cameras"]),
-            f"{one['answers_a_second']:.1f}",
-            f"{1000 * one['p50_s']:.0f}",
-            f"{1000 * one['p99_s']:.0f}",
-            f"{one['least']} to {one['most']}",
-        ]
-        if one["code"] == "new":
-            had = min(1.0, one["answers_a_second"] * _work(known))
-            foretold = _foretold(known, one, had=had)
-            row += [
-                f"{1000 * foretold['p50_s']:.0f} ({foretold['p50_s'] / one['p50_s'] - 1:+.0%})",
-                f"{1000 * foretold['p99_s']:.0f} ({foretold['p99_s'] / one['p99_s'] - 1:+.0%})",
-                f"{foretold['least']:.0f} to {foretold['most']:.0f}",
-            ]
-        else:
-            row += ["", "", ""]
-        rows.append(row)
-    head = ["server", "cameras", "answers/s", "p50 ms", "p99 ms", "answers a camera"]
-    return _table([*head, "p50 simulated", "p99 simulated", "answers simulated"], rows)
+    head = ["servers", "cameras", "of a processor each", "answers/s", "simulated"]
+    return _table([*head, "p50 ms, simulated", "p99 ms, simulated", "answers a camera"], rows)
 
 
 def _steps(times: Times) -> str:
