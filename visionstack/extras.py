@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from importlib import metadata
 from typing import Any, Final
 
 from visionstack.errors import VisionstackError
@@ -62,6 +60,9 @@ def requirement(extra: str) -> str:
     A name alone would be looked up in a package index, where it may be another project's. What was
     installed by its name has no record of another origin (PEP 610).
     """
+    import json  # these two take a third of `visionstack --help`
+    from importlib import metadata
+
     installed = metadata.distribution("visionstack")
     origin: dict[str, Any] = json.loads(installed.read_text("direct_url.json") or "{}")
     named = f"visionstack[{extra}]"
