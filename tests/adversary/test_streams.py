@@ -155,7 +155,14 @@ async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(targe
     await beside(target, "heavy_streams")
 
 
-@pytest.mark.parametrize("attack", ["long_hellos", "pings", "websocket_pings", "heavy_streams"])
+async def test_websocket_pings_neither_cut_an_honest_stream_off_nor_fill_memory(
+    target: Target,
+) -> None:
+    """It is slowed, though: docs/security.md, "Not defended"."""
+    await beside(target, "websocket_pings")
+
+
+@pytest.mark.parametrize("attack", ["long_hellos", "pings", "heavy_streams"])
 async def test_an_honest_stream_is_not_slowed_by(target: Target, attack: str) -> None:
     pairs = await beside(target, attack, trials=TRIALS)
     assert unhurt(pairs), pairs
