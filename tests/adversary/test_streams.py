@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,14 +156,7 @@ async def test_heavy_streams_neither_cut_an_honest_one_off_nor_fill_memory(targe
     await beside(target, "heavy_streams")
 
 
-async def test_websocket_pings_neither_cut_an_honest_stream_off_nor_fill_memory(
-    target: Target,
-) -> None:
-    """It is slowed, though: docs/security.md, "Not defended"."""
-    await beside(target, "websocket_pings")
-
-
-@pytest.mark.parametrize("attack", ["long_hellos", "pings", "heavy_streams"])
+@pytest.mark.parametrize("attack", ["long_hellos", "pings", "websocket_pings", "heavy_streams"])
 async def test_an_honest_stream_is_not_slowed_by(target: Target, attack: str) -> None:
     pairs = await beside(target, attack, trials=TRIALS)
     assert unhurt(pairs), pairs
@@ -189,10 +183,16 @@ async def test_frames_that_never_end_do_not_fill_memory(target: Target) -> None:
 
 async def test_idle_connections_do_not_keep_an_honest_burst_out(target: Target) -> None:
     idle = [await Connection.open(target.port, source="127.0.0.2") for _ in range(300)]
-    burst = await asyncio.gather(*(Connection.open(target.port) for _ in range(256)))
-    welcomes = await asyncio.gather(*(one.hello(token=TOKEN) for one in burst))
-    assert sum(isinstance(one, dict) for one in welcomes) == 256
-    for one in (*idle, *burst):
+
+    async def arrive() -> tuple[Connection, object]:
+        # Each on its own: who waits for the others before it says hello is late on a busy machine.
+        one = await Connection.open(target.port)
+        return one, await one.hello(token=TOKEN)
+
+    burst = await asyncio.gather(*(arrive() for _ in range(256)))
+    refused = Counter(answer for _, answer in burst if not isinstance(answer, dict))
+    assert not refused
+    for one in (*idle, *(connection for connection, _ in burst)):
         one.abort()
 
 
