@@ -105,9 +105,11 @@ def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | Non
         console.err.print("Without Classify: with auth=iam a page cannot sign its calls.")
         return None
     if not lets_in(api.url, origin=origin):
+        from visionstack.cloud.deployment import DEPLOY
+
         console.err.print(
-            f"Classify will fail: the API lets in no page of {origin}. Deploy it with "
-            f"-c cors_origin={origin}.",
+            f"Classify will fail: the API lets in no page of {origin}. Let it in with "
+            f"{DEPLOY[deployment.cloud]} -c cors_origin={origin}",
             markup=False,
             soft_wrap=True,
         )

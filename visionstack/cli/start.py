@@ -60,7 +60,8 @@ def init(
     for name in write_project(folder):
         console.out.print(f"wrote {folder / name}", soft_wrap=True, markup=False)
     console.err.print(
-        f"Next: cd {folder}; npm ci; visionstack doctor; npx cdk deploy --all",
+        f"Next: cd {folder}; npm ci; visionstack doctor; npx cdk bootstrap (once for each "
+        "account and region); npx cdk deploy --all",
         markup=False,
         soft_wrap=True,
     )

@@ -18,7 +18,7 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
 from visionstack.cloud import local_fleet
 from visionstack.cloud.aws_errors import translated
-from visionstack.cloud.deployment import Deployment, StreamEndpoint
+from visionstack.cloud.deployment import DEPLOY, Deployment, StreamEndpoint
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.cost import instances, prices, serverless
 from visionstack.cost.bill import HOURS_A_MONTH
@@ -441,7 +441,7 @@ def _get(endpoint: StreamEndpoint, path: str) -> bytes:
 def next_step(cloud: Literal["local", "aws"], found: Sequence[Lane]) -> str:
     """The command that is worth typing now."""
     if not any(lane.deployed for lane in found):
-        return "visionstack local deploy" if cloud == "local" else "npx cdk deploy --all"
+        return DEPLOY[cloud]
     if not found[0].models or any(lane.trouble for lane in found):
         return "visionstack local status" if cloud == "local" else "visionstack doctor"
     return f"visionstack open --cloud {cloud}"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from visionstack.cloud.signing import SignedRequests
 
+DEPLOY: Final = {"local": "visionstack local deploy", "aws": "npx cdk deploy --all"}
+"""The command that deploys to each cloud; both take settings by `-c`."""
 _ATTEMPTS: Final = 8
 """Of a call on AWS. The SDK's own 3 are over within seconds of throttling."""
 _BROKEN: Final = frozenset(
@@ -229,21 +231,20 @@ class Deployment:
 
     def _broken(self, name: str, stack: Mapping[str, Any]) -> VisionstackError:
         status, reason = stack["StackStatus"], stack.get("StackStatusReason")
-        where = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
         return VisionstackError(
             f"Stack {name} is in {status} and cannot be used: "
             f"{reason or 'a deployment failed, or its removal did'}.",
             remedy=f"Delete it, `npx cdk destroy {name} -c prefix={self.prefix}`, then deploy "
-            f"again: `{where}`. Its events name the resource that failed: `aws cloudformation "
-            f"describe-stack-events --stack-name {name}`.",
+            f"again: `{DEPLOY[self.cloud]}`. Its events name the resource that failed: "
+            f"`aws cloudformation describe-stack-events --stack-name {name}`.",
         )
 
     def _missing(self, name: str) -> StackMissingError:
-        command = "visionstack local deploy" if self.cloud == "local" else "npx cdk deploy --all"
         where = "on the embedded cloud" if self.cloud == "local" else "on AWS"
         return StackMissingError(
             f"Stack {name} is not deployed {where}.",
-            remedy=f"Deploy it with `{command}`, or name another deployment with --prefix.",
+            remedy=f"Deploy it with `{DEPLOY[self.cloud]}`, or name another deployment with "
+            "--prefix.",
         )
 
 

@@ -27,6 +27,7 @@ class Deployed:
     url: str | None = None
     """Of the page by CloudFront."""
     fingerprint: str | None = "ab" * 32
+    cloud: str = "aws"
 
     def page_url(self) -> str | None:
         return self.url
@@ -107,7 +108,8 @@ def test_an_api_that_does_not_let_the_page_in_is_told_with_the_setting(
 ) -> None:
     use(monkeypatch, Deployed("other.example", ClassifierApi(gateway, "a key")))
     page.open_deployed()
-    assert "-c cors_origin=https://other.example:8444" in capsys.readouterr().err
+    command = "npx cdk deploy --all -c cors_origin=https://other.example:8444"
+    assert command in capsys.readouterr().err
     assert "key=a%20key" in opened[0]
 
 

@@ -13,6 +13,7 @@ from visionstack.demo import costing
 from visionstack.demo.record import Record
 from visionstack.demo.report import build_report
 from visionstack.report import html, markdown
+from visionstack.report.sections import Rankings, Table
 from visionstack.report.write import write
 
 DOG = paths.SAMPLES / "dog.jpg"
@@ -132,3 +133,17 @@ def test_costs_are_computed_from_what_was_measured(record: Record) -> None:
     assert c7i["usd_per_million"] == pytest.approx(0.08925 / 3600 * 0.004 * 1e6)
     paper = record.sections["cost"]["paper_rows"][-1]
     assert paper["usd_per_million"] == pytest.approx(6.45)
+
+
+def test_a_picture_that_was_called_twice_stands_once_in_the_gallery_and_each_call_in_the_table(
+    record: Record,
+) -> None:
+    _fill(record, until=3)
+    classification = record.sections["classification"]
+    (warm,) = classification["requests"]
+    classification["requests"] = [{**warm, **_call(cold=True)}, warm]
+    sections = build_report(record.sections, seen=[]).sections
+    (gallery,) = (one for one in sections if isinstance(one, Rankings))
+    assert [one.name for one in gallery.rankings] == ["imagenet_00_243.jpg"]
+    (calls,) = (one for one in sections if isinstance(one, Table) and one.title == "Each call")
+    assert [row.cells[1] for row in calls.rows] == ["cold", "warm"]
