@@ -14,7 +14,7 @@ import sys
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.adversary.client import PING, Connection, frame, ping, upgraded, websocket_frame
+from tests.adversary.client import PING, Connection, frame, hello, ping, upgraded, websocket_frame
 
 ADDRESS = "127.0.0.2"
 
@@ -49,6 +49,29 @@ async def heavy_streams(port: int, http_port: int, token: str) -> None:
             unanswered -= 1
 
     await asyncio.gather(*map(use, streams))
+
+
+async def heavy_websockets(port: int, http_port: int, token: str) -> None:
+    """The same over WebSocket."""
+
+    async def use() -> None:
+        address = f"ws://127.0.0.1:{http_port}/stream"
+        async with connect(
+            address, compression=None, ping_interval=None, local_addr=(ADDRESS, 0)
+        ) as socket:
+            await socket.send(hello(token=token, policy="lossless"))
+            await socket.recv()
+            message = frame(0, bytes(8 * 2**20), encoding=1)
+            unanswered, sequence = 0, 0
+            while True:
+                while unanswered < 8:
+                    head = frame(sequence, b"", encoding=1)
+                    await socket.send(head + message[len(head) :])
+                    sequence, unanswered = sequence + 1, unanswered + 1
+                await socket.recv()
+                unanswered -= 1
+
+    await asyncio.gather(*(use() for _ in range(4)))
 
 
 async def pings(port: int, http_port: int, token: str) -> None:
@@ -93,7 +116,8 @@ async def nothing(port: int, http_port: int, token: str) -> None:
 
 
 ATTACKS = {
-    one.__name__: one for one in (long_hellos, heavy_streams, pings, websocket_pings, nothing)
+    one.__name__: one
+    for one in (long_hellos, heavy_streams, heavy_websockets, pings, websocket_pings, nothing)
 }
 
 if __name__ == "__main__":

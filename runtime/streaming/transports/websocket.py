@@ -9,7 +9,7 @@ import asyncio
 import functools
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -35,8 +35,8 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 
 
 _PIECE, _HANDSHAKE_PIECE = 4096, 256
-"""Bytes that are read before it is asked whether the connection has ended; 256 bytes hold 42 pings,
-which take half a millisecond of the event loop."""
+"""Bytes that are read before it is asked whether the connection has ended, more of one frame aside;
+256 bytes hold 42 pings, which take half a millisecond of the event loop."""
 
 
 class StreamSocket(WebSocket):
@@ -48,6 +48,22 @@ class StreamSocket(WebSocket):
     """Called when something has arrived."""
     _whole = 0
     _empty: TokenBucket | None = None
+    _awaited = 0
+    """Bytes that the library's parser is waiting for; 0 between two frames."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        reader = self.protocol.reader
+        read_exact = reader.read_exact
+
+        def noted(n: int) -> Generator[None, None, bytearray]:
+            self._awaited = n
+            read = yield from read_exact(n)
+            self._awaited = 0
+            return read
+
+        # It has no public way of telling how much of a frame is missing.
+        reader.read_exact = noted  # type: ignore[method-assign]
 
     @property
     def unreceived(self) -> int:
@@ -71,10 +87,13 @@ class StreamSocket(WebSocket):
     def data_received(self, data: bytes) -> None:
         # Whoever has shown no token may connect as often as it likes, so each time has to be short.
         trusted = (self.protocol.max_message_size or 0) > HANDSHAKE_BYTES
-        piece = _PIECE if trusted else _HANDSHAKE_PIECE
-        for start in range(0, len(data), piece):
-            if not self.transport.is_closing():
-                super().data_received(data[start : start + piece])
+        least = _PIECE if trusted else _HANDSHAKE_PIECE
+        begin = 0
+        while begin < len(data) and not self.transport.is_closing():
+            missing = self._awaited - len(self.protocol.reader.buffer)
+            end = begin + max(least, missing)
+            super().data_received(data[begin:end])
+            begin = end
         if self.on_data is not None:
             self.on_data()
 

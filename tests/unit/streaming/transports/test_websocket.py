@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from runtime.protocol import messages
@@ -45,6 +46,34 @@ async def test_frames_and_results_travel_over_websocket(running: ServerFactory) 
         assert isinstance(pong, Pong)
         assert pong.sent == 7
         await socket.close()
+
+
+async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
+    running: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large frame in pieces of 4 KiB took twice as long; many pings at once hold the loop up."""
+    pieces: list[int] = []
+    read = ServerConnection.data_received
+
+    def noted(self: ServerConnection, data: bytes) -> None:
+        pieces.append(len(data))
+        read(self, data)
+
+    monkeypatch.setattr(ServerConnection, "data_received", noted)
+    async with running() as one:
+        socket = await open_stream(one.server.http_port, policy="lossless")
+        await socket.recv()
+        assert max(pieces) <= 256
+        pieces.clear()
+        await socket.send(Frame(0, 0, Encoding.PNG, picture(0) + bytes(2**21)).encode())
+        await socket.recv()
+        assert sum(pieces) > 2**21
+        assert len(pieces) < 2**21 / 8192
+        pieces.clear()
+        masked_ping = bytes([0x89, 0x80, 0, 0, 0, 0])
+        socket.transport.write(masked_ping * 2000)
+        await socket.wait_closed()
+        assert max(pieces) <= 4096
 
 
 async def test_a_wrong_token_is_told_by_message_and_by_close_code(running: ServerFactory) -> None:
