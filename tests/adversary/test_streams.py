@@ -184,15 +184,22 @@ async def test_frames_that_never_end_do_not_fill_memory(target: Target) -> None:
         one.abort()
 
 
-async def test_idle_connections_do_not_keep_an_honest_burst_out(target: Target) -> None:
-    idle = [await Connection.open(target.port, source="127.0.0.2") for _ in range(300)]
+@pytest.mark.parametrize(("idle_from", "honest_from"), [(1, 1), (2, 16)], ids=["one", "several"])
+async def test_idle_connections_do_not_keep_an_honest_burst_out(
+    target: Target, idle_from: int, honest_from: int
+) -> None:
+    """300 idle connections from each of so many addresses; those of two fill all places."""
+    idle = []
+    for part in range(idle_from):
+        for _ in range(300):
+            idle.append(await Connection.open(target.port, source=f"127.0.1.{part + 1}"))
 
-    async def arrive() -> tuple[Connection, object]:
+    async def arrive(number: int) -> tuple[Connection, object]:
         # Each on its own: who waits for the others before it says hello is late on a busy machine.
-        one = await Connection.open(target.port)
+        one = await Connection.open(target.port, source=f"127.0.2.{number % honest_from + 1}")
         return one, await one.hello(token=TOKEN)
 
-    burst = await asyncio.gather(*(arrive() for _ in range(256)))
+    burst = await asyncio.gather(*map(arrive, range(256)))
     refused = Counter(answer for _, answer in burst if not isinstance(answer, dict))
     assert not refused
     for one in (*idle, *(connection for connection, _ in burst)):

@@ -135,6 +135,13 @@ def test_a_repr_holds_no_secret(value: object) -> None:
     assert "hunter2" not in repr(value)
 
 
+def test_an_error_for_people_holds_no_secret() -> None:
+    address = f"rtsp://admin:{SECRET}@camera/x"
+    error = VisionstackError(f"{address} cannot be opened.", remedy=f"Try {address} in VLC.")
+    assert "hunter2" not in f"{error.message} {error.remedy} {error} {error!r}"
+    assert "rtsp://***@camera/x" in error.message
+
+
 def test_the_servers_log_lines_hold_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
