@@ -50,6 +50,9 @@ class Limits:
     """A client that does not read its answers for this long is closed."""
     unsent_bytes: int = 1024 * 1024
     """Answers waiting for a slow reader; above it, nothing more is read from that client."""
+    page_bytes: int = 32 * 1024 * 1024
+    """Memory for the page's files on their way to all that asked for them, whom no token names;
+    above it an asker is told to come back."""
     waiting_bytes: int = 256 * 1024 * 1024
     """Encoded frames of all streams in the server, those arriving included; above half of it, the
     heavy are not read."""
@@ -75,9 +78,9 @@ class Limits:
 
     def memory_bytes(self, *, threads: int) -> int:
         """Most memory for frames, beyond what an idle server takes: arriving and waiting, decoded,
-        references of video, and unsent answers."""
+        references of video, and unsent answers, the page's among them."""
         decoding = self.decoding_bytes + threads * LIGHT_BYTES
-        unsent = self.connections * self.unsent_bytes
+        unsent = self.connections * self.unsent_bytes + self.page_bytes
         return self.waiting_bytes + decoding + self.video_bytes + unsent
 
     @property

@@ -14,6 +14,7 @@ from runtime.streaming.errors import EngineBrokenError
 from runtime.streaming.host import aws, logs
 from runtime.streaming.host.descriptors import make_room_when_exhausted, raise_limit
 from runtime.streaming.host.instance import InstanceMetadata, Leaving, NotAnInstanceError, leaving
+from runtime.streaming.memory import exempt_from_collection
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import supervised
@@ -45,6 +46,7 @@ async def run(settings: Settings, *, server: Server | None = None) -> None:
         await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
+            exempt_from_collection()
         notice = await ending
         starting.cancel()
         if server.registry is not None:

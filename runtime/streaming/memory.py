@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
 
 
@@ -39,3 +40,13 @@ def return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def exempt_from_collection() -> None:
+    """Have the cyclic collector leave alone what this process has loaded; for a server's process.
+
+    Connections that come and go set the collector off, and to look at 75,000 to 230,000 objects of
+    libraries takes it 60 to 240 ms, in which the event loop stands still.
+    """
+    gc.collect()
+    gc.freeze()

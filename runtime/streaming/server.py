@@ -7,6 +7,8 @@ import contextlib
 import functools
 import json
 import logging
+import os
+import socket
 import ssl
 import sys
 import time
@@ -49,6 +51,8 @@ Given = ParamSpec("Given")
 
 _CHECK_SECONDS = 0.25
 _PROBE_SECONDS = 5.0
+_ACCEPTED_AT_ONCE = 4
+"""Of a flood of connections, so that streams get their turn in between."""
 _THREAD_SWITCH_SECONDS = 0.0005
 """The event loop waits this long at most for a thread that computes in Python (default 5 ms)."""
 
@@ -217,7 +221,7 @@ class Server:
                 behind_tls(functools.partial(TcpLink, registry), registry, tls),
                 settings.host,
                 settings.port,
-                backlog=limits.connections,
+                backlog=_ACCEPTED_AT_ONCE,
             )
             self._listeners.append(tcp)
 
@@ -237,12 +241,13 @@ class Server:
                     loopback=is_loopback(settings.host),
                     page_origin=settings.page_origin,
                     full=lambda: registry.full,
+                    file_bytes=limits.page_bytes,
                 ),
                 create_connection=counted_sockets(registry, tls),
                 # Raised when the token was right.
                 max_size=HANDSHAKE_BYTES,
                 close_timeout=limits.linger_seconds,
-                backlog=limits.connections,
+                backlog=_ACCEPTED_AT_ONCE,
                 max_queue=2,
                 compression=None,
                 open_timeout=limits.handshake_seconds,
@@ -257,8 +262,20 @@ class Server:
                 f"The server cannot listen on {settings.host}, ports {settings.port} and "
                 f"{settings.http_port}: {error.strerror or error}."
             ) from error
+        self._queue_connections()
         self.port = tcp.sockets[0].getsockname()[1]
         self.http_port = next(iter(web.sockets)).getsockname()[1]
+
+    def _queue_connections(self) -> None:
+        """Let as many connections as streams wait in the kernel until they are accepted.
+
+        asyncio has one number for those and for how many it accepts in one turn of its loop, and
+        sets it again after each time that descriptors have run out.
+        """
+        for listener in self._listeners:
+            for one in listener.sockets:
+                with socket.socket(fileno=os.dup(one.fileno())) as same:
+                    same.listen(self.settings.limits.connections)
 
     def _make_pipeline(self, done: Done) -> Submitter:
         loop = asyncio.get_running_loop()
@@ -286,6 +303,7 @@ class Server:
             for connection in registry.connections:
                 connection.check_times(now)
             registry.expire()
+            self._queue_connections()
 
     async def _check_engines(self) -> None:
         """Whenever frames have failed: find out whether it was the frames or the engine."""

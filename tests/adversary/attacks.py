@@ -101,6 +101,42 @@ async def websocket_pings(port: int, http_port: int, token: str) -> None:
         writer.transport.abort()
 
 
+async def downloads(port: int, http_port: int, token: str) -> None:
+    """The page's largest files without a token, by connections of which half read nothing."""
+
+    async def ask(number: int) -> None:
+        while True:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", http_port, local_addr=(ADDRESS, 0)
+            )
+            file = [b"onnxruntime/ort-wasm-simd-threaded.jsep.wasm", b"sample.mp4"][number // 2 % 2]
+            span = [b"", b"Range: bytes=0-1048575\r\n"][number // 4 % 2]
+            writer.write(b"GET /" + file + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + span + b"\r\n")
+            if number % 2:
+                await read_all(Connection(reader, writer))
+            else:
+                writer.transport.pause_reading()
+                await asyncio.sleep(1)
+            writer.transport.abort()
+
+    await asyncio.gather(*map(ask, range(200)))
+
+
+async def requests(port: int, http_port: int, token: str) -> None:
+    """Requests without a token, each on a connection of its own."""
+
+    async def ask() -> None:
+        while True:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", http_port, local_addr=(ADDRESS, 0)
+            )
+            writer.write(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await read_all(Connection(reader, writer))
+            writer.transport.abort()
+
+    await asyncio.gather(*(ask() for _ in range(200)))
+
+
 async def read_all(one: Connection) -> None:
     """Until the connection ends; without taking messages apart, which would slow the flood."""
     with contextlib.suppress(ConnectionError):
@@ -117,7 +153,16 @@ async def nothing(port: int, http_port: int, token: str) -> None:
 
 ATTACKS = {
     one.__name__: one
-    for one in (long_hellos, heavy_streams, heavy_websockets, pings, websocket_pings, nothing)
+    for one in (
+        long_hellos,
+        heavy_streams,
+        heavy_websockets,
+        pings,
+        websocket_pings,
+        downloads,
+        requests,
+        nothing,
+    )
 }
 
 if __name__ == "__main__":

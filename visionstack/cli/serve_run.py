@@ -16,6 +16,7 @@ from rich.markup import escape
 from runtime.protocol.errors import StreamingError
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import EngineBrokenError
+from runtime.streaming.memory import exempt_from_collection
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from visionstack import console, paths
@@ -73,6 +74,7 @@ async def _run(settings: Settings, *, open_browser: bool, qr_code: bool) -> None
     server = Server(settings)
     with console.err.status(f"loading {', '.join(settings.models)}"):
         await server.start()
+    exempt_from_collection()
     _announce(server)
     if qr_code:
         show_qr_code(page_of(server, host=reachable_host(settings.host)))

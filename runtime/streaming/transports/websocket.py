@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
@@ -23,6 +23,7 @@ from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
 from runtime.protocol.limits import HANDSHAKE_BYTES
 from runtime.streaming.admission import TokenBucket
+from runtime.streaming.memory import MemoryBudget
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
@@ -34,9 +35,13 @@ Page = Callable[[], tuple[HTTPStatus, str, bytes]]
 """Status, content type and body of a GET."""
 
 
-_PIECE, _HANDSHAKE_PIECE = 4096, 256
+_PIECE: Final = 4096
+_HANDSHAKE_PIECE: Final = 256
 """Bytes that are read before it is asked whether the connection has ended, more of one frame aside;
 256 bytes hold 42 pings, which take half a millisecond of the event loop."""
+
+_FILE_COPIES: Final = 3
+"""Of a file on its way: the answer's, the one with the head before it, what is not sent of that."""
 
 
 class StreamSocket(WebSocket):
@@ -46,6 +51,8 @@ class StreamSocket(WebSocket):
 
     on_data: Callable[[], None] | None = None
     """Called when something has arrived."""
+    on_lost: Callable[[], None] | None = None
+    """Called when the connection is gone."""
     _whole = 0
     _empty: TokenBucket | None = None
     _awaited = 0
@@ -96,6 +103,11 @@ class StreamSocket(WebSocket):
             begin = end
         if self.on_data is not None:
             self.on_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
 
 def counted_sockets(registry: Registry, tls: ssl.SSLContext | None) -> type[WebSocket]:
@@ -261,8 +273,10 @@ class HttpPages:
         loopback: bool,
         page_origin: str,
         full: Callable[[], bool],
+        file_bytes: int,
     ) -> None:
         self._files = files
+        self._file_memory = MemoryBudget(file_bytes)
         self._loopback = loopback
         self._page_origin = page_origin
         self._full = full
@@ -275,7 +289,7 @@ class HttpPages:
 
     def __call__(self, socket: WebSocket, request: Request) -> Response | None:
         """None lets the WebSocket handshake go on."""
-        response = self._answer(request)
+        response = self._answer(cast(StreamSocket, socket), request)
         if response is not None and _is_preflight(request) and response.status_code == 405:
             response = respond(HTTPStatus.NO_CONTENT, "text/plain", b"")
         if response is None:
@@ -286,7 +300,7 @@ class HttpPages:
             response.headers.update(cross_origin(self._page_origin))
         return response
 
-    def _answer(self, request: Request) -> Response | None:
+    def _answer(self, socket: StreamSocket, request: Request) -> Response | None:
         headers = request.headers
         wrong = refusal(
             host=headers.get_all("Host"),
@@ -306,6 +320,22 @@ class HttpPages:
         page = self._pages.get(path)
         if page is not None:
             return respond(*page())
-        return self._files.answer(path, request) or respond(
-            HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n"
-        )
+        return self._file(socket, path, request)
+
+    def _file(self, socket: StreamSocket, path: str, request: Request) -> Response:
+        file = self._files.answer(path, request)
+        if file is None:
+            return respond(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
+        needed = _FILE_COPIES * len(file.body)
+        if not self._file_memory.take(needed):
+            busy = b"too many files are on their way\n"
+            again = {"Retry-After": "1"}
+            return respond(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", busy, again)
+
+        def release() -> None:
+            # The connection itself is in reference cycles and stays until they are collected.
+            file.body = b""
+            self._file_memory.give(needed)
+
+        socket.on_lost = release
+        return file

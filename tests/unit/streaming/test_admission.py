@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -232,6 +234,25 @@ async def test_connections_that_never_begin_tls_are_pending_too(
             writer.transport.abort()
         while len(one.server.registry.pending):
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("port", ["port", "http_port"])
+async def test_of_many_connections_few_are_taken_at_once_and_none_is_turned_away(
+    running: ServerFactory, port: str
+) -> None:
+    async with running() as one:
+        # The loop stands still meanwhile, so that the kernel has to keep all of them.
+        waiting = [
+            socket.create_connection(("127.0.0.1", getattr(one.server, port)), timeout=0.5)
+            for _ in range(60)
+        ]
+        seen = []
+        while not seen or seen[-1] < 60:
+            seen.append(len(one.server.registry.pending))
+            await asyncio.sleep(0)
+        assert max(after - before for before, after in itertools.pairwise(seen)) <= 8
+        for each in waiting:
+            each.close()
 
 
 def test_for_want_of_descriptors_the_older_half_of_the_handshakes_ends() -> None:

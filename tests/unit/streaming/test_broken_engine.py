@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,16 @@ async def test_a_broken_engine_ends_the_process_and_its_clients_move_on(
     assert failed == list(range(failed[0], failed[-1] + 1))
     assert len(failed) < 250
     assert isinstance(answers[-1], StreamResult)
+
+
+async def test_what_a_server_has_loaded_is_left_alone_by_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exempt = asyncio.Event()
+    monkeypatch.setattr(gc, "freeze", exempt.set)
+    server = make_server(tmp_path)
+    serving = asyncio.create_task(run(server.settings, server=server))
+    await asyncio.wait_for(exempt.wait(), timeout=10)
+    server.broken.set()
+    with pytest.raises(EngineBrokenError):
+        await asyncio.wait_for(serving, timeout=10)

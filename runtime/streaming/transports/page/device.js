@@ -22,14 +22,21 @@ let file = null;
 
 class DeviceError extends Error {}
 
-/** A file in pieces, so that one slow answer is not cut off; `progress(bytes)` after each. */
+/** A file in pieces, which is all that the server gives of a large one; `progress(bytes)` after each.
+ *  A server that gives many files at once is asked again after a second. */
 async function fetchWhole(address, headers, progress) {
   const pieces = [];
   let size = Infinity;
   let have = 0;
+  let patience = 30;
   while (have < size) {
     const answer = await fetch(address, { headers: { ...headers, Range: `bytes=${have}-${have + PIECE - 1}` } });
     if (answer.status === 401) throw new DeviceError("The server gives its model only with the token. Type it under Detect.");
+    if (answer.status === 503 && patience > 0) {
+      patience -= 1;
+      await new Promise((wake) => setTimeout(wake, 1000));
+      continue;
+    }
     if (!answer.ok) return null;
     const piece = new Uint8Array(await answer.arrayBuffer());
     size = Number(answer.headers.get("Content-Range")?.split("/")[1] ?? piece.length);

@@ -1,6 +1,7 @@
 """GETs for the page's own files, the models it runs itself, and onnxruntime-web where there is one.
 
-Large files are read in pieces (`Range`), since an answer must leave within the handshake's time.
+Large files are given in pieces (`Range`) only: an answer must leave within the handshake's time,
+and is whole in memory until then.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class PageFiles:
     def __init__(self, *, models: Path | None = None, token: str = "") -> None:
         self._models = models
         self._token = token
+        self._onnxruntime = runtime_folder()
         self._own = {
             f"/{path.name}": (_TYPES[path.suffix], path.read_bytes())
             for path in _HERE.iterdir()
@@ -85,7 +87,7 @@ class PageFiles:
         return None
 
     def _runtime(self, name: str, request: Request) -> Response | None:
-        folder = runtime_folder()
+        folder = self._onnxruntime
         if folder is None or not re.fullmatch(r"ort[\w.-]*\.(?:mjs|wasm)", name):
             return None
         return _piece(folder / name, request)
@@ -114,6 +116,14 @@ def _piece(path: Path, request: Request) -> Response | None:
     size = path.stat().st_size
     content_type = _TYPES.get(path.suffix, "application/octet-stream")
     asked = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if asked is None and size > PIECE_BYTES:
+        return respond(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "text/plain",
+            f"the file has {size} bytes; ask for {PIECE_BYTES} at most, such as "
+            f"Range: bytes=0-{PIECE_BYTES - 1}\n".encode(),
+            {"Content-Range": f"bytes */{size}"},
+        )
     if asked is None:
         return respond(HTTPStatus.OK, content_type, path.read_bytes())
     first = int(asked[1])

@@ -21,6 +21,7 @@ from runtime.protocol.options import HelloOptions
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.settings import Settings, Tls
 from runtime.streaming.transports import websocket
+from runtime.streaming.transports.page import serving
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 
 PAGE = Path(websocket.__file__).parent / "page"
@@ -176,6 +177,50 @@ async def test_a_model_is_lent_in_pieces_and_only_for_the_token(
             assert b" 404 " in head.splitlines()[0]
         head, _ = await get(port, "/models/fake/model.weights", Range="bytes=2000000-", **token)
         assert b" 416 " in head.splitlines()[0]
+
+
+async def test_a_large_file_is_given_in_pieces_only(
+    running: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole ones of 28 MB, asked for by 200 who read nothing, took gigabytes without a token."""
+    (tmp_path / "ort-large.wasm").write_bytes(bytes(3 << 20))
+    monkeypatch.setattr(serving, "runtime_folder", lambda: tmp_path)
+    async with running() as one:
+        port = one.server.http_port
+        head, body = await get(port, "/onnxruntime/ort-large.wasm")
+        assert b" 416 " in head.splitlines()[0]
+        assert b"Range: bytes=0-1048575" in body
+        head, body = await get(port, "/onnxruntime/ort-large.wasm", Range="bytes=0-")
+        assert b" 206 " in head.splitlines()[0]
+        assert len(body) == 1 << 20
+
+
+async def test_files_that_are_not_read_do_not_fill_memory_and_others_are_told_to_come_back(
+    running: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ort-large.wasm").write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(serving, "runtime_folder", lambda: tmp_path)
+    limits = replace(Limits(), page_bytes=7 << 20, drain_seconds=1)
+    request = b"GET /onnxruntime/ort-large.wasm HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with running(limits=limits) as one:
+        deaf = []
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", one.server.http_port, limit=1024
+            )
+            writer.write(request)
+            await reader.readline()
+            deaf.append(writer)
+        head, _ = await get(one.server.http_port, "/onnxruntime/ort-large.wasm")
+        assert b" 503 " in head.splitlines()[0]
+        assert b"Retry-After: 1" in head
+        head, _ = await get(one.server.http_port, "/readyz")
+        assert b" 200 " in head.splitlines()[0]
+        for writer in deaf:
+            writer.transport.abort()
+        async with asyncio.timeout(10):
+            while b" 200 " not in head.splitlines()[0] or b"wasm" not in head:
+                head, _ = await get(one.server.http_port, "/onnxruntime/ort-large.wasm")
 
 
 async def test_the_pages_files_weigh_less_than_150_kb_and_run_no_foreign_script(
