@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from runtime.classifier.s3 import Credentials, CredentialsError, EnvironmentCredentials
+from runtime.classifier.credentials import (
+    Credentials,
+    CredentialsError,
+    EnvironmentCredentials,
+)
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -93,3 +97,12 @@ def test_credentials_are_never_fetched_from_elsewhere(host: str) -> None:
     variables = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}/credentials"}
     with pytest.raises(CredentialsError, match="not link-local"):
         EnvironmentCredentials(variables).current()
+
+
+def test_environment_credentials_without_a_session_token_have_none() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": ""}
+    assert EnvironmentCredentials(keys).current() == Credentials("a", "s", None)
+
+
+def test_secrets_are_not_in_what_a_trace_would_show() -> None:
+    assert repr(Credentials("AKID", "secret", "token")) == "Credentials(access_key='AKID')"
