@@ -74,7 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.released.wait(30)
             self.close_connection = True
             return
-        if isinstance(fault, int):
+        if isinstance(fault, tuple):
+            self._answer(*fault)
+        elif isinstance(fault, int):
             self._answer(fault, b"<Error><Code>SlowDown</Code></Error>")
         elif self.command == "PUT":
             self.server.objects[self.path] = body

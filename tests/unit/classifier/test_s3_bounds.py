@@ -56,6 +56,35 @@ def test_a_put_is_tried_again_too_and_names_itself(s3: FakeS3) -> None:
         client(s3.url).put("b", "k", b"body", content_type="text/plain")
 
 
+def test_a_put_that_is_answered_without_content_has_succeeded(s3: FakeS3) -> None:
+    """Of a PUT that replaced something, by RFC 9110, section 9.3.4: 200 or 204."""
+    s3.faults = lambda: (204, b"")
+    client(s3.url).put("b", "k", b"body", content_type="text/plain")
+    assert len(s3.requests) == 1
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1, 3_000_000])
+def test_a_refusal_of_any_length_is_one_and_the_next_request_is_none(s3: FakeS3, size: int) -> None:
+    begin = b"<Error><Code>AccessDenied</Code><Message>"
+    s3.faults = lambda: (403, begin.ljust(size, b"x"))
+    made = client(s3.url)
+    with pytest.raises(S3Error, match="GET s3://b/k failed: HTTP 403 AccessDenied"):
+        made.get("b", "k")
+    s3.faults = lambda: None
+    s3.objects["/b/k"] = b"content"
+    assert made.get("b", "k") == b"content"
+    assert len(s3.requests) == 2
+
+
+def test_each_wait_of_a_kept_connection_is_as_long_as_any(s3: FakeS3) -> None:
+    """Its first request had less than that left to connect in."""
+    s3.objects["/b/k"] = b"content"
+    made = client(s3.url, retry=RetryPolicy(timeout_seconds=300, deadline_seconds=100))
+    made.get("b", "k")
+    (kept,) = made._local.pool.values()
+    assert kept.sock.gettimeout() == 300
+
+
 def test_no_attempt_is_made_after_the_deadline(s3: FakeS3) -> None:
     retry = RetryPolicy(deadline_seconds=0.0)
     with pytest.raises(S3Error, match="no attempt"):

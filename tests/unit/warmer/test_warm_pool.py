@@ -195,6 +195,20 @@ def test_failed_wakeups_are_made_up_for_by_another_round() -> None:
     assert (report.reached, report.rounds, report.failures) == (4, 2, ())
 
 
+def test_a_spare_environment_that_fails_is_told_and_costs_no_further_round() -> None:
+    """`failures` has the messages of wake-ups that failed, the spare ones' among them."""
+
+    class SparesFail(FakeLambda):
+        def wake(self, sleep_ms: int) -> WakeAnswer:
+            if sleep_ms == 0:
+                raise WakeError("a spare one answered with an error")
+            return super().wake(sleep_ms)
+
+    report = pool(SparesFail()).cycle(2, spare=1)
+    assert (report.reached, report.rounds, report.spares) == (2, 1, ())
+    assert report.failures == ("a spare one answered with an error",)
+
+
 def test_a_target_of_nothing_wakes_nothing() -> None:
     waker = FakeLambda()
     report = pool(waker).cycle(0, spare=1)
