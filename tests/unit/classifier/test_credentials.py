@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from runtime.classifier.credentials import (
     Credentials,
@@ -83,6 +85,22 @@ def test_a_restored_environment_asks_its_endpoint_once_until_they_are_about_to_e
     source.forget()
     source.current()
     assert len(endpoint.asked) == 3
+
+
+def test_the_endpoint_is_waited_for_as_long_as_botocore_waits(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    connect = urllib.request.urlopen
+
+    def watched(request: urllib.request.Request, *, timeout: float) -> Any:
+        waits.append(timeout)
+        return connect(request, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", watched)
+    uri = f"http://127.0.0.1:{endpoint.server_address[1]}/c"
+    EnvironmentCredentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": uri}).current()
+    assert waits == [ContainerMetadataFetcher.TIMEOUT_SECONDS]
 
 
 def test_an_answer_that_makes_no_sense_is_an_error(endpoint: Endpoint) -> None:

@@ -172,6 +172,18 @@ def test_an_outcome_is_counted_once_by_what_it_was(
     assert len(connection.said) == 1
 
 
+def test_a_frames_time_in_the_server_goes_from_its_last_byte_to_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    job = server.send(server.connect())
+    job.received = 7_000_000
+    monkeypatch.setattr("runtime.streaming.sessions.registry.now_us", lambda: 7_250_000)
+    server.settle(job, Found(()))
+    assert server.figure("server_seconds_count", model="first") == 1
+    assert server.figure("server_seconds_sum", model="first") == 0.25
+
+
 def test_it_is_busy_while_a_connected_stream_waits_for_an_answer() -> None:
     server = Server()
     connection = server.connect()
