@@ -63,8 +63,9 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         f"{_UNIT}/classifier/test_s3.py",
         f"{_UNIT}/classifier/test_s3_bounds.py",
         f"{_UNIT}/classifier/test_partitions.py",
-        f"{_UNIT}/classifier/test_credentials.py",
     ),
+    "runtime/classifier/signing.py": (f"{_UNIT}/classifier/test_signing.py",),
+    "runtime/classifier/credentials.py": (f"{_UNIT}/classifier/test_credentials.py",),
     "runtime/inference/tracking.py": (f"{_UNIT}/inference/test_tracking.py",),
     "runtime/inference/boxes.py": (
         f"{_UNIT}/inference/test_boxes.py",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from runtime.classifier import events
+from runtime.classifier.credentials import EnvironmentCredentials
 from runtime.classifier.environment import ExecutionEnvironment, has_room_for_a_second_model
 from runtime.classifier.errors import ApiError, InternalError, ModelUnavailableError
 from runtime.classifier.metrics import CallLog, CallRecord
@@ -21,7 +22,7 @@ from runtime.classifier.requests import (
     WakeupRequest,
     parse_request,
 )
-from runtime.classifier.s3 import EnvironmentCredentials, S3Client
+from runtime.classifier.s3 import S3Client
 from runtime.classifier.service import Answer, ClassifierService
 from runtime.classifier.settings import Settings
 from runtime.classifier.storage import S3PictureStore

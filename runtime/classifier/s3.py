@@ -1,37 +1,31 @@
-"""S3 in the few requests that the function makes, signed with Signature Version 4.
+"""S3 in the few requests that the function makes.
 
 boto3 takes about half a second of a cold start to import and to build its first client; these
 requests need `http.client`, `hmac` and `hashlib`, and what only some of them need is imported
-there. Formulas:
-https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html and
-https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html.
+there.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import hmac
 import http.client
 import io
-import json
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from runtime.backoff import full_jitter
+from runtime.classifier.credentials import Credentials, CredentialsError, CredentialSource
+from runtime.classifier.signing import signed_form, signed_headers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-_ALGORITHM: Final = "AWS4-HMAC-SHA256"
-_UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 PART_BYTES: Final = 8 * 1024 * 1024
 """Objects above this size are fetched in ranges of it, several at a time."""
 PARALLEL_PARTS: Final = 6
@@ -256,26 +250,16 @@ class S3Client:
         Raises:
             S3Error: there are no credentials to sign with.
         """
-        credentials = self._current_credentials()
-        now = self._clock()
-        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-        fields = {
-            "key": key,
-            "Content-Type": content_type,
-            "x-amz-algorithm": _ALGORITHM,
-            "x-amz-credential": f"{credentials.access_key}/{self._scope(day)}",
-            "x-amz-date": stamp,
-        }
-        if credentials.token:
-            fields["x-amz-security-token"] = credentials.token
-        conditions: list[Any] = [{name: value} for name, value in fields.items()]
-        conditions += [{"bucket": bucket}, ["content-length-range", 1, max_bytes]]
-        expiration = (now + timedelta(seconds=expires_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        policy = base64.b64encode(
-            json.dumps({"expiration": expiration, "conditions": conditions}).encode()
-        ).decode()
-        signature = hmac.new(self._signing_key(credentials, day), policy.encode(), "sha256")
-        fields |= {"policy": policy, "x-amz-signature": signature.hexdigest()}
+        fields = signed_form(
+            bucket,
+            key,
+            content_type=content_type,
+            max_bytes=max_bytes,
+            expires_seconds=expires_seconds,
+            region=self._region,
+            credentials=self._current_credentials(),
+            now=self._clock(),
+        )
         scheme, host, prefix = self._locate(bucket)
         return PresignedPost(f"{scheme}://{host}{prefix}/", fields)
 
@@ -340,7 +324,15 @@ class S3Client:
     ) -> _Answer:
         scheme, host, prefix = self._locate(bucket)
         path = f"{prefix}/{quote(key, safe='/-_.~')}"
-        headers = self._signed(verb, host, path, extra)
+        headers = signed_headers(
+            verb,
+            host,
+            path,
+            extra,
+            region=self._region,
+            credentials=self._current_credentials(),
+            now=self._clock(),
+        )
         connection = self._connection(scheme, host)
         if connection.sock is None:
             connection.timeout = min(self._retry.timeout_seconds, cut.seconds_left())
@@ -362,39 +354,6 @@ class S3Client:
                 known = f"more than {most}" if length is None else length
                 raise S3TooLargeError(f"the object has {known} bytes; at most {most} are read")
             return _Answer(response.status, content[:most])
-
-    def _signed(self, verb: str, host: str, path: str, extra: Mapping[str, str]) -> dict[str, str]:
-        credentials = self._current_credentials()
-        now = self._clock()
-        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-        headers = {
-            **extra,
-            "host": host,
-            "x-amz-content-sha256": _UNSIGNED,
-            "x-amz-date": stamp,
-        }
-        if credentials.token:
-            headers["x-amz-security-token"] = credentials.token
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
-        canonical = f"{verb}\n{path}\n\n{lines}\n{names}\n{_UNSIGNED}"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        to_sign = f"{_ALGORITHM}\n{stamp}\n{self._scope(day)}\n{digest}"
-        signature = hmac.new(self._signing_key(credentials, day), to_sign.encode(), "sha256")
-        headers["authorization"] = (
-            f"{_ALGORITHM} Credential={credentials.access_key}/{self._scope(day)}, "
-            f"SignedHeaders={names}, Signature={signature.hexdigest()}"
-        )
-        return headers
-
-    def _signing_key(self, credentials: Credentials, day: str) -> bytes:
-        key = f"AWS4{credentials.secret_key}".encode()
-        for part in (day, self._region, "s3", "aws4_request"):
-            key = hmac.new(key, part.encode(), "sha256").digest()
-        return key
-
-    def _scope(self, day: str) -> str:
-        return f"{day}/{self._region}/s3/aws4_request"
 
     def _current_credentials(self) -> Credentials:
         try:
@@ -432,95 +391,3 @@ def _error_code(body: bytes) -> str:
     text = body[:2000].decode("utf-8", "replace")
     start, stop = text.find("<Code>"), text.find("</Code>")
     return text[start + 6 : stop] if 0 <= start < stop else ""
-
-
-# Where a Lambda function's AWS credentials come from, without an SDK.
-#
-# On-demand environments have them in their environment variables. Environments restored from a
-# SnapStart snapshot have a container endpoint instead, and fresh ones expire
-# (https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html).
-
-
-_RENEW_BEFORE_SECONDS: Final = 300
-_LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "169.254.170.2", "169.254.170.23")
-
-
-class CredentialsError(Exception):
-    """There are no credentials, or the endpoint for them does not answer."""
-
-
-class Credentials(NamedTuple):
-    """A key pair and, for a role, its session token."""
-
-    access_key: str
-    secret_key: str
-    token: str | None = None
-
-    def __repr__(self) -> str:
-        """Without the secrets: it may come into a trace."""
-        return f"Credentials(access_key={self.access_key!r})"
-
-
-class CredentialSource(Protocol):
-    """Gives credentials that are valid now."""
-
-    def current(self) -> Credentials:
-        """Credentials to sign one request with."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what was cached: the environment was restored from a snapshot."""
-        ...
-
-
-class EnvironmentCredentials:
-    """From `AWS_ACCESS_KEY_ID` and companions, or the container endpoint when that is set."""
-
-    def __init__(
-        self, environ: Mapping[str, str], *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._environ = environ
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._cached: tuple[Credentials, float] | None = None
-
-    def current(self) -> Credentials:
-        """Raises `CredentialsError` when there are none."""
-        endpoint = self._environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        if not endpoint:
-            return self._from_variables()
-        with self._lock:
-            if self._cached is None or self._clock() > self._cached[1] - _RENEW_BEFORE_SECONDS:
-                self._cached = self._from_endpoint(endpoint)
-            return self._cached[0]
-
-    def forget(self) -> None:
-        """The next request asks the endpoint again."""
-        with self._lock:
-            self._cached = None
-
-    def _from_variables(self) -> Credentials:
-        try:
-            return Credentials(
-                self._environ["AWS_ACCESS_KEY_ID"],
-                self._environ["AWS_SECRET_ACCESS_KEY"],
-                self._environ.get("AWS_SESSION_TOKEN") or None,
-            )
-        except KeyError as error:
-            raise CredentialsError(f"no AWS credentials: {error.args[0]} is not set") from None
-
-    def _from_endpoint(self, endpoint: str) -> tuple[Credentials, float]:
-        import urllib.request
-
-        parts = urlsplit(endpoint)
-        if parts.scheme != "http" or parts.hostname not in _LOCAL_HOSTS:
-            raise CredentialsError(f"credentials are not fetched from {endpoint}: not link-local")
-        token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
-        request = urllib.request.Request(endpoint, headers={"Authorization": token})  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310
-                answer = json.load(response)
-            found = Credentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["Token"])
-            return found, datetime.fromisoformat(answer["Expiration"]).timestamp()
-        except (OSError, ValueError, KeyError) as error:
-            raise CredentialsError(f"the credentials endpoint failed: {error}") from error

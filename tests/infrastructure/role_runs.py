@@ -54,6 +54,7 @@ from tests.infrastructure.recorded_calls import (
     command_line_calls,
     recorded_sdk,
 )
+from tests.infrastructure.service_calls import folder_run_calls, function_calls
 from tests.unit.inference.conftest import write_colours
 
 INSTANCE = "i-0123456789abcdef0"
@@ -189,7 +190,7 @@ class RoleRuns:
         handler = events[0][0] if events else properties["Handler"]
         kind, run = kinds[handler]
         group = value(stack, properties["LoggingConfig"]["LogGroup"])
-        calls = service_calls(log_group=group, traced="TracingConfig" in properties) + run()
+        calls = function_calls(log_group=group, traced="TracingConfig" in properties) + run()
         return (stack, role), Record(kind, calls)
 
     def _custom_resources(self, stack: str, function: str) -> list[tuple[str, dict[str, Any]]]:
@@ -320,80 +321,16 @@ class RoleRuns:
     # --- the state machine ----------------------------------------------------------------------
 
     def _folder_run(self, stack: str, properties: dict[str, Any]) -> tuple[tuple[str, str], Record]:
-        """What Step Functions does for its definition, by its Developer Guide.
-
-        "Using Map state in Distributed mode", "ItemReader", "ResultWriter" (which export with
-        multipart uploads) and "Using CloudWatch Logs to log execution history".
-        """
+        """What Step Functions does for its definition."""
+        value = self._deployed.value
+        calls = folder_run_calls(
+            json.loads(value(stack, properties["DefinitionString"])),
+            name=value(stack, properties["StateMachineName"]),
+            logged=properties["LoggingConfiguration"]["Level"] != "OFF",
+            traced=bool(properties.get("TracingConfiguration", {}).get("Enabled")),
+        )
         role = self._deployed.role_of(stack, properties["RoleArn"])
-        definition = json.loads(self._deployed.value(stack, properties["DefinitionString"]))
-        name = self._deployed.value(stack, properties["StateMachineName"])
-        calls = []
-        for state in definition["States"].values():
-            assert state["Type"] == "Map", state
-            assert state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
-            calls += [_states("StartExecution", stateMachineArn=name)]
-            execution = {"stateMachineArn": f"{name}/EveryBatch", "executionArn": "one"}
-            calls += [_states(verb, **execution) for verb in ("DescribeExecution", "StopExecution")]
-            reader, writer = state["ItemReader"], state["ResultWriter"]
-            assert reader["Resource"].endswith(":s3:getObject")
-            assert writer["Resource"].endswith(":s3:putObject")
-            calls.append(_s3("GetObject", reader["Parameters"], "Key.$"))
-            calls += [
-                _s3(verb, writer["Parameters"], "Prefix.$")
-                for verb in (
-                    "PutObject",
-                    "GetObject",
-                    "ListMultipartUploadParts",
-                    "AbortMultipartUpload",
-                )
-            ]
-            for task in state["ItemProcessor"]["States"].values():
-                assert task["Resource"].endswith(":lambda:invoke")
-                function = {"FunctionName": task["Parameters"]["FunctionName"]}
-                calls.append(Call(service="lambda", operation="Invoke", parameters=function))
-        if properties["LoggingConfiguration"]["Level"] != "OFF":
-            calls += [
-                Call(service="logs", operation=operation, parameters={})
-                for operation in (
-                    "CreateLogDelivery",
-                    "DeleteLogDelivery",
-                    "DescribeLogGroups",
-                    "DescribeResourcePolicies",
-                    "GetLogDelivery",
-                    "ListLogDeliveries",
-                    "PutResourcePolicy",
-                    "UpdateLogDelivery",
-                )
-            ]
-        if properties.get("TracingConfiguration", {}).get("Enabled"):
-            # Step Functions Developer Guide, "Trace Step Functions requests with AWS X-Ray".
-            calls += [
-                Call(service="xray", operation=operation, parameters={})
-                for operation in (
-                    "PutTraceSegments",
-                    "PutTelemetryRecords",
-                    "GetSamplingRules",
-                    "GetSamplingTargets",
-                )
-            ]
         return (stack, role), Record("folder run", calls)
-
-
-def service_calls(*, log_group: str, traced: bool) -> list[Call]:
-    """What Lambda does in its function's name (Lambda Developer Guide, "Sending Lambda function
-    logs to CloudWatch Logs" and "Visualize Lambda function invocations using AWS X-Ray")."""
-    stream = {"logGroupName": log_group, "logStreamName": "2026/11/25/[1]0f1e"}
-    calls = [
-        Call(service="logs", operation=operation, parameters=stream)
-        for operation in ("CreateLogStream", "PutLogEvents")
-    ]
-    if traced:
-        calls += [
-            Call(service="xray", operation=operation, parameters={})
-            for operation in ("PutTraceSegments", "PutTelemetryRecords")
-        ]
-    return calls
 
 
 def published(bucket: str, artifact: Artifact) -> dict[tuple[str, str], bytes]:
@@ -500,15 +437,3 @@ def _post(route: str, fields: dict[str, Any], kind: str = "application/json") ->
         "headers": {"Content-Type": kind},
         "body": json.dumps(fields),
     }
-
-
-def _states(operation: str, **parameters: str) -> Call:
-    return Call(service="states", operation=operation, parameters=parameters)
-
-
-def _s3(operation: str, parameters: Mapping[str, str], key: str) -> Call:
-    """Of a key that is `States.Format('some/{}/key', $.run)`."""
-    match = re.fullmatch(r"States\.Format\('([^']*)', \$\.run\)", parameters[key])
-    assert match is not None, parameters
-    where = {"Bucket": parameters["Bucket"], "Key": match[1].replace("{}", "run")}
-    return Call(service="s3", operation=operation, parameters=where)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu_check
+from benchmarks import _gpu_given, gpu_check
+from benchmarks._gpu_pictures import agreement
 from runtime.inference.detector import Detection
 from visionstack.paths import IMPORT_ROOT
 
@@ -60,7 +61,7 @@ def test_boxes_are_the_same_where_class_and_place_are() -> None:
 
     truth = [[one(1, 0.9, 0), one(2, 0.8, 0), one(3, 0.7, 0)]]
     found = [[one(1, 0.85, 2), one(2, 0.8, 40), one(4, 0.7, 0)]]
-    assert gpu_check.agreement(truth, found) == {
+    assert agreement(truth, found) == {
         "boxes": 3,
         "of ours": 3,
         "the same": 1,
@@ -82,7 +83,7 @@ def test_a_part_that_fails_says_why() -> None:
 def test_a_network_with_random_weights_is_made_where_none_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_check, "MODELS", tmp_path)
-    model = gpu_check.artifact()
+    monkeypatch.setattr(_gpu_given, "MODELS", tmp_path)
+    model = _gpu_given.artifact()
     assert (model.manifest.family, model.manifest.weights.trained) == ("darknet", False)
     assert model.manifest.anchors

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.classifier.s3 import Credentials
+from runtime.classifier.credentials import Credentials
 from runtime.protocol.options import HelloOptions
 from runtime.redaction import redacted, without_identities
 from runtime.streaming.host import logs

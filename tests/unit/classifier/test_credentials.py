@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
-from runtime.classifier.s3 import Credentials, CredentialsError, EnvironmentCredentials
+from runtime.classifier.credentials import (
+    Credentials,
+    CredentialsError,
+    EnvironmentCredentials,
+)
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -81,6 +87,22 @@ def test_a_restored_environment_asks_its_endpoint_once_until_they_are_about_to_e
     assert len(endpoint.asked) == 3
 
 
+def test_the_endpoint_is_waited_for_as_long_as_botocore_waits(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    connect = urllib.request.urlopen
+
+    def watched(request: urllib.request.Request, *, timeout: float) -> Any:
+        waits.append(timeout)
+        return connect(request, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", watched)
+    uri = f"http://127.0.0.1:{endpoint.server_address[1]}/c"
+    EnvironmentCredentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": uri}).current()
+    assert waits == [ContainerMetadataFetcher.TIMEOUT_SECONDS]
+
+
 def test_an_answer_that_makes_no_sense_is_an_error(endpoint: Endpoint) -> None:
     endpoint.answer = {"AccessKeyId": "A"}
     uri = f"http://127.0.0.1:{endpoint.server_address[1]}/c"
@@ -93,3 +115,12 @@ def test_credentials_are_never_fetched_from_elsewhere(host: str) -> None:
     variables = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{host}/credentials"}
     with pytest.raises(CredentialsError, match="not link-local"):
         EnvironmentCredentials(variables).current()
+
+
+def test_environment_credentials_without_a_session_token_have_none() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": ""}
+    assert EnvironmentCredentials(keys).current() == Credentials("a", "s", None)
+
+
+def test_secrets_are_not_in_what_a_trace_would_show() -> None:
+    assert repr(Credentials("AKID", "secret", "token")) == "Credentials(access_key='AKID')"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from botocore.session import Session
 
-from runtime.classifier.s3 import EnvironmentCredentials, S3Client
+from runtime.classifier.credentials import EnvironmentCredentials
+from runtime.classifier.s3 import S3Client
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SESSION = Session()

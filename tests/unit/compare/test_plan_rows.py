@@ -97,11 +97,17 @@ def test_rows_come_in_the_order_of_what_is_asked_and_name_their_place(plan: Plan
         Kind.FUNCTION,
     ]
     assert record.rows[1].name == DARKNET_ROW
-    assert [row.where for row in record.rows][:3] == ["this machine", "this machine",
-                                                      "AWS us-east-1"]  # fmt: skip
+    here, there = "this machine", "AWS us-east-1"
+    assert [row.where for row in record.rows] == [here, here, there, there]
     assert (record.run, record.cloud, record.region) == ("r1", "aws", "us-east-1")
     assert record.picture == "dog.jpg"
     assert record.picture_sha256 == hashlib.sha256(b"a picture").hexdigest()
+
+
+def test_what_is_deployed_to_the_embedded_cloud_is_said_to_be_there(plan: Plan) -> None:
+    functions = [FunctionSetting(1769)]
+    record = plan(cloud="local", instance_types=["g6.xlarge"], functions=functions)
+    assert [row.where for row in record.rows] == ["embedded cloud", "embedded cloud"]
 
 
 def test_a_price_has_its_date(plan: Plan) -> None:

@@ -16,6 +16,7 @@ from runtime.inference.boxes import (
     decode_end_to_end,
     suppress,
 )
+from runtime.inference.letterbox import Letterbox
 from visionstack.models.ultralytics_models import import_tasks
 from visionstack.paths import MODELS
 
@@ -87,6 +88,15 @@ def test_the_other_families_want_more_than_the_threshold_too() -> None:
     rows = np.array([[1, 2, 3, 4, 0.25, 7], [5, 6, 7, 8, 0.26, 2]], np.float32)
     taken = decode_end_to_end([rows], confidence=0.25)
     assert (taken.xyxy.tolist(), taken.class_id.tolist()) == ([[5, 6, 7, 8]], [2])
+
+
+def test_boxes_in_the_source_are_the_same_boxes_on_the_pictures_own_pixels() -> None:
+    """200 x 100 in 416 x 416 is scaled by 2.08 to 416 x 208, with 104 rows above and below it."""
+    letterbox = Letterbox.fit(source=(200, 100), target=(416, 416))
+    found = boxes((0, 104, 416, 312, 0.9, 3), (104, 104, 208, 208, 0.8, 1)).in_source(letterbox)
+    assert found.xyxy == pytest.approx(np.array([[0, 0, 200, 100], [50, 0, 100, 50]]), abs=1e-4)
+    assert found.confidence.tolist() == [np.float32(0.9), np.float32(0.8)]
+    assert found.class_id.tolist() == [3, 1]
 
 
 @pytest.mark.parametrize("company", [0, 300], ids=["few", "many"])

@@ -101,6 +101,13 @@ def test_an_id_is_never_given_again_to_what_comes_after_a_forgotten_object():
     assert ids(tracker.update([walker(10)])) == [2]
 
 
+@pytest.mark.parametrize("size", [0.5, 1, 30])
+def test_what_shares_no_pixel_with_an_object_is_another_one(size: float):
+    tracker = Tracker()
+    tracker.update([Seen((10, 10, 10 + size, 10 + size))])
+    assert ids(tracker.update([Seen((500, 500, 500 + size, 500 + size))])) == [2]
+
+
 def test_an_uncertain_detection_continues_a_track():
     tracker = Tracker(confident=0.5, uncertain=0.1)
     tracker.update([walker(10)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from runtime.measurement.statistics import (
     Mark,
+    Ratio,
     Summary,
     TooFewSamplesError,
     percentile,
@@ -73,6 +75,11 @@ def test_a_ratio_is_repeatable_and_of_means_where_asked() -> None:
     assert ratio(first, second) == ratio(first, second)
     assert ratio(first, second).value == pytest.approx(2.0)
     assert ratio(first, second, of="mean").value == pytest.approx(11.0)
+
+
+def test_a_ratio_is_written_with_its_interval_and_what_that_is_worth() -> None:
+    written = json.loads(json.dumps(Ratio(2.0, 1.5, 2.5, confidence=0.95).to_json()))
+    assert written == {"value": 2.0, "low": 1.5, "high": 2.5, "confidence": 0.95}
 
 
 def test_a_ratio_to_nothing_or_to_zero_is_refused() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from runtime.inference.changes import ChangeGate
 from runtime.protocol.errors import CloseCode, DropReason, FrameError, FrameErrorCode, ProtocolError
 from runtime.protocol.messages import (
     Detection,
@@ -260,3 +262,19 @@ def test_a_client_that_asked_is_told_of_a_model_once_before_its_first_result() -
     assert kinds == ["Result", "Model", "Result", "Result"]
     assert (outlet.said[1].revision, outlet.said[1].offer.version) == (1, "2")
     assert [answer.revision for answer in outlet.answers] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "goes_on"),
+    [(Found((ONE,)), True), (FrameError(FrameErrorCode.ENGINE_FAILED, "it broke"), False)],
+)
+def test_after_a_failed_frame_the_next_is_inferred_though_nothing_moved(
+    outcome: Found | FrameError, goes_on: bool
+) -> None:
+    """A picture is compared with the last one that was inferred, and that one was not."""
+    plain = make_session()
+    session = Session(options=plain.options, host=plain.host, window=8, gate=ChangeGate(share=0.1))
+    picture = np.zeros((48, 64, 3), np.uint8)
+    assert not session.stream.unchanged(picture)
+    complete(session, take(session, 0), outcome)
+    assert session.stream.unchanged(picture) is goes_on

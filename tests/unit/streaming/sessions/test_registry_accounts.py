@@ -172,6 +172,18 @@ def test_an_outcome_is_counted_once_by_what_it_was(
     assert len(connection.said) == 1
 
 
+def test_a_frames_time_in_the_server_goes_from_its_last_byte_to_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    job = server.send(server.connect())
+    job.received = 7_000_000
+    monkeypatch.setattr("runtime.streaming.sessions.registry.now_us", lambda: 7_250_000)
+    server.settle(job, Found(()))
+    assert server.figure("server_seconds_count", model="first") == 1
+    assert server.figure("server_seconds_sum", model="first") == 0.25
+
+
 def test_it_is_busy_while_a_connected_stream_waits_for_an_answer() -> None:
     server = Server()
     connection = server.connect()
@@ -191,6 +203,32 @@ def test_what_comes_for_a_stream_that_has_ended_goes_nowhere() -> None:
     server.registry.done([job])
     assert connection.said == []
     assert server.pipeline.jobs == []
+
+
+def test_what_is_answered_while_nobody_is_connected_is_said_to_the_connection_that_comes() -> None:
+    """docs/protocol.md, "lossless": every frame is answered, across connections."""
+    server = Server()
+    first = server.connect(connection=1)
+    job = server.send(first)
+    server.registry.leave(first, final=False)
+    server.settle(job, Found(()))
+    assert first.said == []
+    assert first.session is not None
+    again = server.connect(session=first.session.id, connection=2)
+    assert [answer.sequence for answer in again.said] == [0]
+
+
+def test_a_stream_that_has_ended_keeps_neither_frames_nor_answers() -> None:
+    """Its connection may be there for a while and has the session."""
+    server = Server()
+    connection = server.connect()
+    server.settle(server.send(connection), Found(()))
+    server.send(connection)
+    server.registry.leave(connection, final=True)
+    assert connection.session is not None
+    assert connection.session.pending == 0
+    with pytest.raises(ProtocolError, match="only from 2 on"):
+        connection.session.attach(connection.said.append, next_answer=0)
 
 
 def test_a_heavy_stream_is_held_until_its_frames_have_left() -> None:
