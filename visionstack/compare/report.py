@@ -210,7 +210,7 @@ def _measured_row(
         else no_price,
         computed(1e6 / found.usd_per_million, source=source) if found.usd_per_million else no_price,
         measured(found.limit_share * 100, "%") if found.limit_share is not None else "",
-        ratio_figure(against, kind=Kind.COMPUTED) if against is not None else "",
+        ratio_figure(against) if against is not None else "",
     ]
     return TableRow(cells, winner=found.row.name == winner_name)
 
