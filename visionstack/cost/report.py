@@ -13,7 +13,7 @@ from visionstack.cost.mix import Mix, cheapest_mix
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.recalculated import discrepancies
 from visionstack.cost.serverless import Function, function_bill
-from visionstack.report.figures import Cell, computed, format_number, paper
+from visionstack.report.figures import Cell, Figure, computed, format_number, paper
 from visionstack.report.sections import (
     Headline,
     Headlines,
@@ -127,7 +127,12 @@ def report(question: Question, *, requests_per_day: float) -> Report:
         _plot(question, found),
         _crossings(found, source),
         _bills(question, requests_per_day, source),
-        paper_table(),
+        Table(
+            "The paper's printed costs, recalculated from its own prices",
+            ["what", "printed", "recalculated", "why they differ"],
+            [Row(cells) for cells in recalculated_rows()],
+            note="Lee, Lee and Kim 2020, section 4.1.",
+        ),
         _prices(question.book),
     ]
     if question.book.historical:
@@ -288,27 +293,17 @@ def _bills(question: Question, requests: float, source: str) -> Table:
     )
 
 
-def paper_table() -> Table:
-    """The serverless paper's printed costs beside what its own prices give."""
-    rows = [
-        Row(
-            [
-                found.what,
-                paper(
-                    found.printed, found.unit, source="section 4.1", printed=f"{found.printed:,}"
-                ),
-                computed(found.recomputed, found.unit, source="the paper's own prices"),
-                found.why,
-            ]
+def recalculated_rows() -> list[tuple[str, Figure, Figure, str]]:
+    """The serverless paper's printed costs beside what its own prices give, and why they differ."""
+    return [
+        (
+            found.what,
+            paper(found.printed, found.unit, source="section 4.1", printed=f"{found.printed:,}"),
+            computed(found.recomputed, found.unit, source="the paper's own prices"),
+            found.why,
         )
         for found in discrepancies()
     ]
-    return Table(
-        "The paper's printed costs, recalculated from its own prices",
-        ["what", "printed", "recalculated", "why they differ"],
-        rows,
-        note="Lee, Lee and Kim 2020, section 4.1.",
-    )
 
 
 def _decimal(value: float) -> str:

@@ -76,9 +76,9 @@ def gather(folder: Path) -> Evidence:
     return Evidence(comparisons, documents)
 
 
-def single_stream(result: RunResult, scope: str) -> Measurement | None:
+def single_stream(result: RunResult | None, scope: str) -> Measurement | None:
     """The single-stream measurement at a scope."""
-    for found in result.measurements:
+    for found in result.measurements if result else ():
         if (found.scenario, found.scope, found.status) == ("single-stream", scope, "measured"):
             return found
     return None
