@@ -140,12 +140,12 @@ def fleet_bill(
     disk_gb = root_gib(fleet.instance_type) if fleet.disk_gb is None else fleet.disk_gb
     if disk_gb:
         disk = number * disk_gb * hours / (24 * DAYS_A_MONTH)
-        items.append(Item("EBS gp3", disk, "GB-months", book["ebs.gp3_gb_month"].cost(disk)))
+        items.append(book.item("EBS gp3", disk, "GB-months", "ebs.gp3_gb_month"))
     if fleet.public_addresses:
         addresses = number * fleet.public_addresses * hours
         if fleet.load_balancer:
             addresses += fleet.zones * hours
-        items.append(Item("public IPv4", addresses, "hours", book["ipv4.hour"].cost(addresses)))
+        items.append(book.item("public IPv4", addresses, "hours", "ipv4.hour"))
     return Bill.of(items, days=days)
 
 
@@ -170,6 +170,6 @@ def _load_balancer(
     by_connections = connections / (_LCU_NEW_TLS_CONNECTIONS if fleet.tls else _LCU_NEW_CONNECTIONS)
     units = max(by_bytes, by_connections) * hours
     return [
-        Item("load balancer hours", hours, "hours", book["nlb.hour"].cost(hours)),
-        Item("load balancer capacity", units, "NLCU-hours", book["nlb.lcu_hour"].cost(units)),
+        book.item("load balancer hours", hours, "hours", "nlb.hour"),
+        book.item("load balancer capacity", units, "NLCU-hours", "nlb.lcu_hour"),
     ]

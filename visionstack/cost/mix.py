@@ -41,7 +41,6 @@ def mix_of(
     requests_per_day: float,
     book: PriceBook,
     profile: tuple[float, ...] = FLAT,
-    days: float = DAYS_A_MONTH,
 ) -> Mix:
     """The bill of `count` instances and a function for the rest.
 
@@ -53,12 +52,10 @@ def mix_of(
         requests_per_day=requests_per_day,
         profile=profile,
     )
-    function_part = function_bill(function, requests_per_month=rest * days, book=book, days=days)
+    function_part = function_bill(function, requests_per_month=rest * DAYS_A_MONTH, book=book)
     if not count:
         return Mix(0, 0.0, requests_per_day, function_part)
-    fleet_part = fleet_bill(
-        fleet, requests_per_day=served, book=book, profile=profile, count=count, days=days
-    )
+    fleet_part = fleet_bill(fleet, requests_per_day=served, book=book, profile=profile, count=count)
     return Mix(count, served, rest, fleet_part + function_part if rest else fleet_part)
 
 
@@ -69,7 +66,6 @@ def cheapest_mix(
     requests_per_day: float,
     book: PriceBook,
     profile: tuple[float, ...] = FLAT,
-    days: float = DAYS_A_MONTH,
 ) -> Mix:
     """The cheapest number of instances from none to all that the busiest hour needs."""
     most = instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
@@ -82,7 +78,6 @@ def cheapest_mix(
                 requests_per_day=requests_per_day,
                 book=book,
                 profile=profile,
-                days=days,
             )
             for count in range(most + 1)
         ),

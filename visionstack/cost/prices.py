@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from visionstack import paths
+from visionstack.cost.bill import Item
 from visionstack.cost.errors import NoPriceError, PriceBookError
 
 BOOKS: Final = Path(__file__).with_name("books")
@@ -94,6 +95,14 @@ class PriceBook:
                 remedy="Leave that part out, or calculate with another book (--prices).",
             )
         return self.prices[key]
+
+    def item(self, name: str, quantity: float, unit: str, key: str) -> Item:
+        """A bill's line for so many units at the price of that key, in one month.
+
+        Raises:
+            NoPriceError: this book does not hold it.
+        """
+        return Item(name, quantity, unit, self[key].cost(quantity))
 
     def instance(self, name: str) -> Price:
         """The on-demand price an hour of an EC2 instance type.

@@ -249,16 +249,10 @@ def _plot(question: Question, found: Sequence[Crossing]) -> Lines:
 
 
 def _crossings(found: Sequence[Crossing], source: str) -> Table:
-    rows = [
-        Row(
-            [
-                f"from {c.requests_per_day:,}",
-                c.cheaper,
-                computed(c.usd_per_day, "USD", source=source),
-            ]
-        )
-        for c in found[:_CROSSINGS_SHOWN]
-    ]
+    rows = []
+    for one in found[:_CROSSINGS_SHOWN]:
+        usd = computed(one.usd_per_day, "USD", source=source)
+        rows.append(Row([f"from {one.requests_per_day:,}", one.cheaper, usd]))
     note = "Solved on whole requests a day, between the steps at which the fleet grows."
     if len(found) > _CROSSINGS_SHOWN:
         note += f" {len(found) - _CROSSINGS_SHOWN} further changes are in the JSON."
@@ -274,16 +268,8 @@ def _bills(question: Question, requests: float, source: str) -> Table:
         ("EC2", question.fleet_month(requests)),
     ):
         for item in bill.items:
-            rows.append(
-                Row(
-                    [
-                        side,
-                        item.name,
-                        f"{item.quantity:,.6g} {item.unit}",
-                        computed(item.usd, "USD", source=source),
-                    ]
-                )
-            )
+            usd = computed(item.usd, "USD", source=source)
+            rows.append(Row([side, item.name, f"{item.quantity:,.6g} {item.unit}", usd]))
         rows.append(Row([side, "together", "", computed(bill.usd, "USD", source=source)]))
     return Table(
         f"A month of {requests:,.0f} requests a day, item by item",
@@ -312,17 +298,10 @@ def _decimal(value: float) -> str:
 
 
 def _prices(book: PriceBook) -> Table:
-    rows = [
-        Row(
-            [
-                key,
-                f"{_decimal(price.usd)} USD per {price.unit}",
-                price.date.isoformat(),
-                price.source,
-            ]
-        )
-        for key, price in sorted({**book.prices, **book.ec2}.items())
-    ]
+    rows = []
+    for key, price in sorted({**book.prices, **book.ec2}.items()):
+        tier = f"{_decimal(price.usd)} USD per {price.unit}"
+        rows.append(Row([key, tier, price.date.isoformat(), price.source]))
     return Table(
         f"Prices of the book {book.name}",
         ["price", "first tier", "date", "source"],
