@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact
+from visionstack import paths
+from visionstack.cloud.aws_errors import translated
 from visionstack.compare.errors import MixedResultsError
 from visionstack.compare.fleets import deploy_arguments
 from visionstack.compare.plan import WARM_UP_CALLS
@@ -81,9 +83,7 @@ class StackFunctions:
 
     def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
         """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
-        from visionstack import paths
         from visionstack.cloud import local_defaults
-        from visionstack.cloud.aws_errors import translated
         from visionstack.packaging.build import settings_from
         from visionstack.packaging.libraries import publish_libraries
 

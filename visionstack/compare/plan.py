@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -13,12 +13,13 @@ from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario, Scope
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.summary import priced
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.errors import CostError
 from visionstack.cost.instances import root_gib
 from visionstack.cost.prices import PriceBook
-from visionstack.cost.serverless import Function, request_usd
+from visionstack.cost.serverless import request_usd
 from visionstack.doctor.checks import Check, State
 
 if TYPE_CHECKING:
@@ -33,7 +34,19 @@ WARM_UP_CALLS: Final = 2
 
 
 @dataclass(frozen=True)
-class Request:
+class MeasurementSize:
+    """How long instances may run, and how often functions are called."""
+
+    minutes: int = 30
+    """After which a compared instance ends at the latest."""
+    calls: int = 60
+    """Warm calls to each function."""
+    cold_calls: int = 3
+    """First calls to each function."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(MeasurementSize):
     """What the user asked to compare."""
 
     instance_types: Sequence[str] = ()
@@ -43,12 +56,6 @@ class Request:
     scenarios: Sequence[str] = ("single-stream",)
     scopes: Sequence[str] = ("picture", "network")
     seconds: float = 10.0
-    minutes: int = 30
-    """After which a compared instance ends at the latest."""
-    calls: int = 60
-    """Warm calls to each function."""
-    cold_calls: int = 3
-    """First calls to each function."""
     picture: Path = field(default_factory=Path)
     engines: Sequence[str] = ()
     """`ENGINE[:PRECISION]`, a row of this machine for each; without any (and without `within`) one
@@ -179,15 +186,38 @@ def check_budget(*records: Record, max_usd: float | None, confirmed: bool) -> No
     if not any(_costs(row) for record in costly for row in record.rows):
         return
     most = sum(record.most_usd for record in costly)
+    hold_to_budget(
+        "This comparison",
+        most,
+        max_usd=max_usd,
+        confirmed=confirmed,
+        unbounded="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
+        too_dear="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
+    )
+
+
+def hold_to_budget(
+    what: str,
+    most_usd: float,
+    *,
+    max_usd: float | None,
+    confirmed: bool,
+    unbounded: str,
+    too_dear: str,
+) -> None:
+    """Refuse what could cost more than allowed; `unbounded` and `too_dear` are the remedies.
+
+    Raises:
+        BudgetError: there is no budget and no --yes; or the most is above the budget.
+    """
     if max_usd is None and not confirmed:
         raise BudgetError(
-            f"This comparison starts machines on AWS and can cost up to ${most:.2f}.",
-            remedy="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
+            f"{what} starts machines on AWS and can cost up to ${most_usd:.2f}.", remedy=unbounded
         )
-    if max_usd is not None and most > max_usd:
+    if max_usd is not None and most_usd > max_usd:
         raise BudgetError(
-            f"This comparison can cost up to ${most:.2f}, the budget is ${max_usd:.2f}.",
-            remedy="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
+            f"{what} can cost up to ${most_usd:.2f}, the budget is ${max_usd:.2f}.",
+            remedy=too_dear,
         )
 
 
@@ -222,14 +252,8 @@ def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) 
     """Every call taking as long as the function may, and an hour of what is held warm."""
     from stacks.settings.model import DeploymentSettings
 
-    longest = Function(
-        memory_mb=setting.memory_mib,
-        seconds=DeploymentSettings.from_context(setting.context()).timeout_seconds,
-        arch="arm64" if setting.arch == "arm64" else "x86_64",
-        gateway="rest",
-        puts_per_request=1,
-        gets_per_request=1,
-    )
+    timeout_s = DeploymentSettings.from_context(setting.context()).timeout_seconds
+    longest = replace(priced(setting, timeout_s), gets_per_request=1)
     held = 0.0
     if setting.cold_start == "provisioned":
         seconds = 3600 * setting.memory_mib / 1024

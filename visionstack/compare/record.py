@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -178,14 +178,12 @@ def merge(records: Sequence[Record]) -> Record:
             version=record.version, picture_sha256=record.picture_sha256, row=record.run
         )
         rows |= {row.name: row for row in record.rows}
-    return Record(
-        **{
-            **{key: getattr(first, key) for key in Record.__dataclass_fields__},
-            "rows": list(rows.values()),
-            "scenarios": list(dict.fromkeys(s for r in records for s in r.scenarios)),
-            "scopes": list(dict.fromkeys(s for r in records for s in r.scopes)),
-            "accuracy": _merged_accuracy(records),
-        }
+    return replace(
+        first,
+        rows=list(rows.values()),
+        scenarios=list(dict.fromkeys(s for r in records for s in r.scenarios)),
+        scopes=list(dict.fromkeys(s for r in records for s in r.scopes)),
+        accuracy=_merged_accuracy(records),
     )
 
 
