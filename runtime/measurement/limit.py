@@ -7,7 +7,7 @@ limit, not the engine's: one library's product may well be slower than another's
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -40,19 +40,13 @@ def _rate(maker: _Maker, precision: str, size: int) -> float | None:
     if product is None:
         return None
     product()  # the first call allocates
-    return 2 * size**3 / min(_timed(product) for _ in range(_REPEATS))
+    return 2 * size**3 / min(timeit.repeat(product, number=1, repeat=_REPEATS))
 
 
 def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _numpy_product(precision: str, size: int) -> Callable[[], object] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -182,13 +182,11 @@ def _model(
     return Classifier(artifact, loaded)
 
 
-def _stages(model: Detector | Classifier, data: bytes) -> tuple[_Infer, Any]:
+def _stages(
+    model: Detector | Classifier, data: bytes
+) -> tuple[Callable[[Sequence[Any]], object], Any]:
     from runtime.inference.detector import Detector
 
     if isinstance(model, Detector):
         return model.infer, model.read(data)
     return model.infer, model.prepare(data)
-
-
-class _Infer(Protocol):
-    def __call__(self, batch: Sequence[Any], /) -> object: ...
