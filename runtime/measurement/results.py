@@ -69,9 +69,9 @@ class RunResult:
     """All that one machine measured with one model and one picture."""
 
     run: str
-    instance_type: str | None
+    instance_type: str | None = None
     """As AWS calls it; None for a machine that is not AWS's."""
-    image: str | None
+    image: str | None = None
     """The AMI an instance was started from."""
     machine: Machine
     versions: dict[str, str]

@@ -122,8 +122,6 @@ class ThisMachine:
             raise NotRunError(f"not run: {error}") from error
         return RunResult(
             run=record.run,
-            instance_type=None,
-            image=None,
             machine=machine.describe(),
             versions={"darknet": _debian_version("darknet")},
             subject={

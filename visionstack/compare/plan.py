@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -298,10 +298,9 @@ def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: li
         row.notes.append("no price for it in the price book")
     bad = next((check for check in checks if check.state is State.BAD), None)
     if bad is not None:
-        row.status, row.reason = Status.NOT_RUN, f"not run: {bad.detail}"
+        row.refuse(bad.detail)
     elif row.usd_per_hour is None and cloud == "aws":
-        row.status = Status.NOT_RUN
-        row.reason = "not run: without a price, no budget can hold it"
+        row.refuse("without a price, no budget can hold it")
     return row
 
 
@@ -313,9 +312,8 @@ def _refuse_small_memory(row: Row, model_bytes: int) -> None:
         return
     memory = catalog[row.name].memory_mib * 2**20
     if model_bytes * _MEMORY_FACTOR > memory:
-        row.status = Status.NOT_RUN
-        row.reason = (
-            f"not run: the model needs about {model_bytes * _MEMORY_FACTOR / 2**20:,.0f} MiB, "
+        row.refuse(
+            f"the model needs about {model_bytes * _MEMORY_FACTOR / 2**20:,.0f} MiB, "
             f"{row.name} has {memory / 2**20:,.0f}"
         )
 
@@ -325,12 +323,11 @@ def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture
         setting.name,
         Kind.FUNCTION,
         where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
-        setting=setting.to_json(),
+        setting=asdict(setting),
     )
     if cloud != "aws":
         if setting.arch != architecture:
-            row.status = Status.NOT_RUN
-            row.reason = f"not run: not available on this machine (this machine is {architecture})"
+            row.refuse(f"not available on this machine (this machine is {architecture})")
         row.notes.append(
             "on the embedded cloud every memory size has this machine's whole CPU; the price is "
             "AWS's for the time measured here"

@@ -179,24 +179,7 @@ def _hundred_ms(book: PriceBook, memory: int) -> float:
 
 def _papers_question(book: str) -> Question:
     """The paper's function (and its server) at the prices of a book."""
-    historical = load(book).historical
-    return question(
-        book_name=book,
-        seconds=0.5,
-        images_per_second=1e6,
-        measured=None,
-        memory=768,
-        arch="x86_64",
-        init_seconds=0,
-        cold_share=0,
-        cold_start="none",
-        environments=5,
-        gateway="none" if historical else "rest",
-        instance_type="paper-server" if historical else "c7i.xlarge",
-        usd_per_hour=None,
-        burst=0,
-        profile="flat",
-    )
+    return question(book_name=book, seconds=0.5, images_per_second=1e6, memory=768)
 
 
 def _figure_8() -> Exhibit:
@@ -235,11 +218,8 @@ def _figure_9() -> Exhibit:
                 load_balancer=False,
             )
             served = replace(asked, fleet=fleet)
-            name = (
-                "servers"
-                if asked.book.historical
-                else f"{fleet.instance_type} with disk and address"
-            )
+            today = f"{fleet.instance_type} with disk and address"
+            name = "servers" if asked.book.historical else today
             rows.append(
                 (
                     f"{burst:,} at once, {prices}: EC2 a day",
@@ -401,15 +381,13 @@ def _figure_13(evidence: Evidence) -> Exhibit:
         words = f"`visionstack load --memory {memory}`"
         if memory in by_memory:
             cloud, step = by_memory[memory]
-            where = (
-                "AWS"
-                if cloud == "aws"
-                else "embedded cloud, one environment with the share of a processor that AWS "
-                "gives to this size"
+            embedded = (
+                "embedded cloud, one environment with the share of a processor that AWS gives to "
+                "this size"
             )
             words = (
-                f"{where}{_model(step)}; {step['concurrency']} at once, "
-                f"p50 of {step['calls']:,} warm calls"
+                f"{'AWS' if cloud == 'aws' else embedded}{_model(step)}; {step['concurrency']} at "
+                f"once, p50 of {step['calls']:,} warm calls"
             )
             ours = _response(step)
         rows.append((f"{memory} MB", _NO_VALUES, ours, words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def function(seconds: float, *, init_ms: float = 0.0, **setting: Any) -> Row:
         chosen.name,
         Kind.FUNCTION,
         Status.MEASURED,
-        setting=chosen.to_json(),
+        setting=asdict(chosen),
         function={"warm": [call] * 30, "first": [first], "engine": {}},
     )
 
