@@ -14,7 +14,6 @@ from runtime.measurement import loadgen
 from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import Clock, Watch
 from runtime.measurement.errors import LoadGenMissingError, MeasurementError
-from runtime.measurement.loop import repeat
 from runtime.measurement.results import Measurement, RunResult, Sink
 from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.statistics import percentile, summarize
@@ -156,6 +155,36 @@ def _measured(
 ) -> Measurement:
     summary = summarize(raw_s, clock_jumped=watch.jumped())
     return replace(blank, status="measured", latency_s=summary, raw_s=raw_s, **known)
+
+
+def repeat(
+    workload: Workload, scenario: Scenario, *, limits: loadgen.Limits, clock: Clock
+) -> tuple[list[float], int]:
+    """The two simple scenarios without LoadGen, for machines it has no wheel for (arm64).
+
+    Returns seconds of each run until the limits are reached, and the pictures in a run.
+    SingleStream runs one picture at a time, Offline the largest batch; the others need LoadGen's
+    arrivals.
+
+    Raises:
+        LoadGenMissingError: it is another scenario.
+        WorkloadError: the engine failed.
+    """
+    if scenario.kind not in {ScenarioKind.SINGLE_STREAM, ScenarioKind.OFFLINE}:
+        raise LoadGenMissingError(
+            f"{scenario.name} needs MLPerf's LoadGen, which has no wheel for this machine."
+        )
+    batch = limits.batch if scenario.kind is ScenarioKind.OFFLINE else 1
+    times: list[float] = []
+    begun = clock.monotonic()
+    while True:
+        start = clock.monotonic()
+        workload.run(batch)
+        done = clock.monotonic()
+        times.append(done - start)
+        enough = done - begun >= limits.seconds and len(times) >= limits.queries
+        if enough or done - begun >= limits.most_seconds:
+            return times, batch
 
 
 def calibrate(workload: Workload, clock: Clock) -> float:

@@ -105,8 +105,9 @@ def start(
         _executors(record, deployment, artifact, picture=request.picture, out=folder, size=request)
         for record, artifact, folder in zip(records, artifacts, folders, strict=True)
     ]
-    _measure_here(records, folders, every, strategy)
-    for record, folder, executors in zip(records, folders, every, strict=True):
+    comparisons = list(zip(records, folders, every, strict=True))
+    _measure_here(comparisons, strategy)
+    for record, folder, executors in comparisons:
         if deployment is not None and record.needs_cloud:
             fleets.refuse_another(deployment, record)
         _measure(record, folder, executors, request, strategy)
@@ -319,10 +320,7 @@ def _executors(
 
 
 def _measure_here(
-    records: Sequence[Record],
-    folders: Sequence[Path],
-    every: Sequence[Executors],
-    strategy: Strategy,
+    comparisons: Sequence[tuple[Record, Path, Executors]], strategy: Strategy
 ) -> None:
     """This machine's rows of all models, which take turns: theirs are the ones compared closest."""
     with _live(strategy) as tell:
@@ -334,7 +332,7 @@ def _measure_here(
         measure_in_turns(
             [
                 Party(record=record, here=executors.here, changed=partial(changed, record, folder))
-                for record, folder, executors in zip(records, folders, every, strict=True)
+                for record, folder, executors in comparisons
             ]
         )
 

@@ -115,15 +115,9 @@ def question(
         load_balancer=not papers,
         disk_gb=0 if papers else None,
         public_addresses=0 if papers else 1,
-    )
-    return Question(
-        function=function,
-        fleet=fleet,
-        book=book,
         profile=_one_of(PROFILES, profile, "profile"),
-        profile_name=profile,
-        origin=origin,
     )
+    return Question(function, fleet, book, profile_name=profile, origin=origin)
 
 
 def refreshed(region: str, instance_types: Sequence[str]) -> str:

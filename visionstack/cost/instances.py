@@ -53,6 +53,8 @@ class Fleet:
     """Public IPv4 addresses an instance, and one for each zone of the load balancer."""
     zones: int = 2
     """Availability zones of the load balancer; 2 is what the streaming lane deploys."""
+    profile: tuple[float, ...] = FLAT
+    """Relative load of the hours of its day."""
 
     def __post_init__(self) -> None:
         if self.images_per_second <= 0:
@@ -85,21 +87,17 @@ def busiest_rate(
     return requests_per_day * max(share, 1 / hours) / 3600
 
 
-def instances_needed(
-    fleet: Fleet, *, requests_per_day: float, profile: tuple[float, ...] = FLAT
-) -> int:
+def instances_needed(fleet: Fleet, *, requests_per_day: float) -> int:
     """How many instances serve the busiest hour and the burst."""
-    rate = busiest_rate(requests_per_day, profile=profile, hours=fleet.hours_a_day)
+    rate = busiest_rate(requests_per_day, profile=fleet.profile, hours=fleet.hours_a_day)
     by_rate = math.ceil(rate / fleet.capacity - 1e-9)
     by_burst = math.ceil(fleet.burst / (fleet.images_per_second * fleet.deadline_seconds) - 1e-9)
     return max(fleet.minimum, by_rate, by_burst)
 
 
-def steps(
-    fleet: Fleet, *, up_to: float, profile: tuple[float, ...] = FLAT, most: int = 2000
-) -> list[int]:
+def steps(fleet: Fleet, *, up_to: float, most: int = 2000) -> list[int]:
     """Requests a day at which one more instance is needed, up to `up_to`."""
-    per_request = busiest_rate(1.0, profile=profile, hours=fleet.hours_a_day)
+    per_request = busiest_rate(1.0, profile=fleet.profile, hours=fleet.hours_a_day)
     found = []
     for count in range(1, most):
         at = math.floor(count * fleet.capacity / per_request + 1e-6) + 1
@@ -114,7 +112,6 @@ def fleet_bill(
     *,
     requests_per_day: float,
     book: PriceBook,
-    profile: tuple[float, ...] = FLAT,
     count: int | None = None,
     days: float = DAYS_A_MONTH,
 ) -> Bill:
@@ -125,11 +122,7 @@ def fleet_bill(
     """
     if requests_per_day < 0:
         raise CostInputError(f"{requests_per_day} requests a day are fewer than none.")
-    number = (
-        instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
-        if count is None
-        else count
-    )
+    number = instances_needed(fleet, requests_per_day=requests_per_day) if count is None else count
     hours = fleet.hours_a_day * days
     price = fleet.usd_per_hour
     if price is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from visionstack.cost.bill import DAYS_A_MONTH, Bill
 from visionstack.cost.breakeven import Crossing, crossings
-from visionstack.cost.instances import FLAT, Fleet, fleet_bill, instances_needed, steps
+from visionstack.cost.instances import Fleet, fleet_bill, instances_needed, steps
 from visionstack.cost.mix import Mix, cheapest_mix
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.recalculated import discrepancies
@@ -39,7 +39,6 @@ class Question:
     function: Function
     fleet: Fleet
     book: PriceBook
-    profile: tuple[float, ...] = FLAT
     profile_name: str = "flat"
     origin: str = "given on the command line"
     """Where the times come from."""
@@ -59,19 +58,12 @@ class Question:
 
     def fleet_month(self, requests_per_day: float) -> Bill:
         """The fleet's month."""
-        return fleet_bill(
-            self.fleet, requests_per_day=requests_per_day, book=self.book, profile=self.profile
-        )
+        return fleet_bill(self.fleet, requests_per_day=requests_per_day, book=self.book)
 
     def mix(self, requests_per_day: float) -> Mix:
         """The cheapest number of instances with the function for the rest."""
-        return cheapest_mix(
-            replace(self.fleet, minimum=0),
-            self.function,
-            requests_per_day=requests_per_day,
-            book=self.book,
-            profile=self.profile,
-        )
+        fleet = replace(self.fleet, minimum=0)
+        return cheapest_mix(fleet, self.function, requests_per_day=requests_per_day, book=self.book)
 
     def crossings(self, *, up_to: int = _UP_TO) -> list[Crossing]:
         """Every change of the cheaper side up to that many requests a day."""
@@ -80,7 +72,7 @@ class Question:
             self.fleet_usd,
             names=("Lambda", "EC2"),
             up_to=up_to,
-            steps=steps(self.fleet, up_to=up_to, profile=self.profile),
+            steps=steps(self.fleet, up_to=up_to),
         )
 
 
@@ -94,9 +86,7 @@ def answer(question: Question, *, requests_per_day: float) -> dict[str, Any]:
         "requests_per_day": requests_per_day,
         "lambda": question.function_month(requests_per_day).to_json(),
         "ec2": {
-            "instances": instances_needed(
-                question.fleet, requests_per_day=requests_per_day, profile=question.profile
-            ),
+            "instances": instances_needed(question.fleet, requests_per_day=requests_per_day),
             **question.fleet_month(requests_per_day).to_json(),
         },
         "mix": {
@@ -190,9 +180,7 @@ def _ladder(question: Question, source: str) -> Table:
     for requests in LADDER:
         function, fleet = question.function_usd(requests), question.fleet_usd(requests)
         mix = question.mix(requests)
-        count = instances_needed(
-            question.fleet, requests_per_day=requests, profile=question.profile
-        )
+        count = instances_needed(question.fleet, requests_per_day=requests)
         cells: list[Cell] = [
             f"{requests:,}",
             computed(function, "USD", source=source),

@@ -212,7 +212,7 @@ def test_the_steps_of_a_fleet_are_where_it_needs_one_more() -> None:
 
 
 def test_a_mix_serves_every_request_once() -> None:
-    served, rest = split(fleet(), count=1, requests_per_day=8_640_000, profile=OFFICE)
+    served, rest = split(fleet(profile=OFFICE), count=1, requests_per_day=8_640_000)
     assert served + rest == pytest.approx(8_640_000)
     assert 0 < rest < 8_640_000
     assert split(fleet(), count=0, requests_per_day=100.0) == (0.0, 100.0)
@@ -220,14 +220,12 @@ def test_a_mix_serves_every_request_once() -> None:
 
 def test_the_cheapest_mix_is_never_dearer_than_either_side_alone() -> None:
     function = Function(memory_mb=768, seconds=0.1)
-    group = fleet(load_balancer=True, minimum=0)
+    group = fleet(load_balancer=True, minimum=0, profile=OFFICE)
     for requests in (1_000, 3_000_000, 12_000_000):
-        best = cheapest_mix(group, function, requests_per_day=requests, book=BOOK, profile=OFFICE)
-        count = instances_needed(group, requests_per_day=requests, profile=OFFICE)
+        best = cheapest_mix(group, function, requests_per_day=requests, book=BOOK)
+        count = instances_needed(group, requests_per_day=requests)
         for alone in (0, count):
-            other = mix_of(
-                group, function, count=alone, requests_per_day=requests, book=BOOK, profile=OFFICE
-            )
+            other = mix_of(group, function, count=alone, requests_per_day=requests, book=BOOK)
             assert best.bill.usd <= other.bill.usd + 1e-9
         assert best.on_fleet + best.on_lambda == pytest.approx(requests)
 
@@ -235,9 +233,9 @@ def test_the_cheapest_mix_is_never_dearer_than_either_side_alone() -> None:
 def test_few_requests_go_to_lambda_and_a_steady_flood_to_instances() -> None:
     """By hand: 4.32 million requests cost 6.26 USD on Lambda, a day of the instance 2.40."""
     function = Function(memory_mb=768, seconds=0.1)
-    cheap = fleet(usd_per_hour=0.1, minimum=0)
-    few = cheapest_mix(cheap, function, requests_per_day=100, book=BOOK, profile=FLAT)
-    many = cheapest_mix(cheap, function, requests_per_day=43_200_000, book=BOOK, profile=FLAT)
+    cheap = fleet(usd_per_hour=0.1, minimum=0, profile=FLAT)
+    few = cheapest_mix(cheap, function, requests_per_day=100, book=BOOK)
+    many = cheapest_mix(cheap, function, requests_per_day=43_200_000, book=BOOK)
     assert few.instances == 0
     assert many.instances == 10
     assert many.on_lambda < 1

@@ -17,8 +17,8 @@ from runtime.measurement.errors import (
     ScenarioError,
     WorkloadError,
 )
-from runtime.measurement.loop import repeat
 from runtime.measurement.results import RunResult
+from runtime.measurement.runner import repeat
 from runtime.measurement.scenario import Scenario, Scope
 from tests.unit.measurement.conftest import FakeClock, Toil
 
