@@ -244,11 +244,7 @@ def _price_source(found: Figures, book: PriceBook) -> str:
 def _paper_rows(record: Record) -> list[TableRow]:
     """The papers' own times for this model, as reference."""
     rows = []
-    streaming = reference()["streaming_2019"]
-    for item in streaming["seconds_per_image"]:
-        if item["model"] != record.model:
-            continue
-        price = streaming["usd_per_hour_2019"].get(item["host"])
+    for item, price in _printed(record):
         seconds = item["seconds"]
         source = "Yun, Kim and Jeong 2019, tables 1 to 3 and section 4.2"
         money: list[Cell] = ["", ""]
@@ -362,14 +358,20 @@ def _points(shown: Sequence[Figures], record: Record) -> list[Point]:
         for f in shown
         if f.usd_per_hour is not None
     ]
-    streaming: dict[str, Any] = reference()["streaming_2019"]
-    for item in streaming["seconds_per_image"]:
-        price = streaming["usd_per_hour_2019"].get(item["host"])
-        if item["model"] == record.model and price and points:
-            points.append(
-                Point(f"{item['host']} (2019)", price, item["seconds"] * 1000, Kind.PAPER)
-            )
+    points += [
+        Point(f"{item['host']} (2019)", price, item["seconds"] * 1000, Kind.PAPER)
+        for item, price in _printed(record)
+        if price and points
+    ]
     return points
+
+
+def _printed(record: Record) -> list[tuple[dict[str, Any], float | None]]:
+    """What the 2019 paper prints of this model, each with the price of its host's hour."""
+    streaming = reference()["streaming_2019"]
+    prices = streaming["usd_per_hour_2019"]
+    printed = streaming["seconds_per_image"]
+    return [(one, prices.get(one["host"])) for one in printed if one["model"] == record.model]
 
 
 def _first_calls(shown: Sequence[Figures]) -> Bars | None:

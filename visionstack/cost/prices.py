@@ -7,6 +7,7 @@ import datetime
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,7 @@ from visionstack.cost.errors import NoPriceError, PriceBookError
 BOOKS: Final = Path(__file__).with_name("books")
 REFRESHED: Final = paths.OUT / "prices"
 """Where `visionstack cost --refresh-prices` puts what it was answered."""
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 TODAY: Final = "today"
 """Names the newest of the dated snapshots."""
 LIST_DATE: Final = datetime.date(2026, 7, 20)
@@ -157,7 +159,7 @@ def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> 
     """
     known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
     if name == TODAY:
-        dated = sorted(stem for stem in known if _is_date(stem))
+        dated = sorted(filter(_DATE.fullmatch, known))
         if not dated:
             raise PriceBookError(f"There is no dated price book in {folders[0]}.")
         name = dated[-1]
@@ -195,14 +197,6 @@ def parse(value: Mapping[str, Any]) -> PriceBook:
         ec2={key: _price(price) for key, price in value["ec2"].items()},
         historical=bool(value.get("historical", False)),
     )
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _price(value: Mapping[str, Any]) -> Price:

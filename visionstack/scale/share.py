@@ -89,7 +89,13 @@ def _loaded(outcome: Outcome, *, share: float, fps: float) -> Loaded:
 
 
 def _middle(runs: Sequence[Loaded]) -> Loaded:
-    figures = ("p50_s", "p99_s", "answered", "worst_answered")
+    def middle(name: str) -> float:
+        return percentile([getattr(one, name) for one in runs], 50)
+
     return replace(
-        runs[0], **{name: percentile([getattr(one, name) for one in runs], 50) for name in figures}
+        runs[0],
+        p50_s=middle("p50_s"),
+        p99_s=middle("p99_s"),
+        answered=middle("answered"),
+        worst_answered=middle("worst_answered"),
     )
