@@ -178,24 +178,11 @@ class FolderJobs:
             self.sleep(_POLL_SECONDS)
         seconds = time.monotonic() - started
         reason = "" if state["status"] == "SUCCEEDED" else _reason(state)
-        rows = [row for batch in lines.values() for row in batch]
-        return self._report(run, keys, rows, seconds=seconds, reason=reason, names=names or {})
-
-    def _report(
-        self,
-        run: str,
-        keys: Sequence[str],
-        rows: Sequence[dict[str, Any]],
-        *,
-        seconds: float,
-        reason: str,
-        names: Mapping[str, str],
-    ) -> FolderReport:
-        by_path = {row["file_path"]: row for row in rows}
+        by_path = {row["file_path"]: row for batch in lines.values() for row in batch}
         answers, failures = [], []
         for key in keys:
             path = key.removeprefix(PICTURES_PREFIX)
-            row, file = by_path.get(path), names.get(path, path)
+            row, file = by_path.get(path), (names or {}).get(path, path)
             if row is None:
                 message = reason or "its batch failed; the map run has the reason"
                 failures.append(Failure(file=file, code="no_answer", message=message))

@@ -113,12 +113,11 @@ def make(
         record.rows.append(Row(DARKNET_ROW, Kind.DARKNET, where="this machine"))
     size = sum(entry.bytes for entry in manifest.files.values())
     for name in dict.fromkeys(request.instance_types):
-        row = _instance(name, cloud=cloud, region=region, book=book, checks=check(name))
+        row = _instance(name, record, book=book, checks=check(name))
         _refuse_small_memory(row, size)
         record.rows.append(row)
     for setting in dict.fromkeys(request.functions):
-        row = _function(setting, cloud=cloud, region=region, architecture=architecture)
-        record.rows.append(row)
+        record.rows.append(_function(setting, record, architecture=architecture))
     record.most_usd = most_usd(
         record, minutes=request.minutes, calls=request.calls + request.cold_calls, book=book
     )
@@ -284,11 +283,11 @@ def _check_request(request: Request, task: str) -> None:
             )
 
 
-def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: list[Check]) -> Row:
+def _instance(name: str, record: Record, *, book: PriceBook, checks: list[Check]) -> Row:
     row = Row(
         name,
         Kind.INSTANCE,
-        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
+        where=_where(record),
         checks=[dict(check.to_json()) for check in checks],
     )
     try:
@@ -299,7 +298,7 @@ def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: li
     bad = next((check for check in checks if check.state is State.BAD), None)
     if bad is not None:
         row.refuse(bad.detail)
-    elif row.usd_per_hour is None and cloud == "aws":
+    elif row.usd_per_hour is None and record.cloud == "aws":
         row.refuse("without a price, no budget can hold it")
     return row
 
@@ -318,14 +317,9 @@ def _refuse_small_memory(row: Row, model_bytes: int) -> None:
         )
 
 
-def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture: str) -> Row:
-    row = Row(
-        setting.name,
-        Kind.FUNCTION,
-        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
-        setting=asdict(setting),
-    )
-    if cloud != "aws":
+def _function(setting: FunctionSetting, record: Record, *, architecture: str) -> Row:
+    row = Row(setting.name, Kind.FUNCTION, where=_where(record), setting=asdict(setting))
+    if record.cloud != "aws":
         if setting.arch != architecture:
             row.refuse(f"not available on this machine (this machine is {architecture})")
         row.notes.append(
@@ -338,6 +332,10 @@ def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture
                 "and first calls here are cold"
             )
     return row
+
+
+def _where(record: Record) -> str:
+    return f"AWS {record.region}" if record.cloud == "aws" else "embedded cloud"
 
 
 def _costs(row: Row) -> bool:

@@ -21,10 +21,10 @@ from visionstack.report.figures import (
     Absent,
     Cell,
     Kind,
-    Percentiles,
     computed,
     measured,
     paper,
+    percentile_figures,
     ratio_figure,
 )
 from visionstack.report.sections import (
@@ -191,7 +191,6 @@ def table(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") -
 def _measured_row(
     found: Figures, against: Ratio | None, book: PriceBook, *, winner_name: str | None
 ) -> TableRow:
-    times = Percentiles.of(found.latency, "ms", scale=1000)
     source = _price_source(found, book)
 
     def priced(value: float | None, unit: str) -> Cell:
@@ -203,9 +202,7 @@ def _measured_row(
         name,
         found.row.where,
         found.engine,
-        times.p50,
-        times.p90,
-        times.p99,
+        *percentile_figures(found.latency, "ms", scale=1000),
         measured(found.images_per_second, source=found.rate_scenario),
         priced(found.usd_per_hour, "USD"),
         priced(found.usd_per_million, "USD"),
@@ -307,9 +304,9 @@ def _scenarios(record: Record) -> Table:
                     f"{found.camera['dropped']} dropped and {found.camera['late']} late of "
                     f"{found.camera['frames']} ({share:.1%})"
                 )
-            times = Percentiles.of(found.latency_s, "ms", scale=1000)
+            times = percentile_figures(found.latency_s, "ms", scale=1000)
             rate = measured(found.images_per_second or 0.0, samples=found.pictures)
-            rows.append(TableRow([*where, times.p50, times.p90, times.p99, rate, verdict]))
+            rows.append(TableRow([*where, *times, rate, verdict]))
     columns = ["row", "scenario", "scope", "p50", "p90", "p99", "images/s", "verdict"]
     note = (
         "MLPerf's scenarios by its own LoadGen, whose log files lie beside comparison.json; runs "

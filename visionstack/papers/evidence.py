@@ -22,10 +22,6 @@ class Evidence:
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other commands' JSON by its path below the folder, such as `bench/sending`."""
 
-    def document(self, name: str) -> dict[str, Any] | None:
-        """One command's JSON, or None."""
-        return self.documents.get(name)
-
     def machine(
         self, model: str, *, kind: Kind = Kind.MACHINE, within: tuple[int, int] | None = None
     ) -> RunResult | None:

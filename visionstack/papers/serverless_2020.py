@@ -47,7 +47,7 @@ def _paper() -> dict[str, Any]:
 
 
 def _table_1(evidence: Evidence) -> Exhibit:
-    training = evidence.document("training/compare") or {}
+    training = evidence.documents.get("training/compare", {})
     counted = {item["model"]: item for item in training.get("table1", [])}
     rows: list[Line] = []
     for item in _paper()["resnet_imagenet"]:
@@ -86,7 +86,7 @@ def _table_1(evidence: Evidence) -> Exhibit:
 
 
 def _figure_3(evidence: Evidence) -> Exhibit:
-    compared = evidence.document("training/compare") or {}
+    compared = evidence.documents.get("training/compare", {})
     found = compared.get("rows", [])
     runs: list[str] = _paper()["fine_tuning_runs"]
     most = max((row["pictures"] for row in found), default=0)
@@ -260,7 +260,7 @@ def _figure_10(evidence: Evidence) -> Exhibit:
         )
     ]
     rows = [line for record, row in evidence.functions() for line in _call_rows(record, row)]
-    demo = (evidence.document("demo/report") or {}).get("classification", {})
+    demo = evidence.documents.get("demo/report", {}).get("classification", {})
     for key, name in (("cold_ms", "first call"), ("warm_ms", "warm call")):
         if isinstance(demo.get(key), int | float):
             figure = measured(float(demo[key]) / 1000, "s")

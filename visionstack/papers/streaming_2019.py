@@ -145,7 +145,7 @@ def _table_3(evidence: Evidence) -> Exhibit:
 
 
 def _sending(evidence: Evidence) -> Exhibit:
-    found = evidence.document("bench/sending") or {}
+    found = evidence.documents.get("bench/sending", {})
     rows = [_sending_row(item) for item in found.get("summary", [])]
     not_run = Absent("run `python -m benchmarks sending`")
     return Exhibit(

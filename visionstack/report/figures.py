@@ -135,33 +135,17 @@ def computed(value: float, unit: str = "", *, source: str) -> Figure:
     return Figure(value, unit, kind=Kind.COMPUTED, source=source)
 
 
-@dataclass(frozen=True)
-class Percentiles:
-    """The measured figures of one summary, ready for a table."""
+def percentile_figures(
+    summary: Summary, unit: str, *, scale: float = 1.0
+) -> tuple[Figure, Figure, Figure]:
+    """p50, p90 and p99 of `summary` times `scale` (1000 makes milliseconds of seconds)."""
+    body = tuple(mark for mark in summary.marks if mark is not Mark.TAIL_UNRESOLVED)
+    spread = (summary.p10 * scale, summary.p90 * scale)
 
-    p50: Figure
-    p90: Figure
-    p99: Figure
+    def figure(value: float, marks: tuple[Mark, ...]) -> Figure:
+        return measured(value * scale, unit, samples=summary.samples, spread=spread, marks=marks)
 
-    @classmethod
-    def of(cls, summary: Summary, unit: str, *, scale: float = 1.0) -> Percentiles:
-        """Figures of `summary` times `scale` (1000 makes milliseconds of seconds)."""
-        tail = tuple(mark for mark in summary.marks if mark is not Mark.TAIL_UNRESOLVED)
-
-        def figure(value: float, marks: tuple[Mark, ...]) -> Figure:
-            return measured(
-                value * scale,
-                unit,
-                samples=summary.samples,
-                spread=(summary.p10 * scale, summary.p90 * scale),
-                marks=marks,
-            )
-
-        return cls(
-            p50=figure(summary.p50, tail),
-            p90=figure(summary.p90, tail),
-            p99=figure(summary.p99, summary.marks),
-        )
+    return figure(summary.p50, body), figure(summary.p90, body), figure(summary.p99, summary.marks)
 
 
 def ratio_figure(ratio: Ratio) -> Figure:

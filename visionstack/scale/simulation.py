@@ -102,19 +102,6 @@ class Outcome:
     """By server: share of the time in which it inferred, as `EngineBusyShare` publishes it."""
     processors_busy: list[float] = field(default_factory=list)
 
-    @property
-    def latencies(self) -> list[list[float]]:
-        """Seconds from capture to result."""
-        return [[came - captured for captured, came in one] for one in self.answers]
-
-    @property
-    def answered(self) -> int:
-        return sum(map(len, self.answers))
-
-    @property
-    def dropped(self) -> int:
-        return self.dropped_client + self.dropped_server
-
 
 def simulate(
     cameras: Cameras,
