@@ -154,9 +154,7 @@ def _callers(
             "file_path": file_path,
             "callers": callers,
             "repeats": repeats,
-            "base": back_off.base,
-            "cap": back_off.cap,
-            "deadline": back_off.deadline,
+            **asdict(back_off),
             "out": str(out),
         }
         done = subprocess.run(
