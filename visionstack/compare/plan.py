@@ -185,38 +185,15 @@ def check_budget(*records: Record, max_usd: float | None, confirmed: bool) -> No
     if not any(_costs(row) for record in costly for row in record.rows):
         return
     most = sum(record.most_usd for record in costly)
-    hold_to_budget(
-        "This comparison",
-        most,
-        max_usd=max_usd,
-        confirmed=confirmed,
-        unbounded="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
-        too_dear="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
-    )
-
-
-def hold_to_budget(
-    what: str,
-    most_usd: float,
-    *,
-    max_usd: float | None,
-    confirmed: bool,
-    unbounded: str,
-    too_dear: str,
-) -> None:
-    """Refuse what could cost more than allowed; `unbounded` and `too_dear` are the remedies.
-
-    Raises:
-        BudgetError: there is no budget and no --yes; or the most is above the budget.
-    """
     if max_usd is None and not confirmed:
         raise BudgetError(
-            f"{what} starts machines on AWS and can cost up to ${most_usd:.2f}.", remedy=unbounded
+            f"This comparison starts machines on AWS and can cost up to ${most:.2f}.",
+            remedy="Give a budget (--max-usd 5), or --yes to go without one. See it: --dry-run.",
         )
-    if max_usd is not None and most_usd > max_usd:
+    if max_usd is not None and most > max_usd:
         raise BudgetError(
-            f"{what} can cost up to ${most_usd:.2f}, the budget is ${max_usd:.2f}.",
-            remedy=too_dear,
+            f"This comparison can cost up to ${most:.2f}, the budget is ${max_usd:.2f}.",
+            remedy="Compare fewer or cheaper types, shorten --minutes, or raise --max-usd.",
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from visionstack.compare.plan import hold_to_budget, most_function_usd, most_instance_usd
+from visionstack.compare.errors import BudgetError
+from visionstack.compare.plan import most_function_usd, most_instance_usd
 from visionstack.compare.record import Row
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.cost.prices import PriceBook
@@ -57,13 +58,19 @@ class Plan:
 
 
 def check_budget(most_usd: float, *, max_usd: float | None, confirmed: bool) -> None:
-    """Raises `BudgetError` for what could cost more than allowed."""
-    hold_to_budget(
-        "A rehearsal",
-        most_usd,
-        max_usd=max_usd,
-        confirmed=confirmed,
-        unbounded="Give a budget (--max-usd 1), or --yes to go without one. It costs nothing on "
-        "the embedded cloud: --cloud local.",
-        too_dear="Raise --max-usd, name a cheaper --instance-type, or shorten --minutes.",
-    )
+    """Refuse what could cost more than allowed.
+
+    Raises:
+        BudgetError: there is no budget and no --yes; or the most is above the budget.
+    """
+    if max_usd is None and not confirmed:
+        raise BudgetError(
+            f"A rehearsal starts machines on AWS and can cost up to ${most_usd:.2f}.",
+            remedy="Give a budget (--max-usd 1), or --yes to go without one. It costs nothing on "
+            "the embedded cloud: --cloud local.",
+        )
+    if max_usd is not None and most_usd > max_usd:
+        raise BudgetError(
+            f"A rehearsal can cost up to ${most_usd:.2f}, the budget is ${max_usd:.2f}.",
+            remedy="Raise --max-usd, name a cheaper --instance-type, or shorten --minutes.",
+        )

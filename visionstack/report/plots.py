@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Kind, format_number
-from visionstack.report.sections import Bars, Frontier, Latency, Line, Lines, Plot, Point, Samples
+from visionstack.report.sections import Bars, Frontier, Latency, Lines, Plot, Point, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,7 +306,16 @@ def _spans_decades(values: Sequence[float]) -> bool:
 def _lines(plot: Lines, key: str) -> Drawing:
     with _axes(key, size=(6.4, 3.8)) as (axes, done):
         for index, line in enumerate(plot.lines):
-            _line(axes, line, _colour(index, line.kind))
+            axes.plot(
+                [x for x, _ in line.points],
+                [y for _, y in line.points],
+                color=_colour(index, line.kind),
+                linewidth=2,
+                linestyle="--" if line.kind is Kind.PAPER else "-",
+                marker="o" if line.kind is Kind.MEASURED and len(line.points) <= 40 else None,
+                markersize=4,
+                label=line.name,
+            )
         for point in plot.points:
             axes.plot([point.x], [point.y], marker="o", markersize=6, color=_INK)
             _write(axes, point.name, (point.x, point.y), offset=(8, -14))
@@ -328,19 +337,6 @@ def _lines(plot: Lines, key: str) -> Drawing:
     names = ", ".join(line.name for line in plot.lines)
     marks = "; ".join(point.name for point in plot.points)
     return Drawing(_finish(done[0], key, f"{plot.title}: {names}. {marks}"), marks)
-
-
-def _line(axes: Any, line: Line, colour: str) -> None:
-    axes.plot(
-        [x for x, _ in line.points],
-        [y for _, y in line.points],
-        color=colour,
-        linewidth=2,
-        linestyle={Kind.PAPER: "--", Kind.COMPUTED: "-", Kind.MEASURED: "-"}[line.kind],
-        marker="o" if line.kind is Kind.MEASURED and len(line.points) <= 40 else None,
-        markersize=4,
-        label=line.name,
-    )
 
 
 def _bars(plot: Bars, key: str) -> Drawing:
