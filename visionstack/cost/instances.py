@@ -23,8 +23,7 @@ PROFILES: Final = {"flat": FLAT, "office": OFFICE, "evening": EVENING}
 """Relative load of the hours of a day: shapes to calculate with, not measurements."""
 
 _LCU_BYTES_AN_HOUR: Final = 1e9
-_LCU_NEW_CONNECTIONS: Final = 800
-_LCU_NEW_TLS_CONNECTIONS: Final = 50
+_LCU_NEW_CONNECTIONS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,6 @@ class Fleet:
     """Requests at the same instant that must all be answered within `deadline_seconds`."""
     deadline_seconds: float = 1.0
     load_balancer: bool = True
-    tls: bool = True
     bytes_per_request: float = 100_000
     requests_per_connection: float = 1000
     disk_gb: int | None = None
@@ -153,15 +151,14 @@ def root_gib(instance_type: str) -> int:
 def _load_balancer(
     fleet: Fleet, requests_per_day: float, book: PriceBook, hours: float
 ) -> list[Item]:
-    """An NLCU is the largest of 1 GB an hour and 800 new TCP (50 TLS) connections a second.
+    """An NLCU is the largest of 1 GB an hour and 50 new TLS connections a second.
 
     Source: Elastic Load Balancing pricing, Network Load Balancer.
     """
     per_hour = requests_per_day / fleet.hours_a_day
     by_bytes = per_hour * fleet.bytes_per_request / _LCU_BYTES_AN_HOUR
     connections = per_hour / max(fleet.requests_per_connection, 1) / 3600
-    by_connections = connections / (_LCU_NEW_TLS_CONNECTIONS if fleet.tls else _LCU_NEW_CONNECTIONS)
-    units = max(by_bytes, by_connections) * hours
+    units = max(by_bytes, connections / _LCU_NEW_CONNECTIONS) * hours
     return [
         book.item("load balancer hours", hours, "hours", "nlb.hour"),
         book.item("load balancer capacity", units, "NLCU-hours", "nlb.lcu_hour"),

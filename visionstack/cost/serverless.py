@@ -45,8 +45,6 @@ class Function:
     provisioned_hours_a_day: float = 24.0
     provisioned_share: float | None = None
     """Share of requests that provisioned environments serve; None: by the hours of the day."""
-    versions: int = 1
-    """Published versions whose SnapStart snapshots stay cached."""
     gateway: Gateway = "none"
     puts_per_request: float = 0.0
     gets_per_request: float = 0.0
@@ -185,7 +183,8 @@ def _provisioned(function: Function, requests: float, book: PriceBook, days: flo
 
 
 def _snapstart(function: Function, requests: float, book: PriceBook, days: float) -> list[Item]:
-    cached = function.gb * function.versions * days * 86_400
+    # The snapshot of one published version stays cached.
+    cached = function.gb * days * 86_400
     restored = requests * function.cold_share * function.gb
     return [
         book.item("SnapStart cache", cached, "GB-s", "lambda.snapstart_cache_gb_second"),

@@ -45,7 +45,6 @@ class Standing:
 
     instance_type: str
     gpu: bool
-    zones: int = 2
 
     def bill(self, book: PriceBook) -> Bill:
         """A month of it, without the account's free tier.
@@ -54,7 +53,7 @@ class Standing:
             NoPriceError: the book lacks a price it needs.
         """
         # The rate is never used: there are no requests.
-        fleet = Fleet(instance_type=self.instance_type, images_per_second=1, zones=self.zones)
+        fleet = Fleet(instance_type=self.instance_type, images_per_second=1)
         metrics = CUSTOM_METRICS + DETAILED_METRICS + (GPU_METRICS if self.gpu else 0)
         counted = (
             book.item("secret", SECRETS, "a month", "secret.month"),

@@ -97,13 +97,10 @@ def test_a_gpu_type_pays_for_the_larger_disk_that_it_is_deployed_with() -> None:
 
 
 def test_new_tls_connections_can_be_what_a_load_balancer_charges_for() -> None:
-    """By hand: 100 new connections a second are 2 NLCU by TLS (50 each), 0.125 by TCP (800)."""
-    one = {"load_balancer": True, "bytes_per_request": 1, "requests_per_connection": 1}
-    day = 100 * 86_400
-    tls = fleet_bill(fleet(**one), requests_per_day=day, book=BOOK)
-    tcp = fleet_bill(fleet(**one, tls=False), requests_per_day=day, book=BOOK)
-    assert tls.item("load balancer capacity") == pytest.approx(2 * 730 * 0.006)
-    assert tcp.item("load balancer capacity") == pytest.approx(0.125 * 730 * 0.006)
+    """By hand: 100 new connections a second are 2 NLCU by TLS (50 each)."""
+    one = fleet(load_balancer=True, bytes_per_request=1, requests_per_connection=1)
+    bill = fleet_bill(one, requests_per_day=100 * 86_400, book=BOOK)
+    assert bill.item("load balancer capacity") == pytest.approx(2 * 730 * 0.006)
 
 
 def test_the_list_prices_a_type_and_an_unknown_one_has_no_price() -> None:
