@@ -150,28 +150,14 @@ def report(question: Question, *, requests_per_day: float) -> Report:
 def _headlines(
     question: Question, found: list[Crossing], requests: float, source: str
 ) -> list[Headline]:
-    items = [
-        Headline(
-            f"Lambda at {requests:,.0f} requests a day",
-            computed(question.function_usd(requests), "USD", source=source),
-            "a day",
-        ),
-        Headline(
-            f"EC2 at {requests:,.0f} requests a day",
-            computed(question.fleet_usd(requests), "USD", source=source),
-            "a day",
-        ),
-    ]
-    if found:
-        first = found[0]
-        items.insert(
-            0,
-            Headline(
-                f"{first.cheaper} is cheaper from",
-                computed(first.requests_per_day, source=source),
-                "requests a day: the break-even point, solved",
-            ),
-        )
+    items = []
+    for first in found[:1]:
+        from_here = computed(first.requests_per_day, source=source)
+        words = "requests a day: the break-even point, solved"
+        items.append(Headline(f"{first.cheaper} is cheaper from", from_here, words))
+    for side, usd in (("Lambda", question.function_usd), ("EC2", question.fleet_usd)):
+        a_day = computed(usd(requests), "USD", source=source)
+        items.append(Headline(f"{side} at {requests:,.0f} requests a day", a_day, "a day"))
     return items
 
 
