@@ -66,9 +66,14 @@ class Request(MeasurementSize):
     """What an hour of this machine costs."""
 
     @property
+    def needs_cloud(self) -> bool:
+        """Whether a row is deployed."""
+        return bool(self.instance_types or self.functions)
+
+    @property
     def names_a_row(self) -> bool:
         """Whether there is anything to measure."""
-        return bool(self.instance_types or self.functions or self.local or self.darknet)
+        return self.needs_cloud or self.local or self.darknet
 
 
 Checker = Callable[[str], list[Check]]

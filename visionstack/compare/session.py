@@ -79,9 +79,8 @@ def start(
         raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
     if dry_run and not request.names_a_row:
         request = _what_one_may_compare(request, out)
-    needs_cloud = bool(request.instance_types or request.functions)
     look = _reached if dry_run else _deployment
-    deployment = look(cloud) if needs_cloud else None
+    deployment = look(cloud) if request.needs_cloud else None
     artifacts = [_artifact(model) for model in models]
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     records = [
@@ -269,7 +268,6 @@ def _plan(
     from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
 
-    needs_cloud = bool(request.instance_types or request.functions)
     quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
@@ -283,8 +281,8 @@ def _plan(
         request,
         artifact,
         run=run,
-        cloud=deployment.cloud if deployment else "aws" if needs_cloud else "none",
-        region=deployment.region if deployment else "us-east-1" if needs_cloud else "none",
+        cloud=deployment.cloud if deployment else "aws" if request.needs_cloud else "none",
+        region=deployment.region if deployment else "us-east-1" if request.needs_cloud else "none",
         book=prices.load(),
         check=check,
         architecture=architecture(),

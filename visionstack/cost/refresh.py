@@ -10,6 +10,7 @@ import datetime
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,11 +81,7 @@ def to_json(book: PriceBook) -> dict[str, Any]:
         "name": book.name,
         "region": book.region,
         "note": book.note,
-        "lambda": {
-            "granularity_ms": book.rules.granularity_ms,
-            "init_billed": book.rules.init_billed,
-            "usd_per_100ms": {str(k): v for k, v in book.rules.usd_per_100ms.items()},
-        },
+        "lambda": asdict(book.rules),
         "prices": {key: _price_json(price) for key, price in book.prices.items()},
         "ec2": {key: _price_json(price) for key, price in book.ec2.items()},
     }
