@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,12 +138,12 @@ def measure(options: argparse.Namespace) -> RunResult:
 
 
 def _same_subject(result: RunResult, subject: Subject, options: argparse.Namespace) -> None:
-    if result.subject not in (None, subject.to_json()):
+    if result.subject not in (None, asdict(subject)):
         raise MeasurementError(
             f"{options.out / FILE} holds results of another model, version, engine or picture; "
             "write to another folder."
         )
-    result.subject = subject.to_json()
+    result.subject = asdict(subject)
     if result.peak_flop_per_second is None and not options.no_limit:
         result.peak_flop_per_second = peak_flop_per_second(subject.engine, subject.precision)
 

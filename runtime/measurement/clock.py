@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 _TOLERANCE_S: Final = 0.5
 """Slewing by NTP stays far below this within one scenario; a step does not."""
 
 
-class Clock(Protocol):
-    """Seconds; a test's clock moves only when it is told to."""
+class Clock:
+    """The machine's clocks, in seconds; a test's clock moves only when it is told to."""
 
     def monotonic(self) -> float:
         """Never runs backwards; every duration is taken from it."""
-        ...
-
-    def wall(self) -> float:
-        """Seconds since the epoch, which someone may set at any time."""
-        ...
-
-    def sleep_until(self, moment: float) -> None:
-        """Return at or after `moment` of the monotonic clock."""
-        ...
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def monotonic(self) -> float:
         return time.perf_counter()
 
     def wall(self) -> float:
+        """Seconds since the epoch, which someone may set at any time."""
         return time.time()
 
     def sleep_until(self, moment: float) -> None:
+        """Return at or after `moment` of the monotonic clock."""
         # The last 2 ms are waited for awake: sleeping overshoots by up to a scheduler tick.
         while (left := moment - time.perf_counter()) > 0:
             if left > 0.002:

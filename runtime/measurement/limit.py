@@ -7,14 +7,14 @@ limit, not the engine's: one library's product may well be slower than another's
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import timeit
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 _SIZE: Final = 2048
 _REPEATS: Final = 8
-_Maker = Callable[[str, int], "Callable[[], object] | None"]
+_Maker = Callable[[str, int], Callable[[], object]]
 
 
 def peak_flop_per_second(engine: str, precision: str, *, size: int = _SIZE) -> float | None:
@@ -22,12 +22,10 @@ def peak_flop_per_second(engine: str, precision: str, *, size: int = _SIZE) -> f
 
     An operation is one multiplication or one addition: a product of n x n matrices has 2 n^3.
     """
-    if engine == "torch" and _has_gpu():
+    on_gpu = engine == "torch" and _has_gpu()
+    if on_gpu:
         size *= 4  # a GPU is not busy with a small product
-        makers: tuple[_Maker, ...] = (partial(_torch_product, device="cuda"),)
-    else:
-        on_cpu = partial(_torch_product, device="cpu")
-        makers = (_numpy_product, _openvino_product, _onnxruntime_product, on_cpu)
+    makers = (_ON_GPU if on_gpu else _ON_CPU).get(precision, ())
     rates = [_rate(maker, precision, size) for maker in makers]
     return max((rate for rate in rates if rate is not None), default=None)
 
@@ -37,10 +35,8 @@ def _rate(maker: _Maker, precision: str, size: int) -> float | None:
         product = maker(precision, size)
     except ImportError:  # an instance has only the libraries that serve on it
         return None
-    if product is None:
-        return None
     product()  # the first call allocates
-    return 2 * size**3 / min(_timed(product) for _ in range(_REPEATS))
+    return 2 * size**3 / min(timeit.repeat(product, number=1, repeat=_REPEATS))
 
 
 def _has_gpu() -> bool:
@@ -49,30 +45,20 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _numpy_product(precision: str, size: int) -> Callable[[], object] | None:
+def _numpy_product(precision: str, size: int) -> Callable[[], object]:
     import numpy as np
 
-    if precision != "fp32":
-        return None
     left = np.random.default_rng(0).random((size, size), dtype=np.float32)
     right = left.T.copy()
     out = np.empty_like(left)
     return lambda: np.matmul(left, right, out=out)
 
 
-def _onnxruntime_product(precision: str, size: int) -> Callable[[], object] | None:
+def _onnxruntime_product(precision: str, size: int) -> Callable[[], object]:
     import numpy as np
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    if precision != "fp32":
-        return None
     matrix = np.random.default_rng(0).random((size, size), dtype=np.float32)
     shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size]) for name in "ab"]
     graph = helper.make_graph(
@@ -90,15 +76,13 @@ def _onnxruntime_product(precision: str, size: int) -> Callable[[], object] | No
     return lambda: session.run(None, {"a": matrix})
 
 
-def _openvino_product(precision: str, size: int) -> Callable[[], object] | None:
+def _openvino_product(precision: str, size: int) -> Callable[[], object]:
     import numpy as np
     import openvino
     from openvino import opset13 as ops
 
     from runtime.inference.engines.openvino_engine import shared_core
 
-    if precision not in {"fp32", "bf16"}:
-        return None
     weights = np.random.default_rng(0).random((size, size), dtype=np.float32)
     left = ops.parameter([size, size], dtype=np.float32)
     model = openvino.Model([ops.matmul(left, ops.constant(weights), False, False)], [left], "p")
@@ -110,14 +94,10 @@ def _openvino_product(precision: str, size: int) -> Callable[[], object] | None:
     return lambda: request.infer([weights], share_inputs=True)
 
 
-def _torch_product(precision: str, size: int, *, device: str) -> Callable[[], object] | None:
+def _torch_product(precision: str, size: int, *, device: str = "cpu") -> Callable[[], object]:
     import torch
 
     kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    if precision not in kinds:
-        return None
-    if device == "cpu" and precision == "fp16":
-        return None  # emulated on most CPUs: seconds for no limit of anything
     left = torch.rand(size, size, device=device, dtype=kinds[precision])
 
     def product() -> None:
@@ -126,3 +106,13 @@ def _torch_product(precision: str, size: int, *, device: str) -> Callable[[], ob
             torch.cuda.synchronize()
 
     return product
+
+
+_ON_CPU: Final[Mapping[str, Sequence[_Maker]]] = {
+    "fp32": (_numpy_product, _openvino_product, _onnxruntime_product, _torch_product),
+    "bf16": (_openvino_product, _torch_product),
+}
+"""By precision. Most CPUs emulate fp16: seconds for no limit of anything."""
+_ON_GPU: Final[Mapping[str, Sequence[_Maker]]] = dict.fromkeys(
+    ("fp32", "fp16", "bf16"), (partial(_torch_product, device="cuda"),)
+)

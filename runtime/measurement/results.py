@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from runtime.contract import RESULTS_PREFIX
 from runtime.measurement.errors import MeasurementError
@@ -47,12 +47,13 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; raw samples in microseconds' precision."""
-        value = asdict(self)
-        value["latency_s"] = self.latency_s.to_json() if self.latency_s else None
-        value["raw_s"] = [round(sample, 6) for sample in self.raw_s]
-        value["turns"] = list(self.turns)
-        value["images_per_second"] = self.images_per_second
-        return value
+        return {
+            **vars(self),
+            "latency_s": self.latency_s.to_json() if self.latency_s else None,
+            "raw_s": [round(sample, 6) for sample in self.raw_s],
+            "turns": list(self.turns),
+            "images_per_second": self.images_per_second,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Measurement:
@@ -68,9 +69,9 @@ class RunResult:
     """All that one machine measured with one model and one picture."""
 
     run: str
-    instance_type: str | None
+    instance_type: str | None = None
     """As AWS calls it; None for a machine that is not AWS's."""
-    image: str | None
+    image: str | None = None
     """The AMI an instance was started from."""
     machine: Machine
     versions: dict[str, str]
@@ -85,16 +86,9 @@ class RunResult:
         """Plain values."""
         return {
             "schema": SCHEMA,
-            "run": self.run,
-            "instance_type": self.instance_type,
-            "image": self.image,
+            **vars(self),
             "machine": self.machine.to_json(),
-            "versions": self.versions,
-            "subject": self.subject,
-            "peak_flop_per_second": self.peak_flop_per_second,
             "measurements": [measurement.to_json() for measurement in self.measurements],
-            "finished": self.finished,
-            "failure": self.failure,
         }
 
     @classmethod
@@ -109,36 +103,19 @@ class RunResult:
                 f"This result has schema {value.get('schema')!r}, not the {SCHEMA} read here."
             )
         try:
-            return cls(
-                run=value["run"],
-                instance_type=value["instance_type"],
-                image=value["image"],
-                machine=Machine.from_json(value["machine"]),
-                versions=dict(value["versions"]),
-                subject=value["subject"],
-                peak_flop_per_second=value["peak_flop_per_second"],
-                measurements=[Measurement.from_json(item) for item in value["measurements"]],
-                finished=bool(value["finished"]),
-                failure=value["failure"],
-            )
+            known: dict[str, Any] = {key: value[key] for key in cls.__dataclass_fields__}
+            known["machine"] = Machine.from_json(value["machine"])
+            known["measurements"] = [Measurement.from_json(one) for one in value["measurements"]]
+            return cls(**known)
         except (KeyError, TypeError) as error:
             raise MeasurementError(f"This result is damaged: {error!r}.") from error
 
 
-class Sink(Protocol):
-    """Where a result is written, whole, each time it has grown."""
-
-    def write(self, result: RunResult) -> None:
-        """Replace what was written before.
-
-        Raises:
-            MeasurementError: it could not be written.
-        """
-        ...
-
-
 class FolderSink:
-    """`result.json` in a folder, replaced at once."""
+    """`result.json` in a folder, replaced at once each time it has grown.
+
+    `write` raises `MeasurementError` where it cannot be, here as in a bucket.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -184,3 +161,6 @@ class BucketSink:
 
     def _put(self, key: str, body: bytes) -> None:
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+
+Sink = FolderSink | BucketSink

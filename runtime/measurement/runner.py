@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runtime.contract import ScenarioKind
 from runtime.measurement import loadgen
 from runtime.measurement.camera import run_camera
-from runtime.measurement.clock import Clock, SystemClock, Watch
+from runtime.measurement.clock import Clock, Watch
 from runtime.measurement.errors import LoadGenMissingError, MeasurementError
-from runtime.measurement.loop import repeat
 from runtime.measurement.results import Measurement, RunResult, Sink
 from runtime.measurement.scenario import Scenario, Scope
 from runtime.measurement.statistics import percentile, summarize
@@ -57,7 +56,7 @@ def run(
     Raises:
         MeasurementError: a sink could not be written.
     """
-    stage = _Stage(limits=plan.limits, logs=logs, clock=clock or SystemClock())
+    stage = _Stage(limits=plan.limits, logs=logs, clock=clock or Clock())
     done = {(m.scenario, m.scope) for m in result.measurements if m.status == "measured"}
     for scenario, scope in plan.steps():
         if (scenario.name, scope.value) in done:
@@ -114,22 +113,20 @@ class _Stage:
             )
         except LoadGenMissingError:
             times, batch = repeat(workload, scenario, limits=self.limits, clock=self.clock)
-            return replace(
+            return _measured(
                 blank,
-                status="measured",
+                times,
+                watch,
                 reason="own loop: LoadGen has no wheel for this machine",
                 seconds=sum(times),
                 pictures=len(times) * batch,
-                latency_s=summarize(times, clock_jumped=watch.jumped()),
-                raw_s=times,
             )
-        return replace(
+        return _measured(
             blank,
-            status="measured",
+            outcome.latencies_s,
+            watch,
             seconds=outcome.seconds,
             pictures=outcome.pictures,
-            latency_s=summarize(outcome.latencies_s, clock_jumped=watch.jumped()),
-            raw_s=outcome.latencies_s,
             loadgen={
                 "logs": folder.relative_to(self.logs.parent).as_posix(),
                 "valid": outcome.valid,
@@ -143,15 +140,51 @@ class _Stage:
         frames = max(_FRAMES_AT_LEAST, round(fps * self.limits.seconds))
         watch = Watch.start(self.clock)
         camera_run = run_camera(workload, fps=fps, frames=frames, clock=self.clock)
-        return replace(
+        return _measured(
             blank,
-            status="measured",
+            camera_run.latencies_s,
+            watch,
             seconds=camera_run.seconds,
             pictures=len(camera_run.latencies_s),
-            latency_s=summarize(camera_run.latencies_s, clock_jumped=watch.jumped()),
-            raw_s=camera_run.latencies_s,
             camera=camera_run.to_json(),
         )
+
+
+def _measured(
+    blank: Measurement, raw_s: Sequence[float], watch: Watch, **known: Any
+) -> Measurement:
+    summary = summarize(raw_s, clock_jumped=watch.jumped())
+    return replace(blank, status="measured", latency_s=summary, raw_s=raw_s, **known)
+
+
+def repeat(
+    workload: Workload, scenario: Scenario, *, limits: loadgen.Limits, clock: Clock
+) -> tuple[list[float], int]:
+    """The two simple scenarios without LoadGen, for machines it has no wheel for (arm64).
+
+    Returns seconds of each run until the limits are reached, and the pictures in a run.
+    SingleStream runs one picture at a time, Offline the largest batch; the others need LoadGen's
+    arrivals.
+
+    Raises:
+        LoadGenMissingError: it is another scenario.
+        WorkloadError: the engine failed.
+    """
+    if scenario.kind not in {ScenarioKind.SINGLE_STREAM, ScenarioKind.OFFLINE}:
+        raise LoadGenMissingError(
+            f"{scenario.name} needs MLPerf's LoadGen, which has no wheel for this machine."
+        )
+    batch = limits.batch if scenario.kind is ScenarioKind.OFFLINE else 1
+    times: list[float] = []
+    begun = clock.monotonic()
+    while True:
+        start = clock.monotonic()
+        workload.run(batch)
+        done = clock.monotonic()
+        times.append(done - start)
+        enough = done - begun >= limits.seconds and len(times) >= limits.queries
+        if enough or done - begun >= limits.most_seconds:
+            return times, batch
 
 
 def calibrate(workload: Workload, clock: Clock) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -38,10 +37,6 @@ class Subject:
     picture: str
     picture_sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
 
 class Workload(Protocol):
     """Work that a scenario repeats."""
@@ -64,12 +59,17 @@ class NetworkWorkload:
     """The engine alone, on a tensor prepared beforehand."""
 
     def __init__(self, model: Detector | Classifier, subject: Subject, data: bytes) -> None:
+        from runtime.inference.detector import Detector
+
         self.subject = subject
-        self._infer, self._prepared = _stages(model, data)
+        self._model = model
+        self._prepared: Any = (
+            model.read(data) if isinstance(model, Detector) else model.prepare(data)
+        )
 
     def run(self, pictures: int) -> None:
         try:
-            self._infer([self._prepared] * pictures)
+            self._model.infer([self._prepared] * pictures)
         except InferenceError as error:
             raise WorkloadError(f"{self.subject.model}: {error.message}") from error
 
@@ -180,15 +180,3 @@ def _model(
     from runtime.inference.classification import Classifier
 
     return Classifier(artifact, loaded)
-
-
-def _stages(model: Detector | Classifier, data: bytes) -> tuple[_Infer, Any]:
-    from runtime.inference.detector import Detector
-
-    if isinstance(model, Detector):
-        return model.infer, model.read(data)
-    return model.infer, model.prepare(data)
-
-
-class _Infer(Protocol):
-    def __call__(self, batch: Sequence[Any], /) -> object: ...

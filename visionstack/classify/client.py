@@ -307,11 +307,7 @@ class ClassifierClient:
 
     def _refusal(self, response: httpx.Response, name: str) -> ClassifierError:
         status = response.status_code
-        try:
-            body = response.json()
-        except ValueError:
-            body = {}
-        body = body if isinstance(body, dict) else {}
+        body = _object(response) or {}
         message = str(body.get("message") or response.reason_phrase or "no reason given")
         code = str(body.get("code") or f"http_{status}")
         return ClassifierError(
@@ -363,17 +359,22 @@ def _classification(name: str, answered: _Answered) -> Classification:
 def _json(response: httpx.Response, name: str) -> dict[str, Any]:
     if not response.content:
         return {}
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
+    body = _object(response)
+    if body is None:
         raise ClassifierError(
             f"{name}: the service answered with something that is no JSON object.",
             status=response.status_code,
             remedy="Is this the address of a visionstack classifier?",
         )
     return body
+
+
+def _object(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _retry_after(response: httpx.Response | None) -> float:

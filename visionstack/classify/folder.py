@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -57,14 +57,7 @@ class FolderReport:
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        return {
-            "run": self.run,
-            "pictures": self.pictures,
-            "answers": list(self.answers),
-            "failures": [failure.to_json() for failure in self.failures],
-            "results": self.results,
-            "seconds": self.seconds,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -75,26 +68,19 @@ class Uploaded:
     names: dict[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
 class FolderJobs:
-    """Starts and follows jobs of one deployment."""
+    """Starts and follows jobs of one deployment.
 
-    def __init__(
-        self,
-        *,
-        s3: Any,
-        states: Any,
-        machine: str,
-        pictures_bucket: str,
-        artifacts_bucket: str,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """`s3` and `states`: boto3's clients of S3 and Step Functions, or fakes of them."""
-        self._s3 = s3
-        self._states = states
-        self._machine = machine
-        self._pictures = pictures_bucket
-        self._artifacts = artifacts_bucket
-        self._sleep = sleep
+    `s3` and `states` are boto3's clients of S3 and Step Functions, or fakes of them.
+    """
+
+    s3: Any
+    states: Any
+    machine: str
+    pictures_bucket: str
+    artifacts_bucket: str
+    sleep: Callable[[float], None] = time.sleep
 
     @classmethod
     def of(cls, deployment: Deployment) -> FolderJobs:
@@ -116,10 +102,10 @@ class FolderJobs:
         """
         parts = urlsplit(uri)
         prefix = parts.path.lstrip("/")
-        if parts.netloc != self._pictures or not prefix.startswith(PICTURES_PREFIX):
+        if parts.netloc != self.pictures_bucket or not prefix.startswith(PICTURES_PREFIX):
             raise UsageError(
-                f"{uri} is not below s3://{self._pictures}/{PICTURES_PREFIX}, which is all that "
-                "the function may read.",
+                f"{uri} is not below s3://{self.pictures_bucket}/{PICTURES_PREFIX}, which is all "
+                "that the function may read.",
                 remedy="Copy the pictures there, or name a local folder with --job.",
             )
         return prefix
@@ -133,8 +119,8 @@ class FolderJobs:
 
         def put(key: str, path: Path) -> None:
             suffix = path.suffix.lower()
-            self._s3.put_object(
-                Bucket=self._pictures,
+            self.s3.put_object(
+                Bucket=self.pictures_bucket,
                 Key=key,
                 Body=path.read_bytes(),
                 ContentType=CONTENT_TYPES.get(suffix, "application/octet-stream"),
@@ -164,52 +150,39 @@ class FolderJobs:
         Raises:
             VisionstackError: there is nothing below the prefix, or the job could not be run.
         """
-        keys = [key for key in self._keys(self._pictures, prefix) if not key.endswith("/")]
+        keys = [key for key in self._keys(self.pictures_bucket, prefix) if not key.endswith("/")]
         if not keys:
             raise VisionstackError(
-                f"There is no picture below s3://{self._pictures}/{prefix}.",
+                f"There is no picture below s3://{self.pictures_bucket}/{prefix}.",
                 remedy="List it with `aws s3 ls`, or name a local folder with --job.",
             )
-        self._s3.put_object(
-            Bucket=self._artifacts,
+        self.s3.put_object(
+            Bucket=self.artifacts_bucket,
             Key=f"{_results_prefix(run)}batches.json",
             Body=json.dumps(_batches(run, keys)).encode(),
             ContentType="application/json",
         )
         started = time.monotonic()
-        execution = self._states.start_execution(
-            stateMachineArn=self._machine,
+        execution = self.states.start_execution(
+            stateMachineArn=self.machine,
             name=run,
             input=json.dumps({"run": run}),
         )["executionArn"]
         lines: dict[str, list[dict[str, Any]]] = {}
         while True:
-            state = self._states.describe_execution(executionArn=execution)
+            state = self.states.describe_execution(executionArn=execution)
             self._collect(run, lines)
             progress(sum(map(len, lines.values())), len(keys))
             if state["status"] != "RUNNING":
                 break
-            self._sleep(_POLL_SECONDS)
+            self.sleep(_POLL_SECONDS)
         seconds = time.monotonic() - started
         reason = "" if state["status"] == "SUCCEEDED" else _reason(state)
-        rows = [row for batch in lines.values() for row in batch]
-        return self._report(run, keys, rows, seconds=seconds, reason=reason, names=names or {})
-
-    def _report(
-        self,
-        run: str,
-        keys: Sequence[str],
-        rows: Sequence[dict[str, Any]],
-        *,
-        seconds: float,
-        reason: str,
-        names: Mapping[str, str],
-    ) -> FolderReport:
-        by_path = {row["file_path"]: row for row in rows}
+        by_path = {row["file_path"]: row for batch in lines.values() for row in batch}
         answers, failures = [], []
         for key in keys:
             path = key.removeprefix(PICTURES_PREFIX)
-            row, file = by_path.get(path), names.get(path, path)
+            row, file = by_path.get(path), (names or {}).get(path, path)
             if row is None:
                 message = reason or "its batch failed; the map run has the reason"
                 failures.append(Failure(file=file, code="no_answer", message=message))
@@ -222,23 +195,23 @@ class FolderJobs:
             pictures=len(keys),
             answers=tuple(answers),
             failures=tuple(failures),
-            results=f"s3://{self._artifacts}/{_results_prefix(run)}",
+            results=f"s3://{self.artifacts_bucket}/{_results_prefix(run)}",
             seconds=seconds,
         )
 
     def _collect(self, run: str, lines: dict[str, list[dict[str, Any]]]) -> None:
-        keys = self._keys(self._artifacts, _results_prefix(run))
+        keys = self._keys(self.artifacts_bucket, _results_prefix(run))
         new = [key for key in keys if key not in lines and key.endswith(".jsonl")]
 
         def read(key: str) -> list[dict[str, Any]]:
-            body = self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
+            body = self.s3.get_object(Bucket=self.artifacts_bucket, Key=key)["Body"].read()
             return [json.loads(line) for line in body.splitlines()]
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="results") as pool:
             lines.update(zip(new, pool.map(read, new), strict=True))
 
     def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for page in pages:
             for item in page.get("Contents", []):
                 yield item["Key"]

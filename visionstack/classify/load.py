@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime.measurement.statistics import summarize
 from visionstack.classify.client import BackOff, Classification, ClassifierClient
 from visionstack.errors import VisionstackError
+from visionstack.paper_reference import reference
 
 if TYPE_CHECKING:
     from visionstack.cloud.deployment import ClassifierApi
@@ -125,9 +126,9 @@ def summarise_step(
     )
 
 
-def paper_reference(reference: dict[str, Any]) -> dict[str, Any]:
+def paper_reference() -> dict[str, Any]:
     """What the paper says of the same test; its figures 12 and 13 carry no printed numbers."""
-    serverless = reference["serverless_2020"]
+    serverless = reference()["serverless_2020"]
     return {
         "kind": "paper",
         "figure_12": {
@@ -154,9 +155,7 @@ def _callers(
             "file_path": file_path,
             "callers": callers,
             "repeats": repeats,
-            "base": back_off.base,
-            "cap": back_off.cap,
-            "deadline": back_off.deadline,
+            **asdict(back_off),
             "out": str(out),
         }
         done = subprocess.run(

@@ -68,7 +68,8 @@ class Caller(FastHttpUser):  # type: ignore[misc]
                 headers = _headers()
             except VisionstackError:
                 # A caller that ended without its samples would be waited for without end.
-                return _unsigned(asked, throttled=throttled, failed=failed)
+                lost = _sample(asked, time.monotonic(), throttled=throttled, failed=failed)
+                return lost | {"code": "no_credentials"}
             sent = time.monotonic()
             with self.client.post(
                 "/classification",
@@ -79,23 +80,16 @@ class Caller(FastHttpUser):  # type: ignore[misc]
                 response.success()
                 status = response.status_code
                 body = _object(response.text)
-            now = time.monotonic()
-            sample = {
-                "asked": asked,
-                "seconds": now - asked,
-                "answer_seconds": now - sent,
-                "throttled": throttled,
-                "failed": failed,
-                "status": status,
-            }
+            sample = _sample(asked, sent, throttled=throttled, failed=failed, status=status)
             if status == 200:
                 return sample | {"top": body.get("TOP1_ID"), "cold": body.get("cold")}
-            if is_busy(status, body.get("code")):
+            busy = is_busy(status, body.get("code"))
+            if busy:
                 throttled += 1
             else:
                 failed += 1
-            late = now - asked > CONFIG["deadline"]
-            refused = 400 <= status < 500 and not is_busy(status, body.get("code"))
+            late = sample["seconds"] > CONFIG["deadline"]
+            refused = 400 <= status < 500 and not busy
             if late or refused or failed >= _FAILED_ATTEMPTS:
                 return sample | {"code": body.get("code")}
             after = response.headers.get("retry-after", "0") if response.headers else "0"
@@ -110,16 +104,18 @@ def _headers() -> dict[str, str]:
     return {"content-type": _JSON, **SIGNING.headers("POST", url, body=_BODY, content_type=_JSON)}
 
 
-def _unsigned(asked: float, *, throttled: int, failed: int) -> dict[str, Any]:
-    """The sample of a call that is lost because the credentials could not be renewed."""
+def _sample(
+    asked: float, sent: float, *, throttled: int, failed: int, status: int = 0
+) -> dict[str, Any]:
+    """What became of a call whose last attempt was sent at `sent`; status 0: without an answer."""
+    now = time.monotonic()
     return {
         "asked": asked,
-        "seconds": time.monotonic() - asked,
-        "answer_seconds": 0.0,
+        "seconds": now - asked,
+        "answer_seconds": now - sent,
         "throttled": throttled,
         "failed": failed,
-        "status": 0,
-        "code": "no_credentials",
+        "status": status,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,19 +62,15 @@ def classify_all(
     done: Callable[[], object] = lambda: None,
 ) -> list[Classification | Failure]:
     """Every picture answered or listed as failed, in the order given; `done` after each."""
-    results: dict[Path, Classification | Failure] = {}
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="classify") as pool:
-        calls = {pool.submit(client.classify, picture): picture for picture in pictures}
-        for call in as_completed(calls):
-            picture = calls[call]
-            try:
-                results[picture] = call.result()
-            except ClassifierError as error:
-                results[picture] = Failure(
-                    file=str(picture),
-                    code=error.code or "failed",
-                    message=error.message,
-                    remedy=error.remedy,
-                )
+
+    def classified(picture: Path) -> Classification | Failure:
+        try:
+            return client.classify(picture)
+        except ClassifierError as error:
+            code = error.code or "failed"
+            return Failure(file=str(picture), code=code, message=error.message, remedy=error.remedy)
+        finally:
             done()
-    return [results[picture] for picture in pictures]
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="classify") as pool:
+        return list(pool.map(classified, pictures))

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import Output, Stack
 from visionstack import console
 from visionstack.classify.client import Classification, ClassifierClient
+from visionstack.cloud.aws_errors import translated
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -55,22 +56,6 @@ class WarmPoolProof:
             "seconds_without": max(call.seconds for call in self.calls_without),
             "seconds_with": max(call.seconds for call in self.calls_with),
         }
-
-
-class EnvironmentControl(Protocol):
-    """What the proof needs beside the API."""
-
-    def retire(self) -> None:
-        """Turn to environments that do not exist yet, so that the next calls are cold."""
-        ...
-
-    def restore(self) -> None:
-        """Undo what `retire` changed in the deployment."""
-        ...
-
-    def warm(self, target: int | None) -> dict[str, Any]:
-        """One cycle of the warmer for `target` environments, or its own target; its report."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +106,8 @@ class DeployedEnvironments:
         self._trials = 0
 
     def retire(self, *, memory_mib: int | None = None) -> None:
-        """As the protocol says, and with another memory size if one is given.
-
-        Raises `VisionstackError`.
-        """
-        from visionstack.cloud.aws_errors import translated
-
+        """Turn to environments that do not exist yet, so that the next calls are cold; with
+        another memory size if one is given. Raises `VisionstackError`."""
         with translated("publish another version of the classifier"):
             self._begin(memory_mib=memory_mib)
             version = self._lambda.publish_version(FunctionName=self._function)["Version"]
@@ -138,15 +119,11 @@ class DeployedEnvironments:
     def resize(self, memory_mib: int) -> None:
         """Another memory size for a limited function, on the embedded cloud, where the alias then
         points at `$LATEST`: the next call starts an environment of that size."""
-        from visionstack.cloud.aws_errors import translated
-
         with translated("change the classifier's memory size"):
             self._begin(memory_mib=memory_mib)
 
     def limit(self, environments: int) -> None:
         """Reserve this concurrency: no more environments are started. Raises `VisionstackError`."""
-        from visionstack.cloud.aws_errors import translated
-
         with translated("limit the classifier's environments"):
             if self._before is None:
                 self._begin(memory_mib=None)
@@ -156,9 +133,8 @@ class DeployedEnvironments:
                 self._point_at("$LATEST")
 
     def restore(self) -> None:
-        """Raises `VisionstackError`; nothing is done when nothing was retired or limited."""
-        from visionstack.cloud.aws_errors import translated
-
+        """Undo what was changed in the deployment; nothing is done when nothing was retired or
+        limited. Raises `VisionstackError`."""
         before = self._before
         if before is None:
             return
@@ -171,9 +147,10 @@ class DeployedEnvironments:
         self._before = None
 
     def warm(self, target: int | None) -> dict[str, Any]:
-        """Invoke the warmer function. Raises `VisionstackError` when it failed."""
-        from visionstack.cloud.aws_errors import translated
+        """One cycle of the warmer for `target` environments, or its own target; its report.
 
+        Raises `VisionstackError` when it failed.
+        """
         warmer = self._deployment.output(Stack.WARMER, Output.WARMER_FUNCTION)
         event = {} if target is None else {"target": target}
         with translated("invoke the warmer"):
@@ -253,7 +230,7 @@ def prove_warm_pool(
     client: ClassifierClient,
     target: int,
     *,
-    environments: EnvironmentControl,
+    environments: DeployedEnvironments,
     picture: Path,
     progress: Callable[[str], object] = lambda step: None,
 ) -> WarmPoolProof:

@@ -167,11 +167,12 @@ def resume(
 ) -> None:
     """Go on with a comparison: rows that failed or never ran; then destroy what is left."""
     from visionstack.compare import session
+    from visionstack.compare.plan import MeasurementSize
 
     session.resume(
         out,
         strategy=session.strategy_named(strategy),
-        size=session.MeasurementSize(minutes, calls, cold_calls),
+        size=MeasurementSize(minutes, calls, cold_calls),
         picture=picture,
         max_usd=max_usd,
         confirmed=yes,

@@ -74,13 +74,12 @@ def load(
     if not picture.is_file():
         raise UsageError(f"{picture} is no file.", remedy="Name a picture.")
     deployment = connect(cloud=cloud, prefix=prefix)
-    reference = json.loads((paths.IMPORT_ROOT / "visionstack/paper_reference.json").read_text())
     report: dict[str, Any] = {
         "cloud": deployment.cloud,
         "picture": str(picture),
         "repeats": repeats,
         "steps": [],
-        "paper": paper_reference(reference),
+        "paper": paper_reference(),
     }
     if deployment.cloud == "local":
         # Without a bound each caller would be given a process of its own on this machine.

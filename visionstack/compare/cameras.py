@@ -28,7 +28,7 @@ from visionstack.accuracy.served import clip_of
 from visionstack.accuracy.streaming import StreamedFrame, seen_at
 from visionstack.accuracy.variants import LEAST
 from visionstack.errors import UsageError, VisionstackError
-from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.client import AsyncStreamClient, StreamOptions
 from visionstack.stream.pictures import EncodedPicture, encode_picture
 from visionstack.stream.types import EndpointLike, StreamResult
 
@@ -202,8 +202,14 @@ def play_cameras(
 
     Raises `VisionstackError` where a stream is lost.
     """
-    asked = _Asked(fps=wanted.fps, gate=gate, key_interval=key_interval)
-    played = asyncio.run(_play(endpoint, film, cameras, asked))
+    options: StreamOptions = {
+        "policy": "live",
+        "confidence": LEAST,
+        "gate": gate,
+        "track": key_interval > 1,
+        "key_interval": key_interval,
+    }
+    played = asyncio.run(_play(endpoint, film, cameras, fps=wanted.fps, options=options))
     frames = [frame for camera in played for frame in camera]
     latencies = [f.arrived - f.captured for f in frames if f.arrived is not None]
     last = max((f.arrived for f in frames if f.arrived is not None), default=0.0)
@@ -230,39 +236,20 @@ def _accuracy(film: Film, played: Sequence[Sequence[StreamedFrame[Found]]]) -> f
     return float(np.mean(scores))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    fps: float
-    gate: float | None
-    key_interval: int
-
-
 async def _play(
-    endpoint: EndpointLike, film: Film, cameras: int, asked: _Asked
+    endpoint: EndpointLike, film: Film, cameras: int, *, fps: float, options: StreamOptions
 ) -> list[list[StreamedFrame[Found]]]:
     async with AsyncExitStack() as stack:
         clients = [
-            await stack.enter_async_context(
-                AsyncStreamClient(
-                    endpoint,
-                    policy="live",
-                    confidence=LEAST,
-                    gate=asked.gate,
-                    track=asked.key_interval > 1,
-                    key_interval=asked.key_interval,
-                )
-            )
+            await stack.enter_async_context(AsyncStreamClient(endpoint, **options))
             for _ in range(cameras)
         ]
-        fps, began = asked.fps, time.monotonic() + _SETTLE_S
-        return list(
-            await asyncio.gather(
-                *(
-                    _camera(client, film, began=began, fps=fps, phase=number / cameras / fps)
-                    for number, client in enumerate(clients)
-                )
-            )
+        began = time.monotonic() + _SETTLE_S
+        under_way = (
+            _camera(client, film, began=began, fps=fps, phase=number / cameras / fps)
+            for number, client in enumerate(clients)
         )
+        return list(await asyncio.gather(*under_way))
 
 
 async def _camera(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -59,14 +60,10 @@ def _row(told: dict[str, Any], *, taken: set[str]) -> Row:
     browser = next((name for mark, name in _BROWSERS if mark in agent), "a browser")
     system = next((name for name in _SYSTEMS if name in agent), "an unknown system")
     plain = "this phone" if any(one in agent for one in _PHONES) else "this browser"
-    name, number = plain, 1
-    while name in taken:
-        number += 1
-        name = f"{plain} {number}"
+    names = itertools.chain([plain], (f"{plain} {number}" for number in itertools.count(2)))
+    name = next(name for name in names if name not in taken)
     result = RunResult(
         run=str(told["measured"]),
-        instance_type=None,
-        image=None,
         # A page learns neither the processor's name nor the memory.
         machine=Machine(
             cpu=f"{browser} on {system}",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
 from runtime.measurement.scenario import Scope
+from visionstack.cloud.aws_errors import CredentialsError, translated
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
 from visionstack.errors import VisionstackError
@@ -40,52 +41,29 @@ class Progress:
     """Why no instance of the type will come: capacity, quota, or not available on this machine."""
 
 
-class Fleets(Protocol):
-    """Starts instances and hands over what they write."""
-
-    def batches(self, names: Sequence[str]) -> list[list[str]]:
-        """Which types are deployed together, one batch after the other."""
-        ...
-
-    def deploy(self, names: Sequence[str]) -> None:
-        """Start one instance of each type."""
-        ...
-
-    def look(self, name: str) -> Progress:
-        """What has been written so far."""
-        ...
-
-    def fetch_logs(self, name: str, folder: Path) -> None:
-        """Bring LoadGen's own log files of a type."""
-        ...
-
-
+@dataclass
 class StackFleets:
-    """Fleets by `ComparisonStack`, on AWS or on the embedded cloud."""
+    """Starts instances by `ComparisonStack`, on AWS or on the embedded cloud, and hands over what
+    they write."""
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        record: Record,
-        *,
-        artifact: Artifact,
-        picture: Path,
-        minutes: int,
-    ) -> None:
-        self._deployment = deployment
-        self._record = record
-        self._artifact = artifact
-        self._picture = picture
-        self._minutes = minutes
-        self._groups: dict[str, str] = {}
-        self._failed: dict[str, VisionstackError] = {}
-        """Types whose group could not be told to start an instance."""
+    deployment: Deployment
+    record: Record
+    _: KW_ONLY
+    artifact: Artifact
+    picture: Path
+    minutes: int
+    _groups: dict[str, str] = field(default_factory=dict, init=False)
+    _failed: dict[str, VisionstackError] = field(default_factory=dict, init=False)
+    """Types whose group could not be told to start an instance."""
 
     def batches(self, names: Sequence[str]) -> list[list[str]]:
-        """All at once on AWS; the embedded cloud has one image, which fits one architecture."""
+        """Which types are deployed together, one batch after the other.
+
+        All at once on AWS; the embedded cloud has one image, which fits one architecture.
+        """
         from stacks.catalog import Catalog
 
-        if self._deployment.cloud == "aws":
+        if self.deployment.cloud == "aws":
             return [list(names)]
         catalog = Catalog.load()
         by_arch: dict[str, list[str]] = {}
@@ -94,33 +72,34 @@ class StackFleets:
         return list(by_arch.values())
 
     def deploy(self, names: Sequence[str]) -> None:
-        """Storage first, since the instances read the model and the picture from it at boot.
+        """Start one instance of each type.
+
+        Storage first, since the instances read the model and the picture from it at boot.
 
         Raises:
             VisionstackError: CDK failed, or S3 refused the model or the picture.
         """
-        from visionstack.cloud.aws_errors import translated
         from visionstack.deploy.cdk import cdk
         from visionstack.models.publishing import publish
 
         context = self.context(names)
-        cloud = self._deployment.cloud
+        cloud = self.deployment.cloud
         storage, comparison = (
-            self._deployment.stack_name(stack) for stack in (Stack.STORAGE, Stack.COMPARISON)
+            self.deployment.stack_name(stack) for stack in (Stack.STORAGE, Stack.COMPARISON)
         )
         cdk(deploy_arguments(storage), cloud=cloud, context=context)
         bucket = self._bucket()
-        client = self._deployment.client("s3")
-        publish(self._artifact, client=client, bucket=bucket)
+        client = self.deployment.client("s3")
+        publish(self.artifact, client=client, bucket=bucket)
         with translated("put the picture beside the results"):
             self._clear(client, bucket)
             client.upload_file(
-                str(self._picture),
+                str(self.picture),
                 bucket,
-                f"{RESULTS_PREFIX}{MEASURE_LATEST}/picture/{self._picture.name}",
+                f"{RESULTS_PREFIX}{MEASURE_LATEST}/picture/{self.picture.name}",
             )
         cdk(deploy_arguments(comparison), cloud=cloud, context=context)
-        groups = self._deployment.output(Stack.COMPARISON, Output.COMPARISON_GROUPS)
+        groups = self.deployment.output(Stack.COMPARISON, Output.COMPARISON_GROUPS)
         self._groups = json.loads(groups)
         self._failed = {}
         for name in names:
@@ -132,19 +111,19 @@ class StackFleets:
     def context(self, names: Sequence[str]) -> dict[str, object]:
         """The deployment settings that make these fleets."""
         return {
-            "prefix": self._record.prefix,
+            "prefix": self.record.prefix,
             "instance_types": ",".join(names),
-            "comparison_scenarios": ",".join(self._record.scenarios),
+            "comparison_scenarios": ",".join(self.record.scenarios),
             "comparison_scopes": ",".join(self._scopes()),
-            "comparison_seconds": self._record.seconds,
-            "comparison_minutes": self._minutes,
-            "stream_model": self._record.model,
+            "comparison_seconds": self.record.seconds,
+            "comparison_minutes": self.minutes,
+            "stream_model": self.record.model,
         }
 
     def _scopes(self) -> list[str]:
         """Those of the record that an instance by itself can time, or both."""
         alone = [Scope.PICTURE.value, Scope.NETWORK.value]
-        return [scope for scope in alone if scope in self._record.scopes] or alone
+        return [scope for scope in alone if scope in self.record.scopes] or alone
 
     def look(self, name: str) -> Progress:
         """The result so far, or why there will be none.
@@ -154,27 +133,24 @@ class StackFleets:
         """
         from botocore.exceptions import ClientError
 
-        from visionstack.cloud.aws_errors import translated
-
         if name in self._failed:
             raise self._failed[name]
         key = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/{FILE}"
         with translated(f"read the results of {name}"):
             try:
-                body = self._deployment.client("s3").get_object(Bucket=self._bucket(), Key=key)
+                body = self.deployment.client("s3").get_object(Bucket=self._bucket(), Key=key)
                 return Progress(result=RunResult.from_json(json.loads(body["Body"].read())))
             except ClientError as error:
                 if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
                     raise
-        if self._deployment.cloud == "local":
+        if self.deployment.cloud == "local":
             return Progress(refusal=self._embedded_refusal(name))
         return Progress(refusal=self._group_refusal(name))
 
     def fetch_logs(self, name: str, folder: Path) -> None:
         """LoadGen's log files, to `folder`."""
-        from visionstack.cloud.aws_errors import translated
 
-        client = self._deployment.client("s3")
+        client = self.deployment.client("s3")
         prefix = f"{RESULTS_PREFIX}{MEASURE_LATEST}/{name}/loadgen/"
         with translated(f"fetch the logs of {name}"):
             answer = client.list_objects_v2(Bucket=self._bucket(), Prefix=prefix)
@@ -184,7 +160,7 @@ class StackFleets:
                 client.download_file(self._bucket(), item["Key"], str(path))
 
     def _bucket(self) -> str:
-        return self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+        return self.deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
 
     def _clear(self, client: Any, bucket: str) -> None:
         """An earlier comparison's results must not be taken for this one's."""
@@ -209,13 +185,12 @@ class StackFleets:
         A group that is refused is emptied: it would go on trying, and a later success would cost
         money without being waited for.
         """
-        from visionstack.cloud.aws_errors import translated
 
         group = self._groups.get(name)
         if group is None:
             return "not run: the comparison stack has no group for it"
         with translated(f"read the scaling activities of {group}"):
-            client = self._deployment.client("autoscaling")
+            client = self.deployment.client("autoscaling")
             # Newest first.
             activities = client.describe_scaling_activities(
                 AutoScalingGroupName=group, MaxRecords=20
@@ -237,13 +212,12 @@ class StackFleets:
 
     def _set_capacity(self, name: str, instances: int) -> None:
         """Raises VisionstackError when AWS refuses it; a type without a group is left alone."""
-        from visionstack.cloud.aws_errors import translated
 
         group = self._groups.get(name)
         if group is None:
             return
         with translated(f"set the capacity of {group}"):
-            self._deployment.client("autoscaling").set_desired_capacity(
+            self.deployment.client("autoscaling").set_desired_capacity(
                 AutoScalingGroupName=group, DesiredCapacity=instances
             )
 
@@ -259,7 +233,6 @@ def refuse_another(deployment: Deployment, record: Record) -> None:
     Raises:
         CompareError: stacks of another comparison are there; the message names them.
     """
-    from visionstack.cloud.aws_errors import translated
 
     with translated("list the stacks"):
         pages = deployment.client("cloudformation").get_paginator("describe_stacks").paginate()
@@ -307,8 +280,6 @@ def delete_stacks(client: Any, names: Sequence[str], *, remedy: str) -> None:
             with it.
     """
     from botocore.exceptions import WaiterError
-
-    from visionstack.cloud.aws_errors import CredentialsError, translated
 
     left: dict[str, str] = {}
     for number, name in reversed(list(enumerate(names))):

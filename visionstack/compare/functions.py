@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact
+from visionstack import paths
+from visionstack.cloud.aws_errors import translated
 from visionstack.compare.errors import MixedResultsError
 from visionstack.compare.fleets import deploy_arguments
 from visionstack.compare.plan import WARM_UP_CALLS
@@ -25,39 +28,23 @@ LONGEST_CALL_S: Final = 180.0
 function of it may take 120 s."""
 
 
-class Functions(Protocol):
-    """Makes a function of a setting and measures it."""
-
-    def measure(self, setting: FunctionSetting, tell: Tell) -> dict[str, Any]:
-        """Deploy, call, and return what was measured."""
-        ...
-
-
+@dataclass(frozen=True)
 class StackFunctions:
     """The classifier stack under the comparison's own prefix, changed from setting to setting."""
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        record: Record,
-        *,
-        artifact: Artifact,
-        picture: Path,
-        calls: int,
-        cold_calls: int,
-    ) -> None:
-        self._deployment = deployment
-        self._record = record
-        self._artifact = artifact
-        self._picture = picture
-        self._calls = calls
-        self._cold_calls = cold_calls
+    deployment: Deployment
+    record: Record
+    _: KW_ONLY
+    artifact: Artifact
+    picture: Path
+    calls: int
+    cold_calls: int
 
     def context(self, setting: FunctionSetting) -> dict[str, object]:
         """The deployment settings of a row."""
         return {
-            "prefix": self._record.prefix,
-            "classifier_model": self._record.model,
+            "prefix": self.record.prefix,
+            "classifier_model": self.record.model,
             **setting.context(),
         }
 
@@ -71,17 +58,17 @@ class StackFunctions:
         from visionstack.deploy.cdk import cdk
         from visionstack.models.publishing import publish
 
-        cloud = self._deployment.cloud
+        cloud = self.deployment.cloud
         context = self.context(setting)
         tell("deploying")
         stacks = [Stack.STORAGE, Stack.CLASSIFIER]
         if setting.cold_start == "warmer":
             stacks.append(Stack.WARMER)
-        storage, *rest = (self._deployment.stack_name(stack) for stack in stacks)
+        storage, *rest = (self.deployment.stack_name(stack) for stack in stacks)
         cdk(deploy_arguments(storage), cloud=cloud, context=context)
-        bucket = self._deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
-        client = self._deployment.client("s3")
-        publish(self._artifact, client=client, bucket=bucket)
+        bucket = self.deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
+        client = self.deployment.client("s3")
+        publish(self.artifact, client=client, bucket=bucket)
         if setting.packaging == "s3-packages":
             tell("uploading its libraries")
             self._publish_libraries(context, client, bucket)
@@ -96,14 +83,12 @@ class StackFunctions:
 
     def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
         """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
-        from visionstack import paths
         from visionstack.cloud import local_defaults
-        from visionstack.cloud.aws_errors import translated
         from visionstack.packaging.build import settings_from
         from visionstack.packaging.libraries import publish_libraries
 
         given = {
-            **(local_defaults.context() if self._deployment.cloud == "local" else {}),
+            **(local_defaults.context() if self.deployment.cloud == "local" else {}),
             **context,
         }
         package = paths.BUILD / settings_from(given).classifier_package().folder
@@ -117,19 +102,19 @@ class StackFunctions:
         from visionstack.classify.client import ClassifierClient
         from visionstack.classify.trials import DeployedEnvironments
 
-        environments = DeployedEnvironments(self._deployment)
+        environments = DeployedEnvironments(self.deployment)
         first = []
-        with ClassifierClient.of(self._deployment, timeout=LONGEST_CALL_S) as client:
+        with ClassifierClient.of(self.deployment, timeout=LONGEST_CALL_S) as client:
             try:
-                for number in range(self._cold_calls):
-                    tell(f"first call {number + 1} of {self._cold_calls}")
+                for number in range(self.cold_calls):
+                    tell(f"first call {number + 1} of {self.cold_calls}")
                     environments.retire()
                     if setting.cold_start == "warmer":
                         environments.warm(1)
-                    first.append(client.classify(self._picture))
-                tell(f"{self._calls} warm calls")
-                calls = WARM_UP_CALLS + self._calls
-                warm = [client.classify(self._picture) for _ in range(calls)][WARM_UP_CALLS:]
+                    first.append(client.classify(self.picture))
+                tell(f"{self.calls} warm calls")
+                calls = WARM_UP_CALLS + self.calls
+                warm = [client.classify(self.picture) for _ in range(calls)][WARM_UP_CALLS:]
             finally:
                 environments.restore()
         return first, warm
@@ -141,16 +126,16 @@ class StackFunctions:
             MixedResultsError: the function answered with another model version.
         """
         model = warm[-1].model
-        if model.get("version") not in (None, self._record.version):
+        if model.get("version") not in (None, self.record.version):
             raise MixedResultsError(
                 f"The function answered with {model.get('name')} version {model.get('version')}, "
-                f"this comparison is of version {self._record.version}."
+                f"this comparison is of version {self.record.version}."
             )
         surprise = [call for call in warm if call.cold]
         return {
             "model": model,
             "engine": warm[-1].response.get("engine", {}),
-            "picture_sha256": self._record.picture_sha256,
+            "picture_sha256": self.record.picture_sha256,
             "warm": [call_json(call) for call in warm if not call.cold],
             "first": [call_json(call) for call in first],
             "cold_among_warm": len(surprise),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final
 
 from runtime.inference.artifact import Artifact
 from runtime.measurement import machine
@@ -26,6 +26,7 @@ from visionstack.models.darknet_program import DarknetProgram
 from visionstack.paths import IMPORT_ROOT, MODELS
 
 Tell = Callable[[RunResult], None]
+_DARKNET_RUNS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,33 +56,23 @@ class Turn:
         return bool(self.processors or self.memory_mib)
 
 
-class Here(Protocol):
-    """Measures on this machine."""
-
-    def measure(self, record: Record, tell: Tell, turn: Turn) -> RunResult:
-        """This machine's result of a turn; `tell` sees it grow."""
-        ...
-
-    def darknet(self, record: Record) -> RunResult:
-        """darknet's own program on this machine."""
-        ...
-
-
+@dataclass(frozen=True, kw_only=True)
 class ThisMachine:
     """Runs the measuring program as it runs on an instance: as a process of its own."""
 
-    def __init__(self, *, model: Path, picture: Path, out: Path, runs: int = 5) -> None:
-        self._model = model
-        self._picture = picture
-        self._out = out
-        self._runs = runs
+    model: Path
+    picture: Path
+    out: Path
 
     def measure(self, record: Record, tell: Tell, turn: Turn) -> RunResult:
-        """Raises CompareError: the program ended without a result."""
-        folder = self._out / turn.folder
+        """This machine's result of a turn; `tell` sees it grow.
+
+        Raises CompareError: the program ended without a result.
+        """
+        folder = self.out / turn.folder
         command = [
             *(sys.executable, "-m", "runtime.measurement"),
-            *("--model", str(self._model), "--picture", str(self._picture)),
+            *("--model", str(self.model), "--picture", str(self.picture)),
             *("--out", str(folder), "--run", record.run, "--seconds", str(turn.seconds)),
             *("--engine", turn.engine, "--precision", turn.precision),
             *(["--no-limit"] if turn.number or turn.held else []),
@@ -99,8 +90,8 @@ class ThisMachine:
                 measure_stream(
                     result,
                     record,
-                    model=self._model,
-                    picture=self._picture,
+                    model=self.model,
+                    picture=self.picture,
                     out=folder,
                     seconds=turn.seconds,
                     engine=turn.engine,
@@ -110,7 +101,9 @@ class ThisMachine:
         return result
 
     def darknet(self, record: Record) -> RunResult:
-        """Raises NotRunError: it is not installed, knows not this model, or said no time.
+        """darknet's own program on this machine.
+
+        Raises NotRunError: it is not installed, knows not this model, or said no time.
 
         At the model's own input size. Weights that were downloaded are used; darknet's time is the
         same with random ones.
@@ -119,18 +112,16 @@ class ThisMachine:
         try:
             program = DarknetProgram(
                 record.model,
-                folder=self._out / "darknet",
+                folder=self.out / "darknet",
                 cache=MODELS / "cache",
-                size=Artifact.load(self._model).manifest.input.width,
+                size=Artifact.load(self.model).manifest.input.width,
                 weights=downloaded if downloaded.exists() else None,
             )
-            times = [program.seconds(self._picture) for _ in range(self._runs)]
+            times = [program.seconds(self.picture) for _ in range(_DARKNET_RUNS)]
         except VisionstackError as error:
             raise NotRunError(f"not run: {error}") from error
         return RunResult(
             run=record.run,
-            instance_type=None,
-            image=None,
             machine=machine.describe(),
             versions={"darknet": _debian_version("darknet")},
             subject={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -13,12 +13,13 @@ from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario, Scope
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
+from visionstack.compare.summary import priced
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.errors import CostError
 from visionstack.cost.instances import root_gib
 from visionstack.cost.prices import PriceBook
-from visionstack.cost.serverless import Function, request_usd
+from visionstack.cost.serverless import request_usd
 from visionstack.doctor.checks import Check, State
 
 if TYPE_CHECKING:
@@ -33,7 +34,19 @@ WARM_UP_CALLS: Final = 2
 
 
 @dataclass(frozen=True)
-class Request:
+class MeasurementSize:
+    """How long instances may run, and how often functions are called."""
+
+    minutes: int = 30
+    """After which a compared instance ends at the latest."""
+    calls: int = 60
+    """Warm calls to each function."""
+    cold_calls: int = 3
+    """First calls to each function."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(MeasurementSize):
     """What the user asked to compare."""
 
     instance_types: Sequence[str] = ()
@@ -43,12 +56,6 @@ class Request:
     scenarios: Sequence[str] = ("single-stream",)
     scopes: Sequence[str] = ("picture", "network")
     seconds: float = 10.0
-    minutes: int = 30
-    """After which a compared instance ends at the latest."""
-    calls: int = 60
-    """Warm calls to each function."""
-    cold_calls: int = 3
-    """First calls to each function."""
     picture: Path = field(default_factory=Path)
     engines: Sequence[str] = ()
     """`ENGINE[:PRECISION]`, a row of this machine for each; without any (and without `within`) one
@@ -59,9 +66,14 @@ class Request:
     """What an hour of this machine costs."""
 
     @property
+    def needs_cloud(self) -> bool:
+        """Whether a row is deployed."""
+        return bool(self.instance_types or self.functions)
+
+    @property
     def names_a_row(self) -> bool:
         """Whether there is anything to measure."""
-        return bool(self.instance_types or self.functions or self.local or self.darknet)
+        return self.needs_cloud or self.local or self.darknet
 
 
 Checker = Callable[[str], list[Check]]
@@ -106,12 +118,11 @@ def make(
         record.rows.append(Row(DARKNET_ROW, Kind.DARKNET, where="this machine"))
     size = sum(entry.bytes for entry in manifest.files.values())
     for name in dict.fromkeys(request.instance_types):
-        row = _instance(name, cloud=cloud, region=region, book=book, checks=check(name))
+        row = _instance(name, record, book=book, checks=check(name))
         _refuse_small_memory(row, size)
         record.rows.append(row)
     for setting in dict.fromkeys(request.functions):
-        row = _function(setting, cloud=cloud, region=region, architecture=architecture)
-        record.rows.append(row)
+        record.rows.append(_function(setting, record, architecture=architecture))
     record.most_usd = most_usd(
         record, minutes=request.minutes, calls=request.calls + request.cold_calls, book=book
     )
@@ -222,14 +233,8 @@ def most_function_usd(setting: FunctionSetting, *, calls: int, book: PriceBook) 
     """Every call taking as long as the function may, and an hour of what is held warm."""
     from stacks.settings.model import DeploymentSettings
 
-    longest = Function(
-        memory_mb=setting.memory_mib,
-        seconds=DeploymentSettings.from_context(setting.context()).timeout_seconds,
-        arch="arm64" if setting.arch == "arm64" else "x86_64",
-        gateway="rest",
-        puts_per_request=1,
-        gets_per_request=1,
-    )
+    timeout_s = DeploymentSettings.from_context(setting.context()).timeout_seconds
+    longest = replace(priced(setting, timeout_s), gets_per_request=1)
     held = 0.0
     if setting.cold_start == "provisioned":
         seconds = 3600 * setting.memory_mib / 1024
@@ -260,11 +265,11 @@ def _check_request(request: Request, task: str) -> None:
             )
 
 
-def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: list[Check]) -> Row:
+def _instance(name: str, record: Record, *, book: PriceBook, checks: list[Check]) -> Row:
     row = Row(
         name,
         Kind.INSTANCE,
-        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
+        where=_where(record),
         checks=[dict(check.to_json()) for check in checks],
     )
     try:
@@ -274,10 +279,9 @@ def _instance(name: str, *, cloud: str, region: str, book: PriceBook, checks: li
         row.notes.append("no price for it in the price book")
     bad = next((check for check in checks if check.state is State.BAD), None)
     if bad is not None:
-        row.status, row.reason = Status.NOT_RUN, f"not run: {bad.detail}"
-    elif row.usd_per_hour is None and cloud == "aws":
-        row.status = Status.NOT_RUN
-        row.reason = "not run: without a price, no budget can hold it"
+        row.refuse(bad.detail)
+    elif row.usd_per_hour is None and record.cloud == "aws":
+        row.refuse("without a price, no budget can hold it")
     return row
 
 
@@ -289,24 +293,17 @@ def _refuse_small_memory(row: Row, model_bytes: int) -> None:
         return
     memory = catalog[row.name].memory_mib * 2**20
     if model_bytes * _MEMORY_FACTOR > memory:
-        row.status = Status.NOT_RUN
-        row.reason = (
-            f"not run: the model needs about {model_bytes * _MEMORY_FACTOR / 2**20:,.0f} MiB, "
+        row.refuse(
+            f"the model needs about {model_bytes * _MEMORY_FACTOR / 2**20:,.0f} MiB, "
             f"{row.name} has {memory / 2**20:,.0f}"
         )
 
 
-def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture: str) -> Row:
-    row = Row(
-        setting.name,
-        Kind.FUNCTION,
-        where=f"AWS {region}" if cloud == "aws" else "embedded cloud",
-        setting=setting.to_json(),
-    )
-    if cloud != "aws":
+def _function(setting: FunctionSetting, record: Record, *, architecture: str) -> Row:
+    row = Row(setting.name, Kind.FUNCTION, where=_where(record), setting=asdict(setting))
+    if record.cloud != "aws":
         if setting.arch != architecture:
-            row.status = Status.NOT_RUN
-            row.reason = f"not run: not available on this machine (this machine is {architecture})"
+            row.refuse(f"not available on this machine (this machine is {architecture})")
         row.notes.append(
             "on the embedded cloud every memory size has this machine's whole CPU; the price is "
             "AWS's for the time measured here"
@@ -317,6 +314,10 @@ def _function(setting: FunctionSetting, *, cloud: str, region: str, architecture
                 "and first calls here are cold"
             )
     return row
+
+
+def _where(record: Record) -> str:
+    return f"AWS {record.region}" if record.cloud == "aws" else "embedded cloud"
 
 
 def _costs(row: Row) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,10 @@ class Row:
     checks: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def refuse(self, reason: str) -> None:
+        """It will not be run."""
+        self.status, self.reason = Status.NOT_RUN, f"not run: {reason}"
+
     def run_result(self) -> RunResult | None:
         """The machine's result, read back."""
         return RunResult.from_json(self.result) if self.result else None
@@ -104,15 +108,14 @@ class Record:
         Raises:
             MixedResultsError: it was.
         """
+        other = None
         if version != self.version:
+            other = f"{self.model} version {version}, this comparison is of version {self.version}"
+        elif picture_sha256 != self.picture_sha256:
+            other = f"another picture than {self.picture}"
+        if other is not None:
             raise MixedResultsError(
-                f"{row} was measured with {self.model} version {version}, this comparison is of "
-                f"version {self.version}.",
-                remedy="Start a new comparison in another folder (--out).",
-            )
-        if picture_sha256 != self.picture_sha256:
-            raise MixedResultsError(
-                f"{row} was measured with another picture than {self.picture}.",
+                f"{row} was measured with {other}.",
                 remedy="Start a new comparison in another folder (--out).",
             )
 
@@ -178,14 +181,12 @@ def merge(records: Sequence[Record]) -> Record:
             version=record.version, picture_sha256=record.picture_sha256, row=record.run
         )
         rows |= {row.name: row for row in record.rows}
-    return Record(
-        **{
-            **{key: getattr(first, key) for key in Record.__dataclass_fields__},
-            "rows": list(rows.values()),
-            "scenarios": list(dict.fromkeys(s for r in records for s in r.scenarios)),
-            "scopes": list(dict.fromkeys(s for r in records for s in r.scopes)),
-            "accuracy": _merged_accuracy(records),
-        }
+    return replace(
+        first,
+        rows=list(rows.values()),
+        scenarios=list(dict.fromkeys(s for r in records for s in r.scenarios)),
+        scopes=list(dict.fromkeys(s for r in records for s in r.scopes)),
+        accuracy=_merged_accuracy(records),
     )
 
 

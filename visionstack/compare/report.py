@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median_high
 from typing import Any, Final
 
 from runtime.measurement import machine
 from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import Ratio
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.summary import Figures, Strategy, figures, is_function, to_cheapest, winner
+from visionstack.compare.summary import Figures, Strategy, figures, to_cheapest, winner
 from visionstack.compare.targets import Kind as RowKind
 from visionstack.compare.verdict import LOSS, candidates, judge
 from visionstack.compare.verdict_report import verdict_sections
@@ -20,10 +21,10 @@ from visionstack.report.figures import (
     Absent,
     Cell,
     Kind,
-    Percentiles,
     computed,
     measured,
     paper,
+    percentile_figures,
     ratio_figure,
 )
 from visionstack.report.sections import (
@@ -190,39 +191,30 @@ def table(record: Record, *, book: PriceBook, strategy: Strategy = "balanced") -
 def _measured_row(
     found: Figures, against: Ratio | None, book: PriceBook, *, winner_name: str | None
 ) -> TableRow:
-    times = Percentiles.of(found.latency, "ms", scale=1000)
-    no_price = Absent("no price")
     source = _price_source(found, book)
+
+    def priced(value: float | None, unit: str) -> Cell:
+        return Absent("no price") if value is None else computed(value, unit, source=source)
+
+    per_dollar = 1e6 / found.usd_per_million if found.usd_per_million else None
     name = found.row.name if found.scope == "picture" else f"{found.row.name} ({found.scope} only)"
     cells: list[Cell] = [
         name,
         found.row.where,
         found.engine,
-        times.p50,
-        times.p90,
-        times.p99,
+        *percentile_figures(found.latency, "ms", scale=1000),
         measured(found.images_per_second, source=found.rate_scenario),
-        computed(found.usd_per_hour, "USD", source=source)
-        if found.usd_per_hour is not None
-        else no_price,
-        computed(found.usd_per_million, "USD", source=source)
-        if found.usd_per_million is not None
-        else no_price,
-        computed(1e6 / found.usd_per_million, source=source) if found.usd_per_million else no_price,
+        priced(found.usd_per_hour, "USD"),
+        priced(found.usd_per_million, "USD"),
+        priced(per_dollar, ""),
         measured(found.limit_share * 100, "%") if found.limit_share is not None else "",
-        ratio_figure(against, kind=Kind.COMPUTED) if against is not None else "",
+        ratio_figure(against) if against is not None else "",
     ]
     return TableRow(cells, winner=found.row.name == winner_name)
 
 
 def _empty_row(row: Row, book: PriceBook) -> TableRow:
-    reason = (
-        shortened(row.reason)
-        if row.reason
-        else {Status.PLANNED: "planned", Status.RUNNING: "running"}.get(
-            row.status, row.status.value
-        )
-    )
+    reason = shortened(row.reason) if row.reason else row.status.value
     price: Cell = ""
     if row.usd_per_hour is not None:
         price = computed(row.usd_per_hour, "USD", source=f"on demand, {row.price_date}")
@@ -239,7 +231,7 @@ def shortened(reason: str) -> str:
 
 
 def _price_source(found: Figures, book: PriceBook) -> str:
-    if is_function(found.row):
+    if found.row.kind is RowKind.FUNCTION:
         return f"Lambda prices of book {book.name}"
     if found.row.kind is RowKind.MACHINE:
         return "--usd-per-hour"
@@ -249,34 +241,19 @@ def _price_source(found: Figures, book: PriceBook) -> str:
 def _paper_rows(record: Record) -> list[TableRow]:
     """The papers' own times for this model, as reference."""
     rows = []
-    streaming = reference()["streaming_2019"]
-    for item in streaming["seconds_per_image"]:
-        if item["model"] != record.model:
-            continue
-        price = streaming["usd_per_hour_2019"].get(item["host"])
+    for item, price in _printed(record):
         seconds = item["seconds"]
         source = "Yun, Kim and Jeong 2019, tables 1 to 3 and section 4.2"
-        rows.append(
-            TableRow(
-                [
-                    f"{item['host']} (2019)",
-                    item["accelerator"] or "CPU",
-                    "darknet",
-                    paper(seconds * 1000, "ms", source=source),
-                    "",
-                    "",
-                    "",
-                    paper(price, "USD", source="table 2", printed=str(price)) if price else "",
-                    computed(price / 3600 * seconds * 1e6, "USD", source="price x printed time")
-                    if price
-                    else "",
-                    "",
-                    "",
-                    "",
-                ],
-                kind=Kind.PAPER,
-            )
-        )
+        money: list[Cell] = ["", ""]
+        if price:
+            money = [
+                paper(price, "USD", source="table 2", printed=str(price)),
+                computed(price / 3600 * seconds * 1e6, "USD", source="price x printed time"),
+            ]
+        time = paper(seconds * 1000, "ms", source=source)
+        where = item["accelerator"] or "CPU"
+        cells = [f"{item['host']} (2019)", where, "darknet", time, "", "", "", *money, "", "", ""]
+        rows.append(TableRow(cells, kind=Kind.PAPER))
     if record.model == "resnet50":
         times = reference()["serverless_2020"]["milliseconds"]
         for word, key in (("second call", "second_invocation"), ("warmed", "after_warm_up")):
@@ -313,6 +290,11 @@ def _scenarios(record: Record) -> Table:
     for row in record.rows:
         result = row.run_result()
         for found in result.measurements if result else []:
+            where = [row.name, found.scenario, Scope(found.scope).meaning]
+            if found.latency_s is None:
+                reason = Absent(found.reason or "failed")
+                rows.append(TableRow([*where, reason, "", "", "", ""], absent=True))
+                continue
             verdict = found.reason or ""
             if found.loadgen is not None:
                 verdict = "valid" if found.loadgen["valid"] else "not valid"
@@ -322,38 +304,9 @@ def _scenarios(record: Record) -> Table:
                     f"{found.camera['dropped']} dropped and {found.camera['late']} late of "
                     f"{found.camera['frames']} ({share:.1%})"
                 )
-            if found.latency_s is None:
-                rows.append(
-                    TableRow(
-                        [
-                            row.name,
-                            found.scenario,
-                            Scope(found.scope).meaning,
-                            Absent(found.reason or "failed"),
-                            "",
-                            "",
-                            "",
-                            "",
-                        ],
-                        absent=True,
-                    )
-                )
-                continue
-            times = Percentiles.of(found.latency_s, "ms", scale=1000)
-            rows.append(
-                TableRow(
-                    [
-                        row.name,
-                        found.scenario,
-                        Scope(found.scope).meaning,
-                        times.p50,
-                        times.p90,
-                        times.p99,
-                        measured(found.images_per_second or 0.0, samples=found.pictures),
-                        verdict,
-                    ]
-                )
-            )
+            times = percentile_figures(found.latency_s, "ms", scale=1000)
+            rate = measured(found.images_per_second or 0.0, samples=found.pictures)
+            rows.append(TableRow([*where, *times, rate, verdict]))
     columns = ["row", "scenario", "scope", "p50", "p90", "p99", "images/s", "verdict"]
     note = (
         "MLPerf's scenarios by its own LoadGen, whose log files lie beside comparison.json; runs "
@@ -402,14 +355,20 @@ def _points(shown: Sequence[Figures], record: Record) -> list[Point]:
         for f in shown
         if f.usd_per_hour is not None
     ]
-    streaming: dict[str, Any] = reference()["streaming_2019"]
-    for item in streaming["seconds_per_image"]:
-        price = streaming["usd_per_hour_2019"].get(item["host"])
-        if item["model"] == record.model and price and points:
-            points.append(
-                Point(f"{item['host']} (2019)", price, item["seconds"] * 1000, Kind.PAPER)
-            )
+    points += [
+        Point(f"{item['host']} (2019)", price, item["seconds"] * 1000, Kind.PAPER)
+        for item, price in _printed(record)
+        if price and points
+    ]
     return points
+
+
+def _printed(record: Record) -> list[tuple[dict[str, Any], float | None]]:
+    """What the 2019 paper prints of this model, each with the price of its host's hour."""
+    streaming = reference()["streaming_2019"]
+    prices = streaming["usd_per_hour_2019"]
+    printed = streaming["seconds_per_image"]
+    return [(one, prices.get(one["host"])) for one in printed if one["model"] == record.model]
 
 
 def _first_calls(shown: Sequence[Figures]) -> Bars | None:
@@ -417,9 +376,8 @@ def _first_calls(shown: Sequence[Figures]) -> Bars | None:
     bars = []
     for found in shown:
         if found.first_s:
-            first = sorted(found.first_s)[len(found.first_s) // 2]
+            first, warm = median_high(found.first_s), median_high(found.desk_s)
             bars.append(Bar(f"{found.row.name}: first", {"seconds": first}))
-            warm = sorted(found.desk_s)[len(found.desk_s) // 2]
             bars.append(Bar(f"{found.row.name}: warm", {"seconds": warm}))
     if not bars:
         return None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from visionstack import console, paths
+from visionstack.cloud.aws_errors import translated
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
@@ -18,7 +20,14 @@ from visionstack.compare.errors import RecordError
 from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
-from visionstack.compare.plan import Request, check_budget, make, most_usd, picture_hash
+from visionstack.compare.plan import (
+    MeasurementSize,
+    Request,
+    check_budget,
+    make,
+    most_usd,
+    picture_hash,
+)
 from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
@@ -27,7 +36,7 @@ from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
 from visionstack.errors import UsageError, VisionstackError
-from visionstack.report.terminal import rich_table
+from visionstack.report.terminal import rich_table, show
 from visionstack.report.write import write
 
 if TYPE_CHECKING:
@@ -38,23 +47,12 @@ _PREFIX: Final = "visionstack-compare"
 """The comparison deploys stacks of its own, and never touches the user's."""
 
 
-@dataclass(frozen=True)
-class MeasurementSize:
-    """How long instances may run, and how often functions are called."""
-
-    minutes: int = 30
-    calls: int = 60
-    cold_calls: int = 3
-
-
 def strategy_named(name: str) -> Strategy:
     """Raises UsageError for a strategy that there is not."""
-    if name == "cost":
-        return "cost"
-    if name == "speed":
-        return "speed"
-    if name == "balanced":
-        return "balanced"
+    strategies: Sequence[Strategy] = get_args(Strategy)
+    for strategy in strategies:
+        if strategy == name:
+            return strategy
     raise UsageError(f"There is no strategy {name!r}.", remedy="Choose cost, speed or balanced.")
 
 
@@ -81,9 +79,8 @@ def start(
         raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
     if dry_run and not request.names_a_row:
         request = _what_one_may_compare(request, out)
-    needs_cloud = bool(request.instance_types or request.functions)
     look = _reached if dry_run else _deployment
-    deployment = look(cloud) if needs_cloud else None
+    deployment = look(cloud) if request.needs_cloud else None
     artifacts = [_artifact(model) for model in models]
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     records = [
@@ -102,17 +99,17 @@ def start(
             _print([record.to_json() for record in records])
         return
     check_budget(*records, max_usd=max_usd, confirmed=confirmed)
-    size = MeasurementSize(request.minutes, request.calls, request.cold_calls)
     folders = [out if len(models) == 1 else out / record.model for record in records]
     every = [
-        _executors(record, deployment, artifact, picture=request.picture, out=folder, size=size)
+        _executors(record, deployment, artifact, picture=request.picture, out=folder, size=request)
         for record, artifact, folder in zip(records, artifacts, folders, strict=True)
     ]
-    _measure_here(records, folders, every, strategy)
-    for record, folder, executors in zip(records, folders, every, strict=True):
+    comparisons = list(zip(records, folders, every, strict=True))
+    _measure_here(comparisons, strategy)
+    for record, folder, executors in comparisons:
         if deployment is not None and record.needs_cloud:
             fleets.refuse_another(deployment, record)
-        _measure(record, folder, executors, size, strategy)
+        _measure(record, folder, executors, request, strategy)
         _score(record, folder, labelled)
     draw(folders, out, strategy, as_json=as_json, loss=loss)
 
@@ -186,8 +183,6 @@ def draw(
         verdict = judge(candidates(records, book=book), strategy=strategy, loss=loss)
         _print([record.to_json() | {"verdict": to_json(verdict)} for record in records])
         return
-    from visionstack.report.terminal import show
-
     show(report, console.out)
     console.err.print(f"report: {written['html']}")
 
@@ -216,8 +211,6 @@ def _what_one_may_compare(request: Request, out: Path) -> Request:
 
 def _reached(cloud: str) -> Deployment | None:
     """For a plan: an account that cannot be asked is said, and does without its checks."""
-    from visionstack.cloud.aws_errors import translated
-
     try:
         deployment = _deployment(cloud)
         with translated("ask AWS who is calling"):
@@ -275,7 +268,6 @@ def _plan(
     from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
 
-    needs_cloud = bool(request.instance_types or request.functions)
     quotas = VcpuQuotas(deployment) if deployment else None
 
     def check(name: str) -> list[Check]:
@@ -289,8 +281,8 @@ def _plan(
         request,
         artifact,
         run=run,
-        cloud=deployment.cloud if deployment else "aws" if needs_cloud else "none",
-        region=deployment.region if deployment else "us-east-1" if needs_cloud else "none",
+        cloud=deployment.cloud if deployment else "aws" if request.needs_cloud else "none",
+        region=deployment.region if deployment else "us-east-1" if request.needs_cloud else "none",
         book=prices.load(),
         check=check,
         architecture=architecture(),
@@ -308,10 +300,6 @@ def _executors(
 ) -> Executors:
     # Without a cloud no row needs one, and neither of the two is ever called.
     any_deployment: Any = deployment
-
-    def destroy(what: Record) -> None:
-        fleets.destroy(what, deployment=any_deployment)
-
     return Executors(
         here=ThisMachine(model=artifact.folder, picture=picture, out=out),
         fleets=StackFleets(
@@ -325,30 +313,24 @@ def _executors(
             calls=size.calls,
             cold_calls=size.cold_calls,
         ),
-        destroy=destroy,
+        destroy=partial(fleets.destroy, deployment=any_deployment),
     )
 
 
 def _measure_here(
-    records: Sequence[Record],
-    folders: Sequence[Path],
-    every: Sequence[Executors],
-    strategy: Strategy,
+    comparisons: Sequence[tuple[Record, Path, Executors]], strategy: Strategy
 ) -> None:
     """This machine's rows of all models, which take turns: theirs are the ones compared closest."""
     with _live(strategy) as tell:
 
-        def changes(record: Record, folder: Path) -> Callable[[str], None]:
-            def changed(what: str) -> None:
-                record.save(folder)
-                tell(record, f"{record.model}: {what}")
-
-            return changed
+        def changed(record: Record, folder: Path, what: str) -> None:
+            record.save(folder)
+            tell(record, f"{record.model}: {what}")
 
         measure_in_turns(
             [
-                Party(record=record, here=executors.here, changed=changes(record, folder))
-                for record, folder, executors in zip(records, folders, every, strict=True)
+                Party(record=record, here=executors.here, changed=partial(changed, record, folder))
+                for record, folder, executors in comparisons
             ]
         )
 
@@ -364,19 +346,13 @@ def _measure(
         with _live(strategy) as tell:
             run(record, out, executors, minutes=size.minutes, tell=tell)
     except KeyboardInterrupt:
+        left = f"these stacks may be left: {', '.join(record.deployed)}"
         console.err.print(
-            f"interrupted; {_left(record)}. Go on: visionstack compare resume --out {out}",
+            f"interrupted; {left if record.deployed else 'nothing that it started is left'}. "
+            f"Go on: visionstack compare resume --out {out}",
             markup=False,
         )
         raise
-
-
-def _left(record: Record) -> str:
-    return (
-        f"these stacks may be left: {', '.join(record.deployed)}"
-        if record.deployed
-        else "nothing that it started is left"
-    )
 
 
 @contextmanager

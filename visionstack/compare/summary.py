@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Ratio, Summary, ratio, summarize
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.targets import FunctionSetting, Kind
+from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.bill import usd_per_million
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, request_usd
@@ -225,8 +225,3 @@ def _balanced_why(cost: float, best: Figures, fastest: Figures) -> str:
 
 def _s(rows: Sequence[object]) -> str:
     return "" if len(rows) == 1 else "s"
-
-
-def is_function(row: Row) -> bool:
-    """Whether the row is a Lambda setting."""
-    return row.kind is Kind.FUNCTION

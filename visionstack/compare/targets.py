@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
 from visionstack.compare.errors import RowUsageError
@@ -52,10 +52,6 @@ class FunctionSetting:
             "cold_start": self.cold_start,
             "classifier_engine": self.engine,
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def parse_function(text: str, *, arch: str = "x86_64") -> FunctionSetting:

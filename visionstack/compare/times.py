@@ -28,14 +28,51 @@ class ComparisonTimes:
         return f"measured, from {self.folder}"
 
     def rate(self, instance_type: str, *, book: PriceBook) -> float:
-        """See `rate_from`."""
-        return rate_from(self.folder, instance_type, book=book)
+        """Images a second of an instance type (or of "this machine"), as it was measured.
+
+        Raises:
+            RecordError: there is no comparison there.
+            CostInputError: it did not measure that type.
+        """
+        record = load(self.folder)
+        found = _first(record, [row for row in record.rows if row.name == instance_type], book)
+        if found is None:
+            raise self._not_measured(record, instance_type, book)
+        return found.images_per_second
 
     def function(
         self, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
     ) -> tuple[float, float]:
-        """See `function_from`."""
-        return function_from(self.folder, memory_mb, arch=arch, cold_start=cold_start, book=book)
+        """Mean seconds inside the function, and median INIT seconds, of that size and architecture.
+
+        A row with the same answer to cold starts is taken before one with another.
+
+        Raises:
+            RecordError: there is no comparison there.
+            CostInputError: it did not measure such a function.
+        """
+        record = load(self.folder)
+        alike = [
+            row
+            for row in record.rows
+            if row.kind is Kind.FUNCTION
+            and row.setting is not None
+            and (row.setting["memory_mib"], row.setting["arch"]) == (memory_mb, arch)
+        ]
+        alike.sort(key=lambda row: (row.setting or {})["cold_start"] != cold_start)
+        found = _first(record, alike, book)
+        if found is None:
+            raise self._not_measured(record, f"Lambda {memory_mb} MB, {arch}", book)
+        first = (found.row.function or {}).get("first", [])
+        inits = [call["timings_ms"].get("init", 0.0) / 1000 for call in first if call["cold"]]
+        return fmean(found.samples_s), median(inits) if inits else 0.0
+
+    def _not_measured(self, record: Record, name: str, book: PriceBook) -> CostInputError:
+        measured = [row.name for row in record.rows if figures(record, row, book=book) is not None]
+        return CostInputError(
+            f"The comparison in {self.folder} did not measure {name}.",
+            remedy=f"It measured: {'; '.join(measured) or 'nothing'}. Or give the time yourself.",
+        )
 
 
 @dataclass(frozen=True)
@@ -85,8 +122,8 @@ class LastTimes:
         """Raises CostInputError when neither has a function's time."""
         if (self.comparison / FILE).is_file():
             try:
-                found = function_from(
-                    self.comparison, memory_mb, arch=arch, cold_start=cold_start, book=book
+                found = ComparisonTimes(self.comparison).function(
+                    memory_mb, arch=arch, cold_start=cold_start, book=book
                 )
             except CostInputError:
                 pass  # the demo may have one
@@ -118,56 +155,6 @@ class LastTimes:
         self.told.append(f"{what}, as measured on {date} ({where})")
 
 
-def rate_from(folder: Path, instance_type: str, *, book: PriceBook) -> float:
-    """Images a second of an instance type (or of "this machine"), as a comparison measured it.
-
-    Raises:
-        RecordError: there is no comparison there.
-        CostInputError: it did not measure that type.
-    """
-    record = load(folder)
-    found = _first(record, [row for row in record.rows if row.name == instance_type], book)
-    if found is None:
-        raise _not_measured(record, folder, instance_type, book)
-    return found.images_per_second
-
-
-def function_from(
-    folder: Path, memory_mb: int, *, arch: str, cold_start: str, book: PriceBook
-) -> tuple[float, float]:
-    """Mean seconds inside the function, and median INIT seconds, of that size and architecture.
-
-    A row with the same answer to cold starts is taken before one with another.
-
-    Raises:
-        RecordError: there is no comparison there.
-        CostInputError: it did not measure such a function.
-    """
-    record = load(folder)
-    alike = [
-        row
-        for row in record.rows
-        if row.kind is Kind.FUNCTION
-        and row.setting is not None
-        and (row.setting["memory_mib"], row.setting["arch"]) == (memory_mb, arch)
-    ]
-    alike.sort(key=lambda row: (row.setting or {})["cold_start"] != cold_start)
-    found = _first(record, alike, book)
-    if found is None:
-        raise _not_measured(record, folder, f"Lambda {memory_mb} MB, {arch}", book)
-    first = (found.row.function or {}).get("first", [])
-    inits = [call["timings_ms"].get("init", 0.0) / 1000 for call in first if call["cold"]]
-    return fmean(found.samples_s), median(inits) if inits else 0.0
-
-
 def _first(record: Record, rows: Sequence[Row], book: PriceBook) -> Figures | None:
     """The figures of the first of the rows that was measured."""
     return next((f for row in rows if (f := figures(record, row, book=book)) is not None), None)
-
-
-def _not_measured(record: Record, folder: Path, name: str, book: PriceBook) -> CostInputError:
-    measured = [row.name for row in record.rows if figures(record, row, book=book) is not None]
-    return CostInputError(
-        f"The comparison in {folder} did not measure {name}.",
-        remedy=f"It measured: {'; '.join(measured) or 'nothing'}. Or give the time yourself.",
-    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Mark, summarize
-from visionstack.compare.machine import Here, Turn
+from visionstack.compare.machine import ThisMachine, Turn
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.rows import fail, take
 from visionstack.compare.targets import Kind
@@ -29,7 +29,7 @@ class Party:
     """A comparison that has rows of this machine; `changed` saves and shows it."""
 
     record: Record
-    here: Here
+    here: ThisMachine
     changed: Callable[[str], None]
 
 

@@ -40,6 +40,10 @@ def crossings(
     """
     if up_to < 1:
         return []
+
+    def crossing(at: int) -> Crossing:
+        return Crossing(at, (first, second)[leader](at), names[leader])
+
     starts = sorted({1, *(step for step in steps if 1 < step <= up_to)})
     found: list[Crossing] = []
     leader = 0 if first(1) <= second(1) else 1
@@ -47,11 +51,11 @@ def crossings(
         high = starts[place + 1] - 1 if place + 1 < len(starts) else up_to
         if _beaten(leader, first, second, low):  # a jump at the step itself
             leader = 1 - leader
-            found.append(_crossing(low, leader, (first, second), names))
+            found.append(crossing(low))
         if _beaten(leader, first, second, high):
             at = _bisect(leader, first, second, low, high)
             leader = 1 - leader
-            found.append(_crossing(at, leader, (first, second), names))
+            found.append(crossing(at))
     return found
 
 
@@ -74,7 +78,3 @@ def _bisect(leader: int, first: Cost, second: Cost, low: int, high: int) -> int:
         else:
             low = middle
     return high
-
-
-def _crossing(at: int, leader: int, costs: tuple[Cost, Cost], names: tuple[str, str]) -> Crossing:
-    return Crossing(requests_per_day=at, usd_per_day=costs[leader](at), cheaper=names[leader])

@@ -50,18 +50,18 @@ def question(
     book_name: str,
     seconds: float | None,
     images_per_second: float | None,
-    measured: Measured | None,
-    memory: int | None,
-    arch: str,
-    init_seconds: float,
-    cold_share: float,
-    cold_start: str,
-    environments: int,
-    gateway: str | None,
-    instance_type: str | None,
-    usd_per_hour: float | None,
-    burst: int,
-    profile: str,
+    measured: Measured | None = None,
+    memory: int | None = None,
+    arch: str = "x86_64",
+    init_seconds: float = 0.0,
+    cold_share: float = 0.0,
+    cold_start: str = "none",
+    environments: int = 0,
+    gateway: str | None = None,
+    instance_type: str | None = None,
+    usd_per_hour: float | None = None,
+    burst: int = 0,
+    profile: str = "flat",
     hours_a_day: float = 24.0,
     utilisation: float = 0.7,
 ) -> Question:
@@ -115,15 +115,9 @@ def question(
         load_balancer=not papers,
         disk_gb=0 if papers else None,
         public_addresses=0 if papers else 1,
-    )
-    return Question(
-        function=function,
-        fleet=fleet,
-        book=book,
         profile=_one_of(PROFILES, profile, "profile"),
-        profile_name=profile,
-        origin=origin,
     )
+    return Question(function, fleet, book, profile_name=profile, origin=origin)
 
 
 def refreshed(region: str, instance_types: Sequence[str]) -> str:

@@ -23,8 +23,7 @@ PROFILES: Final = {"flat": FLAT, "office": OFFICE, "evening": EVENING}
 """Relative load of the hours of a day: shapes to calculate with, not measurements."""
 
 _LCU_BYTES_AN_HOUR: Final = 1e9
-_LCU_NEW_CONNECTIONS: Final = 800
-_LCU_NEW_TLS_CONNECTIONS: Final = 50
+_LCU_NEW_CONNECTIONS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,6 @@ class Fleet:
     """Requests at the same instant that must all be answered within `deadline_seconds`."""
     deadline_seconds: float = 1.0
     load_balancer: bool = True
-    tls: bool = True
     bytes_per_request: float = 100_000
     requests_per_connection: float = 1000
     disk_gb: int | None = None
@@ -53,6 +51,8 @@ class Fleet:
     """Public IPv4 addresses an instance, and one for each zone of the load balancer."""
     zones: int = 2
     """Availability zones of the load balancer; 2 is what the streaming lane deploys."""
+    profile: tuple[float, ...] = FLAT
+    """Relative load of the hours of its day."""
 
     def __post_init__(self) -> None:
         if self.images_per_second <= 0:
@@ -85,21 +85,17 @@ def busiest_rate(
     return requests_per_day * max(share, 1 / hours) / 3600
 
 
-def instances_needed(
-    fleet: Fleet, *, requests_per_day: float, profile: tuple[float, ...] = FLAT
-) -> int:
+def instances_needed(fleet: Fleet, *, requests_per_day: float) -> int:
     """How many instances serve the busiest hour and the burst."""
-    rate = busiest_rate(requests_per_day, profile=profile, hours=fleet.hours_a_day)
+    rate = busiest_rate(requests_per_day, profile=fleet.profile, hours=fleet.hours_a_day)
     by_rate = math.ceil(rate / fleet.capacity - 1e-9)
     by_burst = math.ceil(fleet.burst / (fleet.images_per_second * fleet.deadline_seconds) - 1e-9)
     return max(fleet.minimum, by_rate, by_burst)
 
 
-def steps(
-    fleet: Fleet, *, up_to: float, profile: tuple[float, ...] = FLAT, most: int = 2000
-) -> list[int]:
+def steps(fleet: Fleet, *, up_to: float, most: int = 2000) -> list[int]:
     """Requests a day at which one more instance is needed, up to `up_to`."""
-    per_request = busiest_rate(1.0, profile=profile, hours=fleet.hours_a_day)
+    per_request = busiest_rate(1.0, profile=fleet.profile, hours=fleet.hours_a_day)
     found = []
     for count in range(1, most):
         at = math.floor(count * fleet.capacity / per_request + 1e-6) + 1
@@ -114,7 +110,6 @@ def fleet_bill(
     *,
     requests_per_day: float,
     book: PriceBook,
-    profile: tuple[float, ...] = FLAT,
     count: int | None = None,
     days: float = DAYS_A_MONTH,
 ) -> Bill:
@@ -125,11 +120,7 @@ def fleet_bill(
     """
     if requests_per_day < 0:
         raise CostInputError(f"{requests_per_day} requests a day are fewer than none.")
-    number = (
-        instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
-        if count is None
-        else count
-    )
+    number = instances_needed(fleet, requests_per_day=requests_per_day) if count is None else count
     hours = fleet.hours_a_day * days
     price = fleet.usd_per_hour
     if price is None:
@@ -140,12 +131,12 @@ def fleet_bill(
     disk_gb = root_gib(fleet.instance_type) if fleet.disk_gb is None else fleet.disk_gb
     if disk_gb:
         disk = number * disk_gb * hours / (24 * DAYS_A_MONTH)
-        items.append(Item("EBS gp3", disk, "GB-months", book["ebs.gp3_gb_month"].cost(disk)))
+        items.append(book.item("EBS gp3", disk, "GB-months", "ebs.gp3_gb_month"))
     if fleet.public_addresses:
         addresses = number * fleet.public_addresses * hours
         if fleet.load_balancer:
             addresses += fleet.zones * hours
-        items.append(Item("public IPv4", addresses, "hours", book["ipv4.hour"].cost(addresses)))
+        items.append(book.item("public IPv4", addresses, "hours", "ipv4.hour"))
     return Bill.of(items, days=days)
 
 
@@ -160,16 +151,15 @@ def root_gib(instance_type: str) -> int:
 def _load_balancer(
     fleet: Fleet, requests_per_day: float, book: PriceBook, hours: float
 ) -> list[Item]:
-    """An NLCU is the largest of 1 GB an hour and 800 new TCP (50 TLS) connections a second.
+    """An NLCU is the largest of 1 GB an hour and 50 new TLS connections a second.
 
     Source: Elastic Load Balancing pricing, Network Load Balancer.
     """
     per_hour = requests_per_day / fleet.hours_a_day
     by_bytes = per_hour * fleet.bytes_per_request / _LCU_BYTES_AN_HOUR
     connections = per_hour / max(fleet.requests_per_connection, 1) / 3600
-    by_connections = connections / (_LCU_NEW_TLS_CONNECTIONS if fleet.tls else _LCU_NEW_CONNECTIONS)
-    units = max(by_bytes, by_connections) * hours
+    units = max(by_bytes, connections / _LCU_NEW_CONNECTIONS) * hours
     return [
-        Item("load balancer hours", hours, "hours", book["nlb.hour"].cost(hours)),
-        Item("load balancer capacity", units, "NLCU-hours", book["nlb.lcu_hour"].cost(units)),
+        book.item("load balancer hours", hours, "hours", "nlb.hour"),
+        book.item("load balancer capacity", units, "NLCU-hours", "nlb.lcu_hour"),
     ]

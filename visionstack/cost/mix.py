@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from visionstack.cost.bill import DAYS_A_MONTH, Bill
-from visionstack.cost.instances import FLAT, Fleet, fleet_bill, instances_needed
+from visionstack.cost.instances import Fleet, fleet_bill, instances_needed
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, function_bill
 
@@ -21,70 +21,38 @@ class Mix:
     bill: Bill
 
 
-def split(
-    fleet: Fleet, *, count: int, requests_per_day: float, profile: tuple[float, ...] = FLAT
-) -> tuple[float, float]:
+def split(fleet: Fleet, *, count: int, requests_per_day: float) -> tuple[float, float]:
     """Requests a day on `count` instances, and those above their capacity, hour by hour."""
-    total = sum(profile)
+    total = sum(fleet.profile)
     hourly = count * fleet.capacity * 3600
-    served = sum(min(requests_per_day * weight / total, hourly) for weight in profile)
+    served = sum(min(requests_per_day * weight / total, hourly) for weight in fleet.profile)
     rest = requests_per_day - served
     # Less than half a request is what the sum of 24 fractions is off by.
     return (served, rest) if rest >= 0.5 else (requests_per_day, 0.0)
 
 
 def mix_of(
-    fleet: Fleet,
-    function: Function,
-    *,
-    count: int,
-    requests_per_day: float,
-    book: PriceBook,
-    profile: tuple[float, ...] = FLAT,
-    days: float = DAYS_A_MONTH,
+    fleet: Fleet, function: Function, *, count: int, requests_per_day: float, book: PriceBook
 ) -> Mix:
     """The bill of `count` instances and a function for the rest.
 
     Without an instance there is no load balancer, and without a rest no function to hold warm.
     """
-    served, rest = split(
-        replace(fleet, hours_a_day=24.0),
-        count=count,
-        requests_per_day=requests_per_day,
-        profile=profile,
-    )
-    function_part = function_bill(function, requests_per_month=rest * days, book=book, days=days)
+    served, rest = split(fleet, count=count, requests_per_day=requests_per_day)
+    function_part = function_bill(function, requests_per_month=rest * DAYS_A_MONTH, book=book)
     if not count:
         return Mix(0, 0.0, requests_per_day, function_part)
-    fleet_part = fleet_bill(
-        fleet, requests_per_day=served, book=book, profile=profile, count=count, days=days
-    )
+    fleet_part = fleet_bill(fleet, requests_per_day=served, book=book, count=count)
     return Mix(count, served, rest, fleet_part + function_part if rest else fleet_part)
 
 
 def cheapest_mix(
-    fleet: Fleet,
-    function: Function,
-    *,
-    requests_per_day: float,
-    book: PriceBook,
-    profile: tuple[float, ...] = FLAT,
-    days: float = DAYS_A_MONTH,
+    fleet: Fleet, function: Function, *, requests_per_day: float, book: PriceBook
 ) -> Mix:
     """The cheapest number of instances from none to all that the busiest hour needs."""
-    most = instances_needed(fleet, requests_per_day=requests_per_day, profile=profile)
-    return min(
-        (
-            mix_of(
-                fleet,
-                function,
-                count=count,
-                requests_per_day=requests_per_day,
-                book=book,
-                profile=profile,
-                days=days,
-            )
-            for count in range(most + 1)
-        ),
-        key=lambda mix: mix.bill.usd,
+    most = instances_needed(fleet, requests_per_day=requests_per_day)
+    mixes = (
+        mix_of(fleet, function, count=count, requests_per_day=requests_per_day, book=book)
+        for count in range(most + 1)
     )
+    return min(mixes, key=lambda mix: mix.bill.usd)

@@ -7,6 +7,7 @@ import datetime
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from visionstack import paths
+from visionstack.cost.bill import Item
 from visionstack.cost.errors import NoPriceError, PriceBookError
 
 BOOKS: Final = Path(__file__).with_name("books")
 REFRESHED: Final = paths.OUT / "prices"
 """Where `visionstack cost --refresh-prices` puts what it was answered."""
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 TODAY: Final = "today"
 """Names the newest of the dated snapshots."""
 LIST_DATE: Final = datetime.date(2026, 7, 20)
@@ -95,6 +98,14 @@ class PriceBook:
             )
         return self.prices[key]
 
+    def item(self, name: str, quantity: float, unit: str, key: str) -> Item:
+        """A bill's line for so many units at the price of that key, in one month.
+
+        Raises:
+            NoPriceError: this book does not hold it.
+        """
+        return Item(name, quantity, unit, self[key].cost(quantity))
+
     def instance(self, name: str) -> Price:
         """The on-demand price an hour of an EC2 instance type.
 
@@ -148,7 +159,7 @@ def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> 
     """
     known = {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
     if name == TODAY:
-        dated = sorted(stem for stem in known if _is_date(stem))
+        dated = sorted(filter(_DATE.fullmatch, known))
         if not dated:
             raise PriceBookError(f"There is no dated price book in {folders[0]}.")
         name = dated[-1]
@@ -186,14 +197,6 @@ def parse(value: Mapping[str, Any]) -> PriceBook:
         ec2={key: _price(price) for key, price in value["ec2"].items()},
         historical=bool(value.get("historical", False)),
     )
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _price(value: Mapping[str, Any]) -> Price:

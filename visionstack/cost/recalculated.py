@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from visionstack.cost.breakeven import linear_break_even
-from visionstack.cost.prices import PriceBook, load
+from visionstack.cost.prices import load
 from visionstack.cost.serverless import Function, request_usd
 from visionstack.paper_reference import reference
 
@@ -29,9 +29,9 @@ class Discrepancy:
     why: str
 
 
-def discrepancies(book: PriceBook | None = None) -> list[Discrepancy]:
+def discrepancies() -> list[Discrepancy]:
     """The printed cost figures beside what the paper's prices give."""
-    prices = book or load("2019")
+    prices = load("2019")
     printed = reference()["serverless_2020"]["cost_points"]
     one = request_usd(PAPER_FUNCTION, prices)
     server = prices.instance("paper-server").usd * 24

@@ -10,8 +10,9 @@ import datetime
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from visionstack.cost.errors import CostError
 from visionstack.cost.prices import Price, PriceBook
@@ -30,16 +31,8 @@ _INSTANCE_FILTERS: Final = {
 }
 
 
-class PriceList(Protocol):
-    """The part of a boto3 `pricing` client that is used."""
-
-    def get_paginator(self, name: str) -> Any:
-        """Of `get_products`."""
-        ...
-
-
 def refresh(
-    client: PriceList,
+    client: Any,
     *,
     old: PriceBook,
     region: str,
@@ -47,6 +40,8 @@ def refresh(
     today: datetime.date,
 ) -> PriceBook:
     """A book named after today, with what the Price List answered.
+
+    `client`: boto3's of `pricing`, of which the paginator of `get_products` is used.
 
     Raises:
         CostError: the Price List cannot be reached, or lacks a price that was asked for.
@@ -86,11 +81,7 @@ def to_json(book: PriceBook) -> dict[str, Any]:
         "name": book.name,
         "region": book.region,
         "note": book.note,
-        "lambda": {
-            "granularity_ms": book.rules.granularity_ms,
-            "init_billed": book.rules.init_billed,
-            "usd_per_100ms": {str(k): v for k, v in book.rules.usd_per_100ms.items()},
-        },
+        "lambda": asdict(book.rules),
         "prices": {key: _price_json(price) for key, price in book.prices.items()},
         "ec2": {key: _price_json(price) for key, price in book.ec2.items()},
     }
@@ -106,7 +97,7 @@ def _price_json(price: Price) -> dict[str, Any]:
     }
 
 
-def _ask(client: PriceList, service: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _ask(client: Any, service: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     terms = [

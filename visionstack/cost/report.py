@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from visionstack.cost.bill import DAYS_A_MONTH, Bill
 from visionstack.cost.breakeven import Crossing, crossings
-from visionstack.cost.instances import FLAT, Fleet, fleet_bill, instances_needed, steps
+from visionstack.cost.instances import Fleet, fleet_bill, instances_needed, steps
 from visionstack.cost.mix import Mix, cheapest_mix
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.recalculated import discrepancies
 from visionstack.cost.serverless import Function, function_bill
-from visionstack.report.figures import Cell, computed, format_number, paper
+from visionstack.report.figures import Cell, Figure, computed, format_number, paper
 from visionstack.report.sections import (
     Headline,
     Headlines,
@@ -39,7 +39,6 @@ class Question:
     function: Function
     fleet: Fleet
     book: PriceBook
-    profile: tuple[float, ...] = FLAT
     profile_name: str = "flat"
     origin: str = "given on the command line"
     """Where the times come from."""
@@ -59,19 +58,12 @@ class Question:
 
     def fleet_month(self, requests_per_day: float) -> Bill:
         """The fleet's month."""
-        return fleet_bill(
-            self.fleet, requests_per_day=requests_per_day, book=self.book, profile=self.profile
-        )
+        return fleet_bill(self.fleet, requests_per_day=requests_per_day, book=self.book)
 
     def mix(self, requests_per_day: float) -> Mix:
         """The cheapest number of instances with the function for the rest."""
-        return cheapest_mix(
-            replace(self.fleet, minimum=0),
-            self.function,
-            requests_per_day=requests_per_day,
-            book=self.book,
-            profile=self.profile,
-        )
+        fleet = replace(self.fleet, minimum=0)
+        return cheapest_mix(fleet, self.function, requests_per_day=requests_per_day, book=self.book)
 
     def crossings(self, *, up_to: int = _UP_TO) -> list[Crossing]:
         """Every change of the cheaper side up to that many requests a day."""
@@ -80,7 +72,7 @@ class Question:
             self.fleet_usd,
             names=("Lambda", "EC2"),
             up_to=up_to,
-            steps=steps(self.fleet, up_to=up_to, profile=self.profile),
+            steps=steps(self.fleet, up_to=up_to),
         )
 
 
@@ -94,9 +86,7 @@ def answer(question: Question, *, requests_per_day: float) -> dict[str, Any]:
         "requests_per_day": requests_per_day,
         "lambda": question.function_month(requests_per_day).to_json(),
         "ec2": {
-            "instances": instances_needed(
-                question.fleet, requests_per_day=requests_per_day, profile=question.profile
-            ),
+            "instances": instances_needed(question.fleet, requests_per_day=requests_per_day),
             **question.fleet_month(requests_per_day).to_json(),
         },
         "mix": {
@@ -127,7 +117,12 @@ def report(question: Question, *, requests_per_day: float) -> Report:
         _plot(question, found),
         _crossings(found, source),
         _bills(question, requests_per_day, source),
-        paper_table(),
+        Table(
+            "The paper's printed costs, recalculated from its own prices",
+            ["what", "printed", "recalculated", "why they differ"],
+            [Row(cells) for cells in recalculated_rows()],
+            note="Lee, Lee and Kim 2020, section 4.1.",
+        ),
         _prices(question.book),
     ]
     if question.book.historical:
@@ -155,28 +150,14 @@ def report(question: Question, *, requests_per_day: float) -> Report:
 def _headlines(
     question: Question, found: list[Crossing], requests: float, source: str
 ) -> list[Headline]:
-    items = [
-        Headline(
-            f"Lambda at {requests:,.0f} requests a day",
-            computed(question.function_usd(requests), "USD", source=source),
-            "a day",
-        ),
-        Headline(
-            f"EC2 at {requests:,.0f} requests a day",
-            computed(question.fleet_usd(requests), "USD", source=source),
-            "a day",
-        ),
-    ]
-    if found:
-        first = found[0]
-        items.insert(
-            0,
-            Headline(
-                f"{first.cheaper} is cheaper from",
-                computed(first.requests_per_day, source=source),
-                "requests a day: the break-even point, solved",
-            ),
-        )
+    items = []
+    for first in found[:1]:
+        from_here = computed(first.requests_per_day, source=source)
+        words = "requests a day: the break-even point, solved"
+        items.append(Headline(f"{first.cheaper} is cheaper from", from_here, words))
+    for side, usd in (("Lambda", question.function_usd), ("EC2", question.fleet_usd)):
+        a_day = computed(usd(requests), "USD", source=source)
+        items.append(Headline(f"{side} at {requests:,.0f} requests a day", a_day, "a day"))
     return items
 
 
@@ -185,9 +166,7 @@ def _ladder(question: Question, source: str) -> Table:
     for requests in LADDER:
         function, fleet = question.function_usd(requests), question.fleet_usd(requests)
         mix = question.mix(requests)
-        count = instances_needed(
-            question.fleet, requests_per_day=requests, profile=question.profile
-        )
+        count = instances_needed(question.fleet, requests_per_day=requests)
         cells: list[Cell] = [
             f"{requests:,}",
             computed(function, "USD", source=source),
@@ -244,16 +223,10 @@ def _plot(question: Question, found: Sequence[Crossing]) -> Lines:
 
 
 def _crossings(found: Sequence[Crossing], source: str) -> Table:
-    rows = [
-        Row(
-            [
-                f"from {c.requests_per_day:,}",
-                c.cheaper,
-                computed(c.usd_per_day, "USD", source=source),
-            ]
-        )
-        for c in found[:_CROSSINGS_SHOWN]
-    ]
+    rows = []
+    for one in found[:_CROSSINGS_SHOWN]:
+        usd = computed(one.usd_per_day, "USD", source=source)
+        rows.append(Row([f"from {one.requests_per_day:,}", one.cheaper, usd]))
     note = "Solved on whole requests a day, between the steps at which the fleet grows."
     if len(found) > _CROSSINGS_SHOWN:
         note += f" {len(found) - _CROSSINGS_SHOWN} further changes are in the JSON."
@@ -269,16 +242,8 @@ def _bills(question: Question, requests: float, source: str) -> Table:
         ("EC2", question.fleet_month(requests)),
     ):
         for item in bill.items:
-            rows.append(
-                Row(
-                    [
-                        side,
-                        item.name,
-                        f"{item.quantity:,.6g} {item.unit}",
-                        computed(item.usd, "USD", source=source),
-                    ]
-                )
-            )
+            usd = computed(item.usd, "USD", source=source)
+            rows.append(Row([side, item.name, f"{item.quantity:,.6g} {item.unit}", usd]))
         rows.append(Row([side, "together", "", computed(bill.usd, "USD", source=source)]))
     return Table(
         f"A month of {requests:,.0f} requests a day, item by item",
@@ -288,27 +253,17 @@ def _bills(question: Question, requests: float, source: str) -> Table:
     )
 
 
-def paper_table() -> Table:
-    """The serverless paper's printed costs beside what its own prices give."""
-    rows = [
-        Row(
-            [
-                found.what,
-                paper(
-                    found.printed, found.unit, source="section 4.1", printed=f"{found.printed:,}"
-                ),
-                computed(found.recomputed, found.unit, source="the paper's own prices"),
-                found.why,
-            ]
+def recalculated_rows() -> list[tuple[str, Figure, Figure, str]]:
+    """The serverless paper's printed costs beside what its own prices give, and why they differ."""
+    return [
+        (
+            found.what,
+            paper(found.printed, found.unit, source="section 4.1", printed=f"{found.printed:,}"),
+            computed(found.recomputed, found.unit, source="the paper's own prices"),
+            found.why,
         )
         for found in discrepancies()
     ]
-    return Table(
-        "The paper's printed costs, recalculated from its own prices",
-        ["what", "printed", "recalculated", "why they differ"],
-        rows,
-        note="Lee, Lee and Kim 2020, section 4.1.",
-    )
 
 
 def _decimal(value: float) -> str:
@@ -317,17 +272,10 @@ def _decimal(value: float) -> str:
 
 
 def _prices(book: PriceBook) -> Table:
-    rows = [
-        Row(
-            [
-                key,
-                f"{_decimal(price.usd)} USD per {price.unit}",
-                price.date.isoformat(),
-                price.source,
-            ]
-        )
-        for key, price in sorted({**book.prices, **book.ec2}.items())
-    ]
+    rows = []
+    for key, price in sorted({**book.prices, **book.ec2}.items()):
+        tier = f"{_decimal(price.usd)} USD per {price.unit}"
+        rows.append(Row([key, tier, price.date.isoformat(), price.source]))
     return Table(
         f"Prices of the book {book.name}",
         ["price", "first tier", "date", "source"],

@@ -45,8 +45,6 @@ class Function:
     provisioned_hours_a_day: float = 24.0
     provisioned_share: float | None = None
     """Share of requests that provisioned environments serve; None: by the hours of the day."""
-    versions: int = 1
-    """Published versions whose SnapStart snapshots stay cached."""
     gateway: Gateway = "none"
     puts_per_request: float = 0.0
     gets_per_request: float = 0.0
@@ -108,15 +106,13 @@ def function_bill(
     if requests_per_month < 0:
         raise CostInputError(f"{requests_per_month} requests a month are fewer than none.")
     provisioned = _provisioned_requests(function, requests_per_month)
+    on_demand = requests_per_month - provisioned
+    charged = max(0.0, requests_per_month - (_FREE_REQUESTS if free_tier else 0))
+    ran = book.rules.billed_seconds(function.seconds) * on_demand
     items = [
-        *_requests(requests_per_month, book, free=_FREE_REQUESTS if free_tier else 0),
-        *_duration(
-            function,
-            requests_per_month - provisioned,
-            book,
-            free=_FREE_GB_SECONDS if free_tier else 0,
-        ),
-        *_init(function, requests_per_month - provisioned, book),
+        book.item("requests", charged, "requests", "lambda.request"),
+        _compute("duration", function, ran, book, free=_FREE_GB_SECONDS if free_tier else 0),
+        *_init(function, on_demand, book),
         *_storage(function, requests_per_month, book),
     ]
     if function.cold_start == "provisioned":
@@ -125,26 +121,14 @@ def function_bill(
         items += _snapstart(function, requests_per_month, book, days)
     if function.cold_start == "warmer":
         items += _warmer(function, book, days)
-    if function.gateway != "none":
-        usd = book[f"gateway.{function.gateway}"].cost(requests_per_month)
-        items.append(Item("API Gateway", requests_per_month, "requests", usd))
-    for name, share in (("put", function.puts_per_request), ("get", function.gets_per_request)):
+    for name, key, share in (
+        ("API Gateway", f"gateway.{function.gateway}", function.gateway != "none"),
+        ("S3 PUT", "s3.put", function.puts_per_request),
+        ("S3 GET", "s3.get", function.gets_per_request),
+    ):
         if share:
-            quantity = requests_per_month * share
-            items.append(
-                Item(f"S3 {name.upper()}", quantity, "requests", book[f"s3.{name}"].cost(quantity))
-            )
+            items.append(book.item(name, requests_per_month * share, "requests", key))
     return Bill.of(items, days=days)
-
-
-def _requests(requests: float, book: PriceBook, *, free: float) -> list[Item]:
-    quantity = max(0.0, requests - free)
-    return [Item("requests", quantity, "requests", book["lambda.request"].cost(quantity))]
-
-
-def _duration(function: Function, requests: float, book: PriceBook, *, free: float) -> list[Item]:
-    seconds = book.rules.billed_seconds(function.seconds) * requests
-    return [_compute("duration", function, seconds, book, free=free)]
 
 
 def _compute(
@@ -161,7 +145,7 @@ def _compute(
             )
         return Item(name, seconds * function.gb, "GB-s", seconds * 10 * usd)
     quantity = max(0.0, seconds * function.gb - free)
-    return Item(name, quantity, "GB-s", book[f"lambda.{function.arch}.gb_second"].cost(quantity))
+    return book.item(name, quantity, "GB-s", f"lambda.{function.arch}.gb_second")
 
 
 def _init(function: Function, requests: float, book: PriceBook) -> list[Item]:
@@ -177,8 +161,7 @@ def _storage(function: Function, requests: float, book: PriceBook) -> list[Item]
     if not extra:
         return []
     quantity = book.rules.billed_seconds(function.seconds) * requests * extra
-    usd = book["lambda.storage_gb_second"].cost(quantity)
-    return [Item("ephemeral storage", quantity, "GB-s", usd)]
+    return [book.item("ephemeral storage", quantity, "GB-s", "lambda.storage_gb_second")]
 
 
 def _provisioned_requests(function: Function, requests: float) -> float:
@@ -192,39 +175,20 @@ def _provisioned(function: Function, requests: float, book: PriceBook, days: flo
     hours = function.provisioned_hours_a_day * days
     held = function.environments * function.gb * hours * 3600
     ran = book.rules.billed_seconds(function.seconds) * requests * function.gb
-    arch = function.arch
+    prices = f"lambda.{function.arch}.provisioned"
     return [
-        Item(
-            "provisioned concurrency",
-            held,
-            "GB-s",
-            book[f"lambda.{arch}.provisioned_gb_second"].cost(held),
-        ),
-        Item(
-            "provisioned duration",
-            ran,
-            "GB-s",
-            book[f"lambda.{arch}.provisioned_duration_gb_second"].cost(ran),
-        ),
+        book.item("provisioned concurrency", held, "GB-s", f"{prices}_gb_second"),
+        book.item("provisioned duration", ran, "GB-s", f"{prices}_duration_gb_second"),
     ]
 
 
 def _snapstart(function: Function, requests: float, book: PriceBook, days: float) -> list[Item]:
-    cached = function.gb * function.versions * days * 86_400
+    # The snapshot of one published version stays cached.
+    cached = function.gb * days * 86_400
     restored = requests * function.cold_share * function.gb
     return [
-        Item(
-            "SnapStart cache",
-            cached,
-            "GB-s",
-            book["lambda.snapstart_cache_gb_second"].cost(cached),
-        ),
-        Item(
-            "SnapStart restore",
-            restored,
-            "GB",
-            book["lambda.snapstart_restore_gb"].cost(restored),
-        ),
+        book.item("SnapStart cache", cached, "GB-s", "lambda.snapstart_cache_gb_second"),
+        book.item("SnapStart restore", restored, "GB", "lambda.snapstart_restore_gb"),
     ]
 
 
@@ -234,7 +198,7 @@ def _warmer(function: Function, book: PriceBook, days: float) -> list[Item]:
     pings = rounds * function.environments
     held = book.rules.billed_seconds(function.wakeup_seconds)
     items = [
-        Item("wake-up requests", pings, "requests", book["lambda.request"].cost(pings)),
+        book.item("wake-up requests", pings, "requests", "lambda.request"),
         _compute("wake-up duration", function, pings * held, book),
     ]
     if not book.rules.usd_per_100ms:  # the papers' warmer ran on a server they had anyway

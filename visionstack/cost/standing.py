@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from visionstack.cost.bill import HOURS_A_MONTH, Bill, Item
+from visionstack.cost.bill import HOURS_A_MONTH, Bill
 from visionstack.cost.instances import Fleet, fleet_bill
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, function_bill
@@ -45,7 +45,6 @@ class Standing:
 
     instance_type: str
     gpu: bool
-    zones: int = 2
 
     def bill(self, book: PriceBook) -> Bill:
         """A month of it, without the account's free tier.
@@ -54,23 +53,18 @@ class Standing:
             NoPriceError: the book lacks a price it needs.
         """
         # The rate is never used: there are no requests.
-        fleet = Fleet(instance_type=self.instance_type, images_per_second=1, zones=self.zones)
+        fleet = Fleet(instance_type=self.instance_type, images_per_second=1)
         metrics = CUSTOM_METRICS + DETAILED_METRICS + (GPU_METRICS if self.gpu else 0)
         counted = (
-            ("secret", SECRETS, "secret.month"),
-            ("CloudWatch metrics", metrics, "cloudwatch.metric_month"),
-            ("CloudWatch alarms", ALARMS, "cloudwatch.alarm_month"),
-            ("CloudWatch dashboards", DASHBOARDS, "cloudwatch.dashboard_month"),
+            book.item("secret", SECRETS, "a month", "secret.month"),
+            book.item("CloudWatch metrics", metrics, "a month", "cloudwatch.metric_month"),
+            book.item("CloudWatch alarms", ALARMS, "a month", "cloudwatch.alarm_month"),
+            book.item("CloudWatch dashboards", DASHBOARDS, "a month", "cloudwatch.dashboard_month"),
         )
         return (
             fleet_bill(fleet, requests_per_day=0, book=book)
             + function_bill(WARM, requests_per_month=0, book=book)
-            + Bill(
-                tuple(
-                    Item(name, count, "a month", book[key].cost(count))
-                    for name, count, key in counted
-                )
-            )
+            + Bill(counted)
         )
 
     def usd_per_hour(self, book: PriceBook) -> float:

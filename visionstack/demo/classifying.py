@@ -1,4 +1,4 @@
-"""The demo's serverless half: pictures with known labels, then the proof of the warm pool."""
+"""The demo's serverless half: pictures with known labels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any, Final
 from runtime.measurement.statistics import percentile
 from visionstack import paths
 from visionstack.classify.client import Classification, ClassifierClient
-from visionstack.classify.trials import DeployedEnvironments, prove_warm_pool
+from visionstack.classify.trials import DeployedEnvironments
 from visionstack.cloud.deployment import Deployment
 from visionstack.console import err
 from visionstack.errors import VisionstackError
 
-WARM_TARGET: Final = 5
-"""As many environments as the 2020 paper holds warm."""
 LABELLED_PICTURES: Final = 8
 _LABELLED: Final = re.compile(r"imagenet_\d+_(\d+)\.\w+$")
 """foolbox names its pictures after their ImageNet class."""
@@ -64,19 +62,6 @@ def classify_samples(
         "labelled": len(judged),
         "top1_right": sum(request["top"][0]["id"] == request["truth"]["id"] for request in judged),
     }
-
-
-def prove(
-    deployment: Deployment, client: ClassifierClient, *, say: Callable[[str], object]
-) -> dict[str, Any]:
-    """The record's section: `WARM_TARGET` calls at once, with and without the warmer."""
-    return prove_warm_pool(
-        client,
-        WARM_TARGET,
-        environments=DeployedEnvironments(deployment),
-        picture=paths.SAMPLES / "dog.jpg",
-        progress=say,
-    ).to_json()
 
 
 def _class_names(model: str) -> dict[str, str]:

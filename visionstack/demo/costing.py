@@ -66,30 +66,27 @@ def _lambda_row(seconds: float, memory_mb: int, book: PriceBook) -> dict[str, An
 def _paper_rows() -> list[dict[str, Any]]:
     book = load("2019")
     streaming = reference()["streaming_2019"]
-    rows = []
-    for entry in streaming["seconds_per_image"]:
-        usd = streaming["usd_per_hour_2019"].get(entry["host"])
-        if usd is None:
-            continue
-        rate = 1 / entry["seconds"]
-        rows.append(
-            {
-                "where": f"{entry['host']} ({entry['accelerator']}), {entry['model']}, 2019 paper",
-                "seconds_per_image": entry["seconds"],
-                "source": "2019 paper, table 1",
-                "price": f"${usd:g} an hour",
-                "usd_per_million": usd_per_million(images_per_second=rate, usd_per_hour=usd),
-                "how": "tables 1 and 2 of the 2019 paper",
-            }
-        )
-    rows.append(
+    prices: dict[str, float] = streaming["usd_per_hour_2019"]
+    rows = [
         {
-            "where": f"Lambda of {PAPER_FUNCTION.memory_mb} MB, ResNet50, 2020 paper",
-            "seconds_per_image": PAPER_FUNCTION.seconds,
-            "source": "2020 paper, section 4.1 (assumed there)",
-            "price": "$0.00000125 per 100 ms",
-            "usd_per_million": request_usd(PAPER_FUNCTION, book) * 1e6,
-            "how": "section 4.1's prices; the paper prints 7.25, which charges the fee five times",
+            "where": f"{entry['host']} ({entry['accelerator']}), {entry['model']}, 2019 paper",
+            "seconds_per_image": entry["seconds"],
+            "source": "2019 paper, table 1",
+            "price": f"${prices[entry['host']]:g} an hour",
+            "usd_per_million": usd_per_million(
+                images_per_second=1 / entry["seconds"], usd_per_hour=prices[entry["host"]]
+            ),
+            "how": "tables 1 and 2 of the 2019 paper",
         }
-    )
-    return rows
+        for entry in streaming["seconds_per_image"]
+        if entry["host"] in prices
+    ]
+    lambda_row = {
+        "where": f"Lambda of {PAPER_FUNCTION.memory_mb} MB, ResNet50, 2020 paper",
+        "seconds_per_image": PAPER_FUNCTION.seconds,
+        "source": "2020 paper, section 4.1 (assumed there)",
+        "price": "$0.00000125 per 100 ms",
+        "usd_per_million": request_usd(PAPER_FUNCTION, book) * 1e6,
+        "how": "section 4.1's prices; the paper prints 7.25, which charges the fee five times",
+    }
+    return [*rows, lambda_row]

@@ -6,16 +6,17 @@ stopped at the end, unless it was up before or the user wants to keep it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
-from visionstack import console, processes
+from visionstack import console, paths, processes
 from visionstack.classify.client import ClassifierClient
+from visionstack.classify.trials import DeployedEnvironments, prove_warm_pool
 from visionstack.cloud.local_state import MARK_VARIABLE, CloudFolder
 from visionstack.demo import classifying, costing, streaming
 from visionstack.demo.record import Record
@@ -28,6 +29,8 @@ from visionstack.report.write import write
 
 CONTEXT = {"stream_model": "yolov3-tiny", "classifier_model": "efficientnet-lite0"}
 """Models whose trained weights come as packages; everything else is the default deployment."""
+WARM_TARGET: Final = 5
+"""As many environments as the 2020 paper holds warm."""
 
 
 @dataclass(frozen=True)
@@ -54,44 +57,41 @@ def run(out: Path, *, keep: bool) -> Finished:
             record.add("deploy", {"stacks": _stacks(deployed)})
             _measure(record, deployed, seen)
         finally:
-            paths = write(build_report(record.sections, seen=seen), out)
+            written = write(build_report(record.sections, seen=seen), out)
             if not kept:
                 lifecycle.down()
-    _summarize(record, seen)
-    return Finished(html=paths["html"], json=paths["json"], kept=kept)
+    terminal.show(build_report(record.sections, seen=seen), console.out)
+    return Finished(html=written["html"], json=written["json"], kept=kept)
 
 
 def _measure(record: Record, deployed: Deployed, seen: list[Picture]) -> None:
     deployment = deployed.deployment
     with console.progress() as progress:
-        with _step(progress, "streaming a picture and a clip") as tick:
-            streamed = streaming.stream_samples(deployed.stream, tick=tick)
+        tick = _step(progress, "streaming a picture and a clip")
+        streamed = streaming.stream_samples(deployed.stream, tick=tick)
         seen += streamed.seen
         record.add("streaming", streamed.section)
         with ClassifierClient.of(deployment) as client:
-            with _step(progress, "classifying pictures") as tick:
-                section = classifying.classify_samples(deployment, client, tick=tick)
+            tick = _step(progress, "classifying pictures")
+            section = classifying.classify_samples(deployment, client, tick=tick)
             record.add("classification", section)
             task = progress.add_task("warm pool", total=None)
-            pool = classifying.prove(
-                deployment,
+            pool = prove_warm_pool(
                 client,
-                say=lambda step: progress.update(task, description=f"warm pool: {step}"),
+                WARM_TARGET,
+                environments=DeployedEnvironments(deployment),
+                picture=paths.SAMPLES / "dog.jpg",
+                progress=lambda step: progress.update(task, description=f"warm pool: {step}"),
             )
             progress.update(task, description="warm pool proven", total=1, completed=1)
-        record.add("warm_pool", pool)
+        record.add("warm_pool", pool.to_json())
     memory = deployed.lambda_memory_mib
     record.add("cost", costing.costs(record.sections, lambda_memory_mb=memory))
 
 
-@contextmanager
-def _step(progress: Progress, name: str) -> Iterator[Callable[[int, int], None]]:
-    task: TaskID = progress.add_task(name, total=None)
-
-    def tick(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
-
-    yield tick
+def _step(progress: Progress, name: str) -> Callable[[int, int], object]:
+    task = progress.add_task(name, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _stacks(deployed: Deployed) -> list[dict[str, Any]]:
@@ -103,7 +103,3 @@ def _stacks(deployed: Deployed) -> list[dict[str, Any]]:
         for stack in sorted(found, key=lambda stack: stack["StackName"])
         if stack["StackName"].startswith(prefix) and "DELETE" not in stack["StackStatus"]
     ]
-
-
-def _summarize(record: Record, seen: list[Picture]) -> None:
-    terminal.show(build_report(record.sections, seen=seen), console.out)

@@ -30,8 +30,5 @@ class Record:
     def add(self, name: str, section: Any) -> None:
         """Set a section and write the file, so that nothing measured is lost later."""
         self.sections[name] = section
-        self.write()
-
-    def write(self) -> None:
         text = json.dumps(self.sections, ensure_ascii=False, indent=2) + "\n"
         replace_file(self.path, text)

@@ -29,9 +29,6 @@ from visionstack.report.sections import (
     Tiles,
 )
 
-STREAMING_PAPER = "2019 paper"
-SERVERLESS_PAPER = "2020 paper"
-
 
 def build_report(record: Mapping[str, Any], *, seen: Sequence[Picture]) -> Report:
     """The report of a finished or broken-off run; `seen` are the pictures with their boxes."""
@@ -155,17 +152,11 @@ def _verdict(top: Sequence[Mapping[str, Any]], truth: Mapping[str, str]) -> str:
 
 
 def _classification_table(classification: Mapping[str, Any]) -> Table:
-    rows = [
-        Row(
-            [
-                request["file"],
-                "cold" if request["cold"] else "warm",
-                measured(request["seconds"] * 1000, "ms", samples=1),
-                request["environment"][:8],
-            ]
-        )
-        for request in classification["requests"]
-    ]
+    rows = []
+    for request in classification["requests"]:
+        was = "cold" if request["cold"] else "warm"
+        time = measured(request["seconds"] * 1000, "ms", samples=1)
+        rows.append(Row([request["file"], was, time, request["environment"][:8]]))
     return Table("Each call", ["picture", "environment was", "answered in", "environment"], rows)
 
 
@@ -196,28 +187,14 @@ def _warm_pool(pool: Mapping[str, Any]) -> Tiles:
 
 
 def _cost(cost: Mapping[str, Any]) -> Table:
-    rows = [
-        Row(
-            [
-                row["where"],
-                measured(row["seconds_per_image"], "s"),
-                row["price"],
-                computed(row["usd_per_million"], "USD", source=row["how"]),
-            ]
-        )
-        for row in cost["rows"]
+    times = [measured(row["seconds_per_image"], "s") for row in cost["rows"]]
+    times += [
+        paper(row["seconds_per_image"], "s", source=row["source"]) for row in cost["paper_rows"]
     ]
-    rows += [
-        Row(
-            [
-                row["where"],
-                paper(row["seconds_per_image"], "s", source=row["source"]),
-                row["price"],
-                computed(row["usd_per_million"], "USD", source=row["how"]),
-            ]
-        )
-        for row in cost["paper_rows"]
-    ]
+    rows = []
+    for row, time in zip([*cost["rows"], *cost["paper_rows"]], times, strict=True):
+        usd = computed(row["usd_per_million"], "USD", source=row["how"])
+        rows.append(Row([row["where"], time, row["price"], usd]))
     return Table(
         "Dollars per million images",
         ["where", "seconds per image", "price", "USD per million images"],
@@ -241,7 +218,7 @@ def _paper_speed(record: Mapping[str, Any]) -> Table:
         rows.append(Row([name, _printed(entry["seconds"], "tables 1 and 3, section 4.2")]))
     times = reference["serverless_2020"]["milliseconds"]
     for name, key in (("first call", "first_invocation"), ("second call", "second_invocation")):
-        figure = paper(times[key] / 1000, "s", source=f"{SERVERLESS_PAPER}, figure 10")
+        figure = paper(times[key] / 1000, "s", source="2020 paper, figure 10")
         rows.append(Row([f"ResNet50 on Lambda, 768 MB, {name}", figure]))
     classification = record.get("classification")
     if classification:
@@ -255,7 +232,7 @@ def _paper_speed(record: Mapping[str, Any]) -> Table:
 def _printed(seconds: float, source: str) -> Figure:
     # The tables print six decimals, the running text of section 4.2 two.
     printed = f"{seconds:.2f}" if seconds > 1 else f"{seconds:.6f}"
-    return paper(seconds, "s", source=f"{STREAMING_PAPER}, {source}", printed=printed)
+    return paper(seconds, "s", source=f"2019 paper, {source}", printed=printed)
 
 
 def _deploy(deploy: Mapping[str, Any]) -> Table:

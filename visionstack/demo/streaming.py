@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from runtime.measurement.statistics import percentile
@@ -14,13 +14,10 @@ from visionstack import paths
 from visionstack.errors import VisionstackError
 from visionstack.report.sections import Box, Picture
 from visionstack.stream.blocking import StreamClient
-from visionstack.stream.types import (
-    DroppedFrame,
-    EndpointLike,
-    FailedFrame,
-    ServerInfo,
-    StreamResult,
-)
+from visionstack.stream.pictures import encode_picture
+from visionstack.stream.sources import open_source, paced
+from visionstack.stream.summary import StreamSummary
+from visionstack.stream.types import EndpointLike, ServerInfo, StreamResult
 
 CLIP = paths.SAMPLES / "pedestrians.avi"
 PACED_FPS = 30.0
@@ -50,22 +47,23 @@ def stream_samples(endpoint: EndpointLike, *, tick: Callable[[int, int], object]
         seen = [_picture(dog.read_bytes(), result, caption="dog.jpg, the 2019 paper's picture")]
     with StreamClient(endpoint, policy="live") as client:
         server = client.server
-        frames = list(_frames(CLIP))
+        # As a camera would give them.
+        clip = open_source(str(CLIP)).frames
+        frames = [encode_picture(one.picture, quality=95).data for one in clip]
+        summary = StreamSummary()
         results: list[StreamResult] = []
-        dropped = failed = 0
         started = time.monotonic()
-        for answer in client.stream(_paced(frames)):
+        answers = client.stream(paced(zip(frames, itertools.count()), PACED_FPS))
+        for number, answer in enumerate(answers, start=1):
+            summary.add(answer)
             if isinstance(answer, StreamResult):
                 results.append(answer)
-            elif isinstance(answer, DroppedFrame):
-                dropped += 1
-            elif isinstance(answer, FailedFrame):
-                failed += 1
-            tick(len(results) + dropped + failed, len(frames))
+            tick(number, len(frames))
         seconds = time.monotonic() - started
     if not results:
         raise VisionstackError(
-            f"None of {len(frames)} frames was answered ({dropped} dropped, {failed} failed).",
+            f"None of {len(frames)} frames was answered ({summary.dropped.total()} dropped, "
+            f"{summary.failed} failed).",
             remedy="`visionstack local status` names the instance's log.",
         )
     by_frame = {answer.context: answer for answer in results}
@@ -73,45 +71,17 @@ def stream_samples(endpoint: EndpointLike, *, tick: Callable[[int, int], object]
         nearest = min(by_frame, key=lambda frame: abs(frame - number))
         caption = f"frame {nearest} of {CLIP.name}"
         seen.append(_picture(frames[nearest], by_frame[nearest], caption=caption))
-    return Streamed(
-        _section(server, results, frames=len(frames), dropped=dropped, failed=failed, took=seconds),
-        seen,
-    )
-
-
-def _frames(clip: Path) -> Iterator[bytes]:
-    """The clip's frames as JPEG, as a camera would give them."""
-    import cv2
-
-    video = cv2.VideoCapture(str(clip))
-    try:
-        while True:
-            there, frame = video.read()
-            if not there:
-                return
-            yield cv2.imencode(".jpg", frame)[1].tobytes()
-    finally:
-        video.release()
-
-
-def _paced(frames: list[bytes]) -> Iterator[tuple[bytes, int]]:
-    started = time.monotonic()
-    for number, frame in enumerate(frames):
-        time.sleep(max(0.0, started + number / PACED_FPS - time.monotonic()))
-        yield frame, number
+    return Streamed(_section(server, results, summary, frames=len(frames), took=seconds), seen)
 
 
 def _section(
     server: ServerInfo,
     results: list[StreamResult],
+    summary: StreamSummary,
     *,
     frames: int,
-    dropped: int,
-    failed: int,
     took: float,
 ) -> dict[str, Any]:
-    totals = [result.latency.total for result in results]
-    labels = Counter(found.label for result in results for found in result.detections)
     return {
         "source": CLIP.name,
         "model": server.model,
@@ -122,29 +92,26 @@ def _section(
         "policy": "live",
         "paced_fps": PACED_FPS,
         "frames": frames,
-        "results": len(results),
-        "dropped": dropped,
-        "failed": failed,
-        "fps": len(results) / took,
-        "latency_ms": {f"p{q}": percentile(totals, q) for q in (50, 90, 99)},
+        "results": summary.results,
+        "dropped": summary.dropped.total(),
+        "failed": summary.failed,
+        "fps": summary.results / took,
+        "latency_ms": {f"p{q}": percentile(summary.latencies, q) for q in (50, 90, 99)},
         "split_ms": {
             part: percentile([getattr(result.latency, part) for result in results], 50)
             for part in _SPLIT
         },
-        "samples_ms": totals,
-        "labels": dict(labels.most_common()),
+        "samples_ms": summary.latencies,
+        "labels": dict(summary.labels.most_common()),
     }
 
 
 def _picture(jpeg: bytes, result: StreamResult, *, caption: str) -> Picture:
-    found = ", ".join(f"{name} {count}" for name, count in _counts(result).most_common())
+    counts = Counter(found.label for found in result.detections)
+    found = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     return Picture(
         jpeg,
         alt=f"{caption}: {found}",
         caption=f"{caption}: {found}",
         boxes=[Box(one.label, one.confidence, *one.box) for one in result.detections],
     )
-
-
-def _counts(result: StreamResult) -> Counter[str]:
-    return Counter(found.label for found in result.detections)

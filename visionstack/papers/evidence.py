@@ -22,10 +22,6 @@ class Evidence:
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Other commands' JSON by its path below the folder, such as `bench/sending`."""
 
-    def document(self, name: str) -> dict[str, Any] | None:
-        """One command's JSON, or None."""
-        return self.documents.get(name)
-
     def machine(
         self, model: str, *, kind: Kind = Kind.MACHINE, within: tuple[int, int] | None = None
     ) -> RunResult | None:
@@ -76,9 +72,9 @@ def gather(folder: Path) -> Evidence:
     return Evidence(comparisons, documents)
 
 
-def single_stream(result: RunResult, scope: str) -> Measurement | None:
+def single_stream(result: RunResult | None, scope: str) -> Measurement | None:
     """The single-stream measurement at a scope."""
-    for found in result.measurements:
+    for found in result.measurements if result else ():
         if (found.scenario, found.scope, found.status) == ("single-stream", scope, "measured"):
             return found
     return None

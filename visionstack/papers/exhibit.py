@@ -11,6 +11,8 @@ from visionstack.report.figures import Absent, Cell, Figure, measured
 from visionstack.report.sections import Row, Table
 
 COLUMNS = ("what", "paper", "ours", "conditions of ours")
+Line = tuple[str, Cell, Cell, str]
+"""A cell for each of the columns."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Exhibit:
     """What the paper shows, what this project has for it, and what is missing and why."""
 
     title: str
-    rows: Sequence[tuple[str, Cell, Cell, str]]
+    rows: Sequence[Line]
     missing: str = ""
     intro: str = ""
     labels: str = ""
@@ -28,9 +30,7 @@ class Exhibit:
     def table(self) -> Table:
         """As a section of the report."""
         note = f"Not measured here: {self.missing}" if self.missing else ""
-        return Table(
-            self.title, list(COLUMNS), [Row(list(row)) for row in self.rows], self.intro, note
-        )
+        return Table(self.title, COLUMNS, [Row(row) for row in self.rows], self.intro, note)
 
 
 def seconds(found: Measurement | None, otherwise: Absent) -> Figure | Absent:

@@ -12,12 +12,11 @@ from visionstack.compare.record import Record, Row
 from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.inputs import question
 from visionstack.cost.prices import PriceBook, load
-from visionstack.cost.recalculated import discrepancies
-from visionstack.cost.report import Question
+from visionstack.cost.report import Question, recalculated_rows
 from visionstack.cost.serverless import Function, function_bill
 from visionstack.paper_reference import reference
 from visionstack.papers.evidence import Evidence
-from visionstack.papers.exhibit import Exhibit
+from visionstack.papers.exhibit import Exhibit, Line
 from visionstack.report.figures import Absent, Cell, computed, measured, paper
 from visionstack.training.comparing import NAMES, amount, top1_figure
 
@@ -48,11 +47,12 @@ def _paper() -> dict[str, Any]:
 
 
 def _table_1(evidence: Evidence) -> Exhibit:
-    training = evidence.document("training/compare") or {}
+    training = evidence.documents.get("training/compare", {})
     counted = {item["model"]: item for item in training.get("table1", [])}
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for item in _paper()["resnet_imagenet"]:
-        name = item["model"]
+        name, size = item["model"], item["megabytes"]
+        error = f"{item['top1_error']}%, {item['top5_error']}"
         ours: Cell = Absent("run `visionstack train compare`")
         errors = ""
         if name in counted:
@@ -63,27 +63,20 @@ def _table_1(evidence: Evidence) -> Exhibit:
                 f"{published['top1_error']}%, {published['top5_error']}% "
                 f"({published['by']}, as published)"
             )
-        rows.append(
+        rows += [
             (
                 f"{name}, size",
-                paper(item["megabytes"], "MB", source="table 1", printed=str(item["megabytes"])),
+                paper(size, "MB", source="table 1", printed=str(size)),
                 ours,
                 "float32 weights, counted" if name in counted else "",
-            )
-        )
-        rows.append(
+            ),
             (
                 f"{name}, top-1 and top-5 error",
-                paper(
-                    item["top1_error"],
-                    "%",
-                    source="table 1",
-                    printed=f"{item['top1_error']}%, {item['top5_error']}",
-                ),
+                paper(item["top1_error"], "%", source="table 1", printed=error),
                 Absent("not measured"),
                 errors,
-            )
-        )
+            ),
+        ]
     return Exhibit(
         "2020, table 1: ResNets on ImageNet",
         rows,
@@ -93,11 +86,11 @@ def _table_1(evidence: Evidence) -> Exhibit:
 
 
 def _figure_3(evidence: Evidence) -> Exhibit:
-    compared = evidence.document("training/compare") or {}
+    compared = evidence.documents.get("training/compare", {})
     found = compared.get("rows", [])
     runs: list[str] = _paper()["fine_tuning_runs"]
     most = max((row["pictures"] for row in found), default=0)
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for place, name in enumerate(runs):
         mine = [row for row in found if row["name"] == NAMES[place]]
         if not mine:
@@ -166,17 +159,16 @@ def _table_3() -> Exhibit:
 
 def _table_6() -> Exhibit:
     book = load()
-    rows: list[tuple[str, Cell, Cell, str]] = []
-    for memory, usd in _paper()["usd_per_100ms"].items():
-        rows.append(
-            (
-                f"{memory} MB, 100 ms",
-                paper(usd, "USD", source="table 6", printed=f"{usd:.9f}"),
-                computed(_hundred_ms(book, int(memory)), "USD", source=book.name),
-                f"x86_64, prices of {book['lambda.x86_64.gb_second'].date}; billed by the "
-                "millisecond now",
-            )
+    date = book["lambda.x86_64.gb_second"].date
+    rows: list[Line] = [
+        (
+            f"{memory} MB, 100 ms",
+            paper(usd, "USD", source="table 6", printed=f"{usd:.9f}"),
+            computed(_hundred_ms(book, int(memory)), "USD", source=book.name),
+            f"x86_64, prices of {date}; billed by the millisecond now",
         )
+        for memory, usd in _paper()["usd_per_100ms"].items()
+    ]
     return Exhibit("2020, table 6: Lambda's price", rows)
 
 
@@ -187,46 +179,23 @@ def _hundred_ms(book: PriceBook, memory: int) -> float:
 
 def _papers_question(book: str) -> Question:
     """The paper's function (and its server) at the prices of a book."""
-    historical = load(book).historical
-    return question(
-        book_name=book,
-        seconds=0.5,
-        images_per_second=1e6,
-        measured=None,
-        memory=768,
-        arch="x86_64",
-        init_seconds=0,
-        cold_share=0,
-        cold_start="none",
-        environments=5,
-        gateway="none" if historical else "rest",
-        instance_type="paper-server" if historical else "c7i.xlarge",
-        usd_per_hour=None,
-        burst=0,
-        profile="flat",
-    )
+    return question(book_name=book, seconds=0.5, images_per_second=1e6, memory=768)
 
 
 def _figure_8() -> Exhibit:
     old = _papers_question("2019")
-    rows: list[tuple[str, Cell, Cell, str]] = [
-        (
-            found.what,
-            paper(found.printed, found.unit, source="section 4.1", printed=f"{found.printed:,}"),
-            computed(found.recomputed, found.unit, source="the paper's own prices"),
-            found.why,
-        )
-        for found in discrepancies()
-    ]
-    for requests in (1_000, 10_000, 100_000, 1_000_000):
-        rows.append(
+    rows: list[Line] = [
+        *recalculated_rows(),
+        *(
             (
                 f"{requests:,} requests a day: Lambda, and a server",
                 _NO_VALUES,
                 computed(old.function_usd(requests), "USD", source="the paper's own prices"),
                 f"a server costs ${old.fleet_usd(requests):.2f} a day",
             )
-        )
+            for requests in (1_000, 10_000, 100_000, 1_000_000)
+        ),
+    ]
     return Exhibit(
         "2020, figure 8: cost of a day's requests",
         rows,
@@ -236,7 +205,7 @@ def _figure_8() -> Exhibit:
 
 
 def _figure_9() -> Exhibit:
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for book, prices in (("2019", "the paper's prices"), ("today", "today's prices")):
         asked = _papers_question(book)
         for burst in (10, 100, 1000):
@@ -249,11 +218,8 @@ def _figure_9() -> Exhibit:
                 load_balancer=False,
             )
             served = replace(asked, fleet=fleet)
-            name = (
-                "servers"
-                if asked.book.historical
-                else f"{fleet.instance_type} with disk and address"
-            )
+            today = f"{fleet.instance_type} with disk and address"
+            name = "servers" if asked.book.historical else today
             rows.append(
                 (
                     f"{burst:,} at once, {prices}: EC2 a day",
@@ -285,64 +251,34 @@ def _tables_7_to_9(evidence: Evidence) -> Exhibit:
 
 def _figure_10(evidence: Evidence) -> Exhibit:
     times = _paper()["milliseconds"]
-    rows: list[tuple[str, Cell, Cell, str]] = [
-        (
-            "first invocation",
-            paper(
-                times["first_invocation"],
-                "ms",
-                source="section 4.2",
-                printed=str(times["first_invocation"]),
-            ),
-            "",
-            "Lambda on AWS, 768 MB, PyTorch",
-        ),
-        (
-            "second invocation",
-            paper(
-                times["second_invocation"],
-                "ms",
-                source="section 4.2",
-                printed=str(times["second_invocation"]),
-            ),
-            "",
-            "",
-        ),
-        (
-            "after warming up",
-            paper(
-                times["after_warm_up"],
-                "ms",
-                source="section 4.2",
-                printed=str(times["after_warm_up"]),
-            ),
-            "",
-            "",
-        ),
+    printed: list[Line] = [
+        (name, paper(times[key], "ms", source="section 4.2", printed=str(times[key])), "", words)
+        for name, key, words in (
+            ("first invocation", "first_invocation", "Lambda on AWS, 768 MB, PyTorch"),
+            ("second invocation", "second_invocation", ""),
+            ("after warming up", "after_warm_up", ""),
+        )
     ]
-    for record, row in evidence.functions():
-        rows += _call_rows(record, row)
-    demo = (evidence.document("demo/report") or {}).get("classification", {})
+    rows = [line for record, row in evidence.functions() for line in _call_rows(record, row)]
+    demo = evidence.documents.get("demo/report", {}).get("classification", {})
     for key, name in (("cold_ms", "first call"), ("warm_ms", "warm call")):
         if isinstance(demo.get(key), int | float):
             figure = measured(float(demo[key]) / 1000, "s")
             rows.append((f"the demo: {name}", "", figure, "embedded cloud, efficientnet-lite0"))
-    if len(rows) == 3:
-        rows.append(("ours", "", Absent(f"run `{_COMPARE}`"), ""))
     return Exhibit(
         "2020, figure 10: first and second invocation",
-        rows,
+        [*printed, *(rows or [("ours", "", Absent(f"run `{_COMPARE}`"), "")])],
         missing="AWS's own placing of a new environment; the embedded cloud unpacks the package "
         "into a process instead, which takes longer than AWS's image cache.",
         labels=r"(the demo|[^ ,]+, Lambda \d+ MB, .+): (first|warm) call",
     )
 
 
-def _call_rows(record: Record, row: Row) -> list[tuple[str, Cell, Cell, str]]:
+def _call_rows(record: Record, row: Row) -> list[Line]:
     found = row.function or {}
     weights = "" if record.weights_trained else ", random weights"
     words = f"{row.where}{weights}; {record.picture}; as the desk waits"
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for key, name in (("first", "first call"), ("warm", "warm call")):
         calls = [float(call["seconds"]) for call in found.get(key, [])]
         if calls:
@@ -352,7 +288,7 @@ def _call_rows(record: Record, row: Row) -> list[tuple[str, Cell, Cell, str]]:
 
 
 def _figure_11(evidence: Evidence) -> Exhibit:
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for record, row in _one_of_each(evidence.functions()):
         found = row.function or {}
         weights = "" if record.weights_trained else ", random weights"
@@ -366,11 +302,9 @@ def _figure_11(evidence: Evidence) -> Exhibit:
                 name = f"{record.model}, {row.name}: {word}: {step.replace('_', ' ')}"
                 words = f"{row.where}{weights}; median of {len(values)} calls"
                 rows.append((name, _NO_VALUES, figure, words))
-    if not rows:
-        rows.append(("steps of a call", _NO_VALUES, Absent(f"run `{_COMPARE}`"), ""))
     return Exhibit(
         "2020, figure 11: where the time goes",
-        rows,
+        rows or [("steps of a call", _NO_VALUES, Absent(f"run `{_COMPARE}`"), "")],
         missing="upload and download over LTE: the desk and the service are on one machine.",
         labels=r"[^ ,]+, Lambda \d+ MB, .+: (first|warm) call: [a-z ]+",
     )
@@ -414,7 +348,7 @@ def _model(step: dict[str, Any]) -> str:
 
 
 def _figure_12(evidence: Evidence) -> Exhibit:
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for cloud, step in _load_steps(evidence):
         if step.get("memory_mib") is None:
             where = "AWS" if cloud == "aws" else "embedded cloud"
@@ -423,18 +357,10 @@ def _figure_12(evidence: Evidence) -> Exhibit:
                 f"{step['wrong']} wrong, {step['throughput']:.1f} answers/s"
             )
             rows.append((f"{step['concurrency']} at once", _NO_VALUES, _response(step), words))
-    if not rows:
-        rows.append(
-            (
-                "100 to 1,500 at once, 10 times, 5 warm",
-                "rises in a line",
-                Absent("run `visionstack load --concurrency 100..1500 --repeats 10`"),
-                "",
-            )
-        )
+    not_run = Absent("run `visionstack load --concurrency 100..1500 --repeats 10`")
     return Exhibit(
         "2020, figure 12: response time against connections at once",
-        rows,
+        rows or [("100 to 1,500 at once, 10 times, 5 warm", "rises in a line", not_run, "")],
         missing="a thousand environments at once: the embedded cloud's all share this machine's "
         "processors, so that its times rise where AWS's need not. "
         "`visionstack load --cloud aws --concurrency 100..1500 --repeats 10` repeats the paper's "
@@ -449,21 +375,19 @@ def _figure_13(evidence: Evidence) -> Exhibit:
         memory = step.get("memory_mib")
         if memory is not None and (cloud == "aws" or memory not in by_memory):
             by_memory[memory] = cloud, step
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for memory in _paper()["memory_sweep_mb"]:
         ours: Cell = Absent("not run")
         words = f"`visionstack load --memory {memory}`"
         if memory in by_memory:
             cloud, step = by_memory[memory]
-            where = (
-                "AWS"
-                if cloud == "aws"
-                else "embedded cloud, one environment with the share of a processor that AWS "
-                "gives to this size"
+            embedded = (
+                "embedded cloud, one environment with the share of a processor that AWS gives to "
+                "this size"
             )
             words = (
-                f"{where}{_model(step)}; {step['concurrency']} at once, "
-                f"p50 of {step['calls']:,} warm calls"
+                f"{'AWS' if cloud == 'aws' else embedded}{_model(step)}; {step['concurrency']} at "
+                f"once, p50 of {step['calls']:,} warm calls"
             )
             ours = _response(step)
         rows.append((f"{memory} MB", _NO_VALUES, ours, words))

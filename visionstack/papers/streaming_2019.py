@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from runtime.measurement.results import RunResult
 from visionstack.compare.targets import Kind
 from visionstack.cost.prices import LIST_DATE, list_prices
 from visionstack.paper_reference import reference
 from visionstack.papers.evidence import Evidence, single_stream
-from visionstack.papers.exhibit import Exhibit, conditions, seconds
+from visionstack.papers.exhibit import Exhibit, Line, conditions, seconds
 from visionstack.report.figures import Absent, Cell, computed, measured, paper
 
 _RETIRED: Final = Absent("AWS starts no P2 or P3 any more")
+_NOT_HERE: Final = Absent("not run: not available on this machine")
 _RUN: Final = "visionstack papers --measure"
 MICRO: Final = (1, 700)
 """Processors, and MiB that a t2.micro's 1 GiB leaves beside the system."""
@@ -50,50 +52,17 @@ def _tiny(evidence: Evidence) -> Exhibit:
     micro = evidence.machine("yolov3-tiny", within=MICRO)
     missing = Absent(f"run `{_RUN}`")
     printed = paper(1.76, "s", source="section 4.2", printed="1.76")
-    rows: list[tuple[str, Cell, Cell, str]] = [
-        (
-            "t2.micro, YOLOv3-tiny, one picture",
-            printed,
-            Absent("not run: not available on this machine"),
-            "",
-        ),
-        *(
-            (
-                f"this machine held to {MICRO[0]} CPU and {MICRO[1]} MiB, {word}",
-                "",
-                seconds(
-                    single_stream(micro, scope) if micro else None,
-                    Absent("run `visionstack compare run --local --within 1:700 --scope …`"),
-                ),
-                conditions(micro),
-            )
-            for scope, word in (
-                ("network", "network only"),
-                ("picture", "picture to detections"),
-                ("stream", "frame sent to detections received"),
-            )
-        ),
-        (
-            "this machine, network only",
-            "",
-            seconds(single_stream(ours, "network") if ours else None, missing),
-            conditions(ours),
-        ),
-        (
-            "this machine, picture to detections",
-            "",
-            seconds(single_stream(ours, "picture") if ours else None, missing),
-            conditions(ours),
-        ),
-        (
-            "this machine, darknet's own program",
-            "",
-            seconds(
-                single_stream(darknet, "network") if darknet else None,
-                Absent("darknet is not installed, or was not run"),
-            ),
-            conditions(darknet),
-        ),
+    held = f"this machine held to {MICRO[0]} CPU and {MICRO[1]} MiB"
+    unheld = Absent("run `visionstack compare run --local --within 1:700 --scope …`")
+    no_darknet = Absent("darknet is not installed, or was not run")
+    rows: list[Line] = [
+        ("t2.micro, YOLOv3-tiny, one picture", printed, _NOT_HERE, ""),
+        _ours(f"{held}, network only", micro, "network", unheld),
+        _ours(f"{held}, picture to detections", micro, "picture", unheld),
+        _ours(f"{held}, frame sent to detections received", micro, "stream", unheld),
+        _ours("this machine, network only", ours, "network", missing),
+        _ours("this machine, picture to detections", ours, "picture", missing),
+        _ours("this machine, darknet's own program", darknet, "network", no_darknet),
     ]
     return Exhibit(
         "2019, section 4.2: YOLOv3-tiny without a GPU",
@@ -107,27 +76,30 @@ def _tiny(evidence: Evidence) -> Exhibit:
     )
 
 
-def _host_rows(evidence: Evidence, hosts: tuple[str, ...]) -> list[tuple[str, Cell, Cell, str]]:
+def _ours(name: str, result: RunResult | None, scope: str, otherwise: Absent) -> Line:
+    return (name, "", seconds(single_stream(result, scope), otherwise), conditions(result))
+
+
+def _host_rows(evidence: Evidence, hosts: tuple[str, ...]) -> list[Line]:
     times = {
         item["host"]: item
         for item in reference()["streaming_2019"]["seconds_per_image"]
         if item["model"] == "yolov3"
     }
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    rows: list[Line] = []
     for host in hosts:
         item = times[host]
         text = f"{item['seconds']:.6f}"
         name = f"{host} ({item['accelerator']})"
-        absent = (
-            Absent("not run: not available on this machine") if host == "local PC" else _RETIRED
-        )
+        absent = _NOT_HERE if host == "local PC" else _RETIRED
         rows.append((name, paper(item["seconds"], "s", source="table", printed=text), absent, ""))
     ours = evidence.machine("yolov3")
     missing = Absent(f"run `{_RUN}`")
-    for scope, word in (("network", "network only"), ("picture", "picture to detections")):
-        found = single_stream(ours, scope) if ours else None
-        rows.append((f"this machine, {word}", "", seconds(found, missing), conditions(ours)))
-    return rows
+    return [
+        *rows,
+        _ours("this machine, network only", ours, "network", missing),
+        _ours("this machine, picture to detections", ours, "picture", missing),
+    ]
 
 
 def _table_1(evidence: Evidence) -> Exhibit:
@@ -141,24 +113,20 @@ def _table_1(evidence: Evidence) -> Exhibit:
 
 
 def _table_2() -> Exhibit:
-    listed = list_prices()
-    rows: list[tuple[str, Cell, Cell, str]] = []
+    listed = {
+        name: computed(price.usd, "USD", source="the list price")
+        for name, price in list_prices().items()
+    }
+    rows: list[Line] = []
     for name, usd in reference()["streaming_2019"]["usd_per_hour_2019"].items():
-        ours: Cell = Absent("not in the list")
-        if name in listed:
-            ours = computed(listed[name].usd, "USD", source="the list price")
+        printed = paper(usd, "USD", source="table 2", printed=f"{usd:g}")
+        ours = listed.get(name, Absent("not in the list"))
         rows.append(
-            (
-                f"{name}, an hour",
-                paper(usd, "USD", source="table 2", printed=f"{usd:g}"),
-                ours,
-                f"us-east-1, {LIST_DATE}; no longer started",
-            )
+            (f"{name}, an hour", printed, ours, f"us-east-1, {LIST_DATE}; no longer started")
         )
     for name in ("g4dn.xlarge", "g6.xlarge", "c7i.xlarge"):
         if name in listed:
-            price = computed(listed[name].usd, "USD", source="the list price")
-            rows.append((f"{name}, an hour", "", price, f"us-east-1, {LIST_DATE}"))
+            rows.append((f"{name}, an hour", "", listed[name], f"us-east-1, {LIST_DATE}"))
     return Exhibit(
         "2019, table 2: the price of an hour",
         rows,
@@ -177,28 +145,19 @@ def _table_3(evidence: Evidence) -> Exhibit:
 
 
 def _sending(evidence: Evidence) -> Exhibit:
-    found = evidence.document("bench/sending") or {}
-    rows: list[tuple[str, Cell, Cell, str]] = []
-    for item in found.get("summary", []):
-        rows.append(_sending_row(item))
-    if not rows:
-        rows.append(
-            (
-                "one by one, as a clip, streamed",
-                "streaming is nearest to real time",
-                Absent("run `python -m benchmarks sending`"),
-                "",
-            )
-        )
+    found = evidence.documents.get("bench/sending", {})
+    rows = [_sending_row(item) for item in found.get("summary", [])]
+    not_run = Absent("run `python -m benchmarks sending`")
     return Exhibit(
         "2019, the claim: streaming is nearer to real time than sending pictures or clips",
-        rows,
+        rows
+        or [("one by one, as a clip, streamed", "streaming is nearest to real time", not_run, "")],
         intro="The paper states it without figures.",
         labels=r"\S+, \S+ ms round trip",
     )
 
 
-def _sending_row(item: dict[str, Any]) -> tuple[str, Cell, Cell, str]:
+def _sending_row(item: dict[str, Any]) -> Line:
     name = f"{item.get('way', '?')}, {item.get('round_trip_ms', '?')} ms round trip"
     delay: Cell = Absent("no delay recorded")
     if isinstance(item.get("p50_ms"), int | float):

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from runtime.redaction import without_identities
 from visionstack.rehearse.steps import Outcome, Run
 from visionstack.report.figures import Absent, measured
 from visionstack.report.sections import Fact, Facts, Note, Report, Row, Section, Table
-
-_WORDS: Final = {
-    Outcome.PASSED: "passed",
-    Outcome.NOT_EMBEDDED: "not on the embedded cloud",
-    Outcome.FAILED: "failed",
-    Outcome.INTERRUPTED: "interrupted",
-    Outcome.NOT_RUN: "not run",
-}
 
 
 def build_report(
@@ -36,7 +29,7 @@ def build_report(
         {
             "verdict": verdict(run),
             "facts": facts,
-            "steps": [one.to_json() for one in run.results],
+            "steps": [asdict(one) for one in run.results],
             "machine": machine,
         }
     )
@@ -55,11 +48,7 @@ def build_report(
 def verdict(run: Run) -> str:
     """The outcomes counted, in a sentence."""
     outcomes = [one.outcome for one in run.results]
-    counted = [
-        f"{outcomes.count(outcome)} {word}"
-        for outcome, word in _WORDS.items()
-        if outcome in outcomes
-    ]
+    counted = [f"{outcomes.count(one)} {one.value}" for one in Outcome if one in outcomes]
     return f"{len(outcomes)} steps: {', '.join(counted)}."
 
 

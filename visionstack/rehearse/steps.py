@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from runtime.redaction import redacted
 from visionstack.errors import VisionstackError
@@ -20,10 +19,10 @@ class Outcome(StrEnum):
     """What came of a step."""
 
     PASSED = "passed"
-    FAILED = "failed"
-    NOT_RUN = "not run"
     NOT_EMBEDDED = "not on the embedded cloud"
+    FAILED = "failed"
     INTERRUPTED = "interrupted"
+    NOT_RUN = "not run"
 
     @property
     def good(self) -> bool:
@@ -56,10 +55,6 @@ class Result:
     outcome: Outcome
     seconds: float
     told: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {**asdict(self), "outcome": self.outcome.value}
 
 
 @dataclass
@@ -95,36 +90,34 @@ def run_steps(
     latest = clock() + seconds
     for step in steps:
         begun = clock()
-
-        def result(outcome: Outcome, told: str, step: Step = step, begun: float = begun) -> Result:
-            return Result(
+        obstacle = _obstacle(step, run, late=begun >= latest)
+        try:
+            if obstacle is not None:
+                outcome, told = Outcome.NOT_RUN, obstacle
+            else:
+                if not step.always:
+                    changed(run, step.name)
+                outcome, told = Outcome.PASSED, step.run()
+        except NotEmbeddedError as error:
+            outcome, told = Outcome.NOT_EMBEDDED, str(error)
+        except VisionstackError as error:
+            outcome, told = Outcome.FAILED, str(error)
+        except Exception as error:
+            # What was started must be destroyed all the same.
+            outcome = Outcome.FAILED
+            told = f"This is a fault of visionstack: {type(error).__name__}: {error}"
+        except (KeyboardInterrupt, SystemExit) as stop:
+            run.ended_by = run.ended_by or stop
+            outcome, told = Outcome.INTERRUPTED, "It was interrupted."
+        run.results.append(
+            Result(
                 name=step.name,
                 expected=step.expected,
                 outcome=outcome,
                 seconds=clock() - begun,
                 told=redacted(told),
             )
-
-        reason = _obstacle(step, run, late=begun >= latest)
-        if reason is not None:
-            run.results.append(result(Outcome.NOT_RUN, reason))
-            continue
-        try:
-            if not step.always:
-                changed(run, step.name)
-            done = result(Outcome.PASSED, step.run())
-        except NotEmbeddedError as error:
-            done = result(Outcome.NOT_EMBEDDED, str(error))
-        except VisionstackError as error:
-            done = result(Outcome.FAILED, str(error))
-        except Exception as error:
-            # What was started must be destroyed all the same.
-            told = f"This is a fault of visionstack: {type(error).__name__}: {error}"
-            done = result(Outcome.FAILED, told)
-        except (KeyboardInterrupt, SystemExit) as stop:
-            run.ended_by = run.ended_by or stop
-            done = result(Outcome.INTERRUPTED, "It was interrupted.")
-        run.results.append(done)
+        )
     return run
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from runtime.measurement.statistics import Mark, Ratio, Summary
@@ -33,12 +33,13 @@ class Kind(StrEnum):
         }[self]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Figure:
     """One value with its unit and what a reader needs to trust it."""
 
     value: float
     unit: str = ""
+    _: KW_ONLY
     kind: Kind = Kind.MEASURED
     samples: int | None = None
     spread: tuple[float, float] | None = None
@@ -120,93 +121,41 @@ Cell = str | Figure | Absent
 """What a table may hold."""
 
 
-def measured(
-    value: float,
-    unit: str = "",
-    *,
-    samples: int | None = None,
-    spread: tuple[float, float] | None = None,
-    spread_is: str = "p10 to p90",
-    marks: Sequence[Mark] = (),
-    source: str | None = None,
-) -> Figure:
-    """A figure this run measured."""
-    return Figure(
-        value=value,
-        unit=unit,
-        kind=Kind.MEASURED,
-        samples=samples,
-        spread=spread,
-        spread_is=spread_is,
-        marks=tuple(marks),
-        source=source,
-    )
+measured = partial(Figure, kind=Kind.MEASURED)
+"""A figure this run measured."""
 
 
 def paper(value: float, unit: str = "", *, source: str, printed: str | None = None) -> Figure:
     """A figure read from a paper; `source` names its table or figure."""
-    return Figure(value=value, unit=unit, kind=Kind.PAPER, source=source, printed=printed)
+    return Figure(value, unit, kind=Kind.PAPER, source=source, printed=printed)
 
 
-def computed(
-    value: float,
-    unit: str = "",
-    *,
-    source: str,
-    spread: tuple[float, float] | None = None,
-    marks: Sequence[Mark] = (),
-) -> Figure:
+def computed(value: float, unit: str = "", *, source: str) -> Figure:
     """A figure calculated from others; `source` says from which, and from prices of which date."""
+    return Figure(value, unit, kind=Kind.COMPUTED, source=source)
+
+
+def percentile_figures(
+    summary: Summary, unit: str, *, scale: float = 1.0
+) -> tuple[Figure, Figure, Figure]:
+    """p50, p90 and p99 of `summary` times `scale` (1000 makes milliseconds of seconds)."""
+    body = tuple(mark for mark in summary.marks if mark is not Mark.TAIL_UNRESOLVED)
+    spread = (summary.p10 * scale, summary.p90 * scale)
+
+    def figure(value: float, marks: tuple[Mark, ...]) -> Figure:
+        return measured(value * scale, unit, samples=summary.samples, spread=spread, marks=marks)
+
+    return figure(summary.p50, body), figure(summary.p90, body), figure(summary.p99, summary.marks)
+
+
+def ratio_figure(ratio: Ratio) -> Figure:
+    """A computed ratio with its bootstrap interval."""
     return Figure(
-        value=value,
-        unit=unit,
+        ratio.value,
+        "x",
         kind=Kind.COMPUTED,
-        source=source,
-        spread=spread,
-        marks=tuple(marks),
-    )
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """The measured figures of one summary, ready for a table."""
-
-    p50: Figure
-    p90: Figure
-    p99: Figure
-    mean: Figure = field(repr=False)
-
-    @classmethod
-    def of(cls, summary: Summary, unit: str, *, scale: float = 1.0) -> Percentiles:
-        """Figures of `summary` times `scale` (1000 makes milliseconds of seconds)."""
-        tail = tuple(mark for mark in summary.marks if mark is not Mark.TAIL_UNRESOLVED)
-
-        def figure(value: float, marks: tuple[Mark, ...]) -> Figure:
-            return measured(
-                value * scale,
-                unit,
-                samples=summary.samples,
-                spread=(summary.p10 * scale, summary.p90 * scale),
-                marks=marks,
-            )
-
-        return cls(
-            p50=figure(summary.p50, tail),
-            p90=figure(summary.p90, tail),
-            p99=figure(summary.p99, summary.marks),
-            mean=figure(summary.mean, tail),
-        )
-
-
-def ratio_figure(ratio: Ratio, *, kind: Kind = Kind.MEASURED, source: str | None = None) -> Figure:
-    """A ratio with its bootstrap interval."""
-    return Figure(
-        value=ratio.value,
-        unit="x",
-        kind=kind,
         spread=(ratio.low, ratio.high),
         spread_is=f"{ratio.confidence:.0%} interval",
-        source=source,
     )
 
 

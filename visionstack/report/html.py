@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import colorsys
-import struct
+import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,16 +16,7 @@ from visionstack.placing import place_labels
 from visionstack.report.figures import Absent, Figure, Kind
 from visionstack.report.lines import latency_lines
 from visionstack.report.plots import Drawing, draw
-from visionstack.report.sections import (
-    Bars,
-    Box,
-    Frontier,
-    Latency,
-    Lines,
-    Picture,
-    Section,
-    Table,
-)
+from visionstack.report.sections import Box, Latency, Picture, Plot, Section, Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,7 +30,7 @@ _LETTER: Final = 0.66
 """Width of a bold letter of the browser's sans-serif for its height, at most, on average."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Block:
     """A section with what its part of the template needs besides."""
 
@@ -53,37 +44,23 @@ class _Block:
 
 def render(report: Report) -> str:
     """The page's HTML."""
-    blocks = [_block(section, n) for n, section in enumerate(report.sections, 1)]
-    contents = [(block.id, block.section.title) for block in blocks if _in_contents(block)]
-    return (
-        _environment()
-        .from_string(_TEMPLATE.read_text(encoding="utf-8"))
-        .render(
-            report=report,
-            blocks=blocks,
-            contents=contents,
-            kinds=list(Kind),
-        )
-    )
+    blocks = [_block(section, f"part{n}") for n, section in enumerate(report.sections, 1)]
+    titled = [block for block in blocks if block.section.title and block.type != "Note"]
+    contents = [(block.id, block.section.title) for block in titled]
+    template = _environment().from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(report=report, blocks=blocks, contents=contents, kinds=list(Kind))
 
 
-def _in_contents(block: _Block) -> bool:
-    return bool(block.section.title) and block.type != "Note"
-
-
-def _block(section: Section, number: int) -> _Block:
-    name = type(section).__name__
-    key = f"part{number}"
+def _block(section: Section, key: str) -> _Block:
+    block = _Block(key, type(section).__name__, section)
     if isinstance(section, Table):
-        numeric = _numeric_columns(section)
-        return _Block(key, name, section, numeric=numeric, lines=_mark_meanings(section))
+        block.numeric = _numeric_columns(section)
+        block.lines = _mark_meanings(section)
+    if isinstance(section, Plot):
+        block.drawings = draw(section, key=key)
     if isinstance(section, Latency):
-        return _Block(
-            key, name, section, drawings=draw(section, key=key), lines=latency_lines(section)
-        )
-    if isinstance(section, Frontier | Lines | Bars):
-        return _Block(key, name, section, drawings=draw(section, key=key))
-    return _Block(key, name, section)
+        block.lines = latency_lines(section)
+    return block
 
 
 def _mark_meanings(table: Table) -> list[str]:
@@ -111,7 +88,7 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
-        uri=_uri, pixels=_pixels, small=_small, colour=_colour, amount=_amount, labelled=_labelled
+        uri=_uri, size=_size, small=_small, colour=_colour, amount=_amount, labelled=_labelled
     )
     return environment
 
@@ -133,26 +110,19 @@ def _uri(picture: Picture) -> str:
 
 @cache
 def _size(data: bytes) -> tuple[int, int]:
-    if data.startswith(b"\x89PNG"):
-        width, height = struct.unpack(">II", data[16:24])
-        return int(width), int(height)
-    place = 2
-    while place + 9 < len(data):
-        marker, length = data[place + 1], struct.unpack(">H", data[place + 2 : place + 4])[0]
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return int(width), int(height)
-        place += 2 + length
-    raise ValueError("the picture is neither a PNG nor a JPEG with a frame header")
+    """Width and height in pixels."""
+    from PIL import Image, UnidentifiedImageError
 
-
-def _pixels(picture: Picture) -> tuple[int, int]:
-    return _size(picture.data)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+            return picture.size
+    except UnidentifiedImageError as error:
+        raise ValueError("the picture is neither a PNG nor a JPEG with a frame header") from error
 
 
 def _labelled(picture: Picture) -> list[tuple[Box, str, float, float, float]]:
     """Its boxes with their labels: text, left end and base line, and the size of the letters."""
-    width, height = _pixels(picture)
+    width, height = _size(picture.data)
     size = width * 0.029
     texts = [
         box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"
@@ -171,7 +141,7 @@ def _labelled(picture: Picture) -> list[tuple[Box, str, float, float, float]]:
 
 def _small(pictures: Sequence[Picture]) -> bool:
     """Whether they would only blur at the width of a photograph."""
-    return all(max(_pixels(picture)) <= _THUMBNAIL for picture in pictures)
+    return all(max(_size(picture.data)) <= _THUMBNAIL for picture in pictures)
 
 
 def _colour(label: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Kind, format_number
-from visionstack.report.sections import Bars, Frontier, Latency, Line, Lines, Plot, Point, Samples
+from visionstack.report.sections import Bars, Frontier, Latency, Lines, Plot, Point, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,33 +163,35 @@ def _distribution(plot: Latency, key: str) -> Drawing:
             ordered = sorted(series.values)
             shares = [(n + 1) / len(ordered) for n in range(len(ordered))]
             axes.step(ordered, shares, where="post", color=colour, linewidth=2, label=series.name)
-            for q in (0.5, 0.9, 0.99):
-                at = summarize(ordered)
-                x = {0.5: at.p50, 0.9: at.p90, 0.99: at.p99}[q]
+            summary = summarize(ordered)
+            for q, x in ((0.5, summary.p50), (0.9, summary.p90), (0.99, summary.p99)):
                 axes.plot([x], [q], marker="o", markersize=4.5, color=colour)
                 if len(drawn) == 1:
-                    axes.annotate(
-                        f"p{q * 100:.0f} {format_number(x)}",
-                        (x, q),
-                        xytext=(6, -12),
-                        textcoords="offset points",
-                        fontsize=9,
-                        color=_INK,
-                    )
+                    _write(axes, f"p{q * 100:.0f} {format_number(x)}", (x, q), offset=(6, -12))
         _bound_lines(axes, plot, vertical=True)
         axes.set_xlabel(plot.unit)
         axes.set_ylabel("share of samples at or below")
         axes.set_ylim(0, 1.03)
-        _widen_for_tail(axes, [value for s in drawn for value in s.values])
+        if _has_outlier(drawn):
+            axes.set_xscale("log")
         _plain_ticks(axes, y=False)
         _legend_above(axes)
     return Drawing(_finish(done[0], key, f"Distribution. {caption}"), "Distribution")
 
 
-def _widen_for_tail(axes: Any, values: Sequence[float]) -> None:
+def _has_outlier(drawn: Sequence[Samples]) -> bool:
     """A single outlier must not press the rest into one line: then the axis is logarithmic."""
-    if values and min(values) > 0 and max(values) > 20 * summarize(values).p50:
-        axes.set_xscale("log")
+    values = [value for series in drawn for value in series.values]
+    return bool(values) and min(values) > 0 and max(values) > 20 * summarize(values).p50
+
+
+def _write(
+    axes: Any, text: str, at: tuple[float, float], *, offset: tuple[float, float], **style: str
+) -> None:
+    """Text beside a point, so many points of the font away."""
+    axes.annotate(
+        text, at, offset, textcoords="offset points", fontsize=9, **{"color": _INK, **style}
+    )
 
 
 def _timeline(plot: Latency, key: str) -> Drawing:
@@ -210,8 +212,7 @@ def _timeline(plot: Latency, key: str) -> Drawing:
         _bound_lines(axes, plot, vertical=False)
         axes.set_xlabel("sample, in the order taken")
         axes.set_ylabel(plot.unit)
-        values = [value for s in drawn for value in s.values]
-        if values and min(values) > 0 and max(values) > 20 * summarize(values).p50:
+        if _has_outlier(drawn):
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
@@ -266,13 +267,12 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
                 markerfacecolor="none" if is_paper or point not in front else _SERIES[0],
                 markeredgecolor=_PAPER if is_paper else _SERIES[0],
             )
-            axes.annotate(
+            _write(
+                axes,
                 point.name,
                 (point.x, point.y),
-                xytext=(-8, 6) if right else (8, -3),
-                textcoords="offset points",
+                offset=(-8, 6) if right else (8, -3),
                 ha="right" if right else "left",
-                fontsize=9,
                 color=_PAPER if is_paper else _INK,
             )
         if _spans_decades([p.x for p in plot.points]):
@@ -306,17 +306,19 @@ def _spans_decades(values: Sequence[float]) -> bool:
 def _lines(plot: Lines, key: str) -> Drawing:
     with _axes(key, size=(6.4, 3.8)) as (axes, done):
         for index, line in enumerate(plot.lines):
-            _line(axes, line, _colour(index, line.kind))
+            axes.plot(
+                [x for x, _ in line.points],
+                [y for _, y in line.points],
+                color=_colour(index, line.kind),
+                linewidth=2,
+                linestyle="--" if line.kind is Kind.PAPER else "-",
+                marker="o" if line.kind is Kind.MEASURED and len(line.points) <= 40 else None,
+                markersize=4,
+                label=line.name,
+            )
         for point in plot.points:
             axes.plot([point.x], [point.y], marker="o", markersize=6, color=_INK)
-            axes.annotate(
-                point.name,
-                (point.x, point.y),
-                xytext=(8, -14),
-                textcoords="offset points",
-                fontsize=9,
-                color=_INK,
-            )
+            _write(axes, point.name, (point.x, point.y), offset=(8, -14))
         if plot.log_x:
             axes.set_xscale("log")
         if plot.log_y:
@@ -335,19 +337,6 @@ def _lines(plot: Lines, key: str) -> Drawing:
     names = ", ".join(line.name for line in plot.lines)
     marks = "; ".join(point.name for point in plot.points)
     return Drawing(_finish(done[0], key, f"{plot.title}: {names}. {marks}"), marks)
-
-
-def _line(axes: Any, line: Line, colour: str) -> None:
-    axes.plot(
-        [x for x, _ in line.points],
-        [y for _, y in line.points],
-        color=colour,
-        linewidth=2,
-        linestyle={Kind.PAPER: "--", Kind.COMPUTED: "-", Kind.MEASURED: "-"}[line.kind],
-        marker="o" if line.kind is Kind.MEASURED and len(line.points) <= 40 else None,
-        markersize=4,
-        label=line.name,
-    )
 
 
 def _bars(plot: Bars, key: str) -> Drawing:
@@ -369,15 +358,7 @@ def _bars(plot: Bars, key: str) -> Drawing:
                     linewidth=1.4,
                 )
                 left += value
-            axes.annotate(
-                format_number(left),
-                (left, place),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                color=_INK,
-            )
+            _write(axes, format_number(left), (left, place), offset=(5, 0), va="center")
         axes.set_yticks(range(count), [bar.name for bar in reversed(plot.bars)])
         axes.grid(visible=False, axis="y")
         if plot.log_x:

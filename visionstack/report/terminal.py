@@ -1,4 +1,4 @@
-"""A report without a browser: on the terminal, as Markdown, and its tables as CSV."""
+"""A report without a browser: on the terminal, or plainly, into a pipe."""
 
 from __future__ import annotations
 

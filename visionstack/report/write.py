@@ -14,7 +14,7 @@ from typing import Any, Literal
 from visionstack.errors import VisionstackError
 from visionstack.report import csv_text, markdown
 from visionstack.report.figures import Absent, Figure
-from visionstack.report.sections import Report, Section, Table
+from visionstack.report.sections import Report, Table
 
 Format = Literal["json", "html", "md", "csv"]
 FORMATS: tuple[Format, ...] = ("json", "html", "md", "csv")
@@ -77,12 +77,11 @@ def to_json(report: Report) -> dict[str, Any]:
         "created": report.created,
         "machine": report.machine,
         "versions": dict(report.versions),
-        "sections": [_section(section) for section in report.sections],
+        "sections": [
+            {"section": type(section).__name__.lower(), **_plain(section)}
+            for section in report.sections
+        ],
     }
-
-
-def _section(section: Section) -> dict[str, Any]:
-    return {"section": type(section).__name__.lower(), **_plain(section)}
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return a type

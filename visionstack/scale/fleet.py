@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stacks.catalog import Catalog
-from visionstack.cost.bill import DAYS_A_MONTH, Bill, Item
+from visionstack.cost.bill import DAYS_A_MONTH, Bill
 from visionstack.cost.instances import Fleet, fleet_bill
 from visionstack.cost.prices import PriceBook
 from visionstack.cost.serverless import Function, function_bill
@@ -93,14 +93,9 @@ class Plan:
         addresses = more * fleet.zones
         return fleet_bill(fleet, requests_per_day=a_day, book=book, count=self.instances) + Bill.of(
             [
-                Item("load balancer hours", more, "hours", book["nlb.hour"].cost(more)),
-                Item("public IPv4", addresses, "hours", book["ipv4.hour"].cost(addresses)),
-                Item(
-                    "CloudWatch metrics",
-                    metrics,
-                    "a month",
-                    book["cloudwatch.metric_month"].cost(metrics),
-                ),
+                book.item("load balancer hours", more, "hours", "nlb.hour"),
+                book.item("public IPv4", addresses, "hours", "ipv4.hour"),
+                book.item("CloudWatch metrics", metrics, "a month", "cloudwatch.metric_month"),
             ]
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.measurement.statistics import percentile
 from visionstack.scale.got import what_they_got
@@ -31,25 +31,19 @@ def at_shares(
     times: Times, machine: Machine, shares: Sequence[float], *, rate: float, fps: float, draws: int
 ) -> list[Loaded]:
     """One server whose cameras take their frames at any moment of a period; medians of draws."""
-    found = []
-    for share in shares:
-        cameras = max(1, round(share * rate / fps))
-        runs = [
-            _loaded(
-                simulate(
-                    Cameras.at_random(cameras, fps=fps, seconds=SECONDS, seed=seed),
-                    times,
-                    machine,
-                    seed=seed,
-                    until=SECONDS,
-                ),
-                share=cameras * fps / rate,
-                fps=fps,
-            )
-            for seed in range(draws)
-        ]
-        found.append(_middle(runs))
-    return found
+    return [
+        hashed(
+            times,
+            machine,
+            servers=1,
+            cameras=max(1, round(share * rate / fps)),
+            rate=rate,
+            fps=fps,
+            by_hash=False,
+            draws=draws,
+        )
+        for share in shares
+    ]
 
 
 def hashed(
@@ -63,7 +57,7 @@ def hashed(
     by_hash: bool,
     draws: int,
 ) -> Loaded:
-    """A fleet whose connections go where a hash says, or else in turns."""
+    """A fleet whose connections go where a hash says, or else in turns; medians of draws."""
     runs = []
     for seed in range(draws):
         draw = random.Random(seed)  # noqa: S311 - a simulation's draws guard nothing
@@ -98,9 +92,8 @@ def _middle(runs: Sequence[Loaded]) -> Loaded:
     def middle(name: str) -> float:
         return percentile([getattr(one, name) for one in runs], 50)
 
-    return Loaded(
-        share=middle("share"),
-        cameras=runs[0].cameras,
+    return replace(
+        runs[0],
         p50_s=middle("p50_s"),
         p99_s=middle("p99_s"),
         answered=middle("answered"),

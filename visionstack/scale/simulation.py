@@ -70,24 +70,20 @@ class Cameras:
     @classmethod
     def evenly(cls, cameras: int, *, fps: float, seconds: float) -> Cameras:
         """Live ones whose phases are spread evenly, as the measured ones' are."""
-        frames = round(seconds * fps)
-        return cls(
-            moments=[
-                [number / cameras / fps + frame / fps for frame in range(frames)]
-                for number in range(cameras)
-            ]
-        )
+        phases = [number / cameras / fps for number in range(cameras)]
+        return cls._from(phases, fps=fps, seconds=seconds)
 
     @classmethod
     def at_random(cls, cameras: int, *, fps: float, seconds: float, seed: int) -> Cameras:
         """Live ones with a phase of their own each, at any moment of a period."""
         draw = random.Random(seed)  # noqa: S311 - a simulation's draws guard nothing
         phases = [draw.random() / fps for _ in range(cameras)]
-        return cls(
-            moments=[
-                [phase + frame / fps for frame in range(round(seconds * fps))] for phase in phases
-            ]
-        )
+        return cls._from(phases, fps=fps, seconds=seconds)
+
+    @classmethod
+    def _from(cls, phases: Sequence[float], *, fps: float, seconds: float) -> Cameras:
+        beats = [frame / fps for frame in range(round(seconds * fps))]
+        return cls(moments=[[phase + beat for beat in beats] for phase in phases])
 
 
 @dataclass(kw_only=True)
@@ -105,19 +101,6 @@ class Outcome:
     engine_busy: list[float] = field(default_factory=list)
     """By server: share of the time in which it inferred, as `EngineBusyShare` publishes it."""
     processors_busy: list[float] = field(default_factory=list)
-
-    @property
-    def latencies(self) -> list[list[float]]:
-        """Seconds from capture to result."""
-        return [[came - captured for captured, came in one] for one in self.answers]
-
-    @property
-    def answered(self) -> int:
-        return sum(map(len, self.answers))
-
-    @property
-    def dropped(self) -> int:
-        return self.dropped_client + self.dropped_server
 
 
 def simulate(

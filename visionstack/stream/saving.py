@@ -37,22 +37,17 @@ def open_saver(path: Path, *, rate: float) -> Saver:
     Raises UsageError for another suffix, VisionstackError where nothing can be written.
     """
     suffix = path.suffix.lower()
+    known = (*_VIDEO_SUFFIXES, *_PICTURE_SUFFIXES)
+    if suffix and suffix not in known:
+        raise UsageError(
+            f"--save {path}: nothing is known of {suffix}.",
+            remedy=f"Give {', '.join(known)}, or a folder.",
+        )
     try:
-        if suffix in _VIDEO_SUFFIXES:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _Video(path, rate=rate)
-        if suffix in _PICTURE_SUFFIXES:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _OnePicture(path)
-        if not suffix:
-            path.mkdir(parents=True, exist_ok=True)
-            return _Folder(path)
+        (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
+        return _Video(path, rate=rate) if suffix in _VIDEO_SUFFIXES else _Pictures(path)
     except OSError as error:
         raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
-    raise UsageError(
-        f"--save {path}: nothing is known of {suffix}.",
-        remedy=f"Give {', '.join((*_VIDEO_SUFFIXES, *_PICTURE_SUFFIXES))}, or a folder.",
-    )
 
 
 def draw(picture: NDArray[np.uint8], detections: tuple[StreamDetection, ...]) -> NDArray[np.uint8]:
@@ -110,24 +105,19 @@ def _colour(number: int) -> tuple[int, int, int]:
     return int(blue), int(green), int(red)
 
 
-class _OnePicture:
+class _Pictures:
+    """A folder of pictures; with a suffix, one picture."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def add(self, name: str, picture: Picture, result: StreamResult) -> None:
-        _write(self._path, draw(pixels(picture), result.detections))
-
-    def close(self) -> None:
-        """Every frame was written at once."""
-
-
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def add(self, name: str, picture: Picture, result: StreamResult) -> None:
-        stem = Path(name).stem if "#" not in name else f"{result.sequence:06d}"
-        _write(self._path / f"{stem}.jpg", draw(pixels(picture), result.detections))
+        path = self._path
+        if not path.suffix:
+            stem = Path(name).stem if "#" not in name else f"{result.sequence:06d}"
+            path = path / f"{stem}.jpg"
+        if not cv2.imwrite(str(path), draw(pixels(picture), result.detections)):
+            raise VisionstackError(f"{path} cannot be written.")
 
     def close(self) -> None:
         """Every frame was written at once."""
@@ -163,8 +153,3 @@ class _Video:
         if self._stream is not None:
             self._container.mux(self._stream.encode())
         self._container.close()
-
-
-def _write(path: Path, picture: NDArray[np.uint8]) -> None:
-    if not cv2.imwrite(str(path), picture):
-        raise VisionstackError(f"{path} cannot be written.")

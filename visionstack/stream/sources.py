@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runtime.redaction import redacted
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.pictures import Picture
 
+T = TypeVar("T")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -56,7 +57,7 @@ def open_source(source: str) -> Source:
     return _captured(str(path), name=path.name, realtime=False)
 
 
-def paced(frames: Iterator[SourceFrame], rate: float) -> Iterator[SourceFrame]:
+def paced(frames: Iterable[T], rate: float) -> Iterator[T]:
     """The frames no faster than `rate` a second, on a fixed beat: one that is late does not delay
     the next."""
     began = time.monotonic()

@@ -192,8 +192,8 @@ def test_each_camera_sends_the_world_at_its_own_moments(
 ) -> None:
     monkeypatch.setattr(cameras, "AsyncStreamClient", Slow)
     short = Film(inputs=film.inputs, pictures=film.pictures[:10], rate=film.rate)
-    asked = cameras._Asked(fps=4.0, gate=None, key_interval=1)
-    played = asyncio.run(cameras._play(SimpleNamespace(), short, 2, asked))  # type: ignore[arg-type]
+    playing = cameras._play(SimpleNamespace(), short, 2, fps=4.0, options={})  # type: ignore[arg-type]
+    played = asyncio.run(playing)
     moments = [[frame.captured for frame in camera] for camera in played]
     assert moments == [
         pytest.approx([0, 0.25, 0.5, 0.75]),

@@ -12,6 +12,7 @@ from tests.unit.compare.conftest import Plan, result
 from visionstack import paths
 from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
+from visionstack.compare.plan import MeasurementSize
 from visionstack.compare.rows import take
 from visionstack.errors import UsageError
 
@@ -134,7 +135,7 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
     ):
         record.deployed = deployed
         with pytest.raises(KeyboardInterrupt):
-            session._measure(record, tmp_path, None, session.MeasurementSize(), "cost")  # type: ignore[arg-type]
+            session._measure(record, tmp_path, None, MeasurementSize(), "cost")  # type: ignore[arg-type]
         said = " ".join(capsys.readouterr().err.split())
         assert words in said
         assert "compare resume" in said

@@ -248,7 +248,7 @@ def test_what_could_not_be_destroyed_is_named(plan: Plan) -> None:
 
 def test_an_instance_measures_as_long_as_this_machine_does(plan: Plan) -> None:
     watched = watching(plan, FakeS3({}))
-    watched._record.seconds = 2.5
+    watched.record.seconds = 2.5
     assert watched.context(["g6.xlarge"])["comparison_seconds"] == 2.5
 
 
@@ -264,7 +264,7 @@ def test_an_instance_times_what_it_can_of_what_was_asked_for(
     plan: Plan, wished: list[str], deployed: str
 ) -> None:
     watched = watching(plan, FakeS3({}))
-    watched._record.scopes = wished
+    watched.record.scopes = wished
     assert watched.context(["g6.xlarge"])["comparison_scopes"] == deployed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import summarize
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.targets import FunctionSetting, Kind
-from visionstack.compare.times import LastTimes, function_from, rate_from
+from visionstack.compare.times import ComparisonTimes, LastTimes
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import load
 
@@ -28,7 +29,7 @@ def function(seconds: float, *, init_ms: float = 0.0, **setting: Any) -> Row:
         chosen.name,
         Kind.FUNCTION,
         Status.MEASURED,
-        setting=chosen.to_json(),
+        setting=asdict(chosen),
         function={"warm": [call] * 30, "first": [first], "engine": {}},
     )
 
@@ -85,9 +86,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_rate_is_that_of_the_type_that_was_asked_for(folder: Path) -> None:
-    assert rate_from(folder, "c7i.xlarge", book=BOOK) == pytest.approx(50)
+    assert ComparisonTimes(folder).rate("c7i.xlarge", book=BOOK) == pytest.approx(50)
     with pytest.raises(CostInputError, match=r"g6\.xlarge") as refused:
-        rate_from(folder, "g6.xlarge", book=BOOK)
+        ComparisonTimes(folder).rate("g6.xlarge", book=BOOK)
     assert "c7i.xlarge" in str(refused.value.remedy)
 
 
@@ -103,13 +104,13 @@ def test_a_rate_is_that_of_the_type_that_was_asked_for(folder: Path) -> None:
 def test_a_functions_times_are_of_its_architecture_and_where_there_are_any_of_its_cold_start(
     folder: Path, arch: str, cold_start: str, expected: tuple[float, float]
 ) -> None:
-    found = function_from(folder, 1769, arch=arch, cold_start=cold_start, book=BOOK)
+    found = ComparisonTimes(folder).function(1769, arch=arch, cold_start=cold_start, book=BOOK)
     assert found == pytest.approx(expected)
 
 
 def test_a_size_that_was_not_measured_is_refused_with_what_was(folder: Path) -> None:
     with pytest.raises(CostInputError, match="Lambda 512 MB, x86_64"):
-        function_from(folder, 512, arch="x86_64", cold_start="none", book=BOOK)
+        ComparisonTimes(folder).function(512, arch="x86_64", cold_start="none", book=BOOK)
 
 
 def test_what_was_measured_last_is_taken_and_said_where_nothing_is_named(

@@ -180,9 +180,8 @@ def test_each_instance_and_each_zone_of_the_load_balancer_has_an_address() -> No
     [
         # 24 GB a day: 1 GB an hour.
         ({"bytes_per_request": 1e6}, 24_000, 730),
-        # 86,400 connections a day are 1 a second: 1/50 of a unit with TLS, 1/800 without.
+        # 86,400 connections a day are 1 a second: 1/50 of a unit with TLS.
         ({"bytes_per_request": 0, "requests_per_connection": 1}, 86_400, 730 / 50),
-        ({"bytes_per_request": 0, "requests_per_connection": 1, "tls": False}, 86_400, 730 / 800),
         # A connection cannot bring less than a request.
         ({"bytes_per_request": 0, "requests_per_connection": 0.1}, 86_400, 730 / 50),
         ({"bytes_per_request": 0, "requests_per_connection": 2}, 86_400, 730 / 100),
@@ -204,7 +203,7 @@ def test_what_is_not_said_of_a_fleet() -> None:
     one = Fleet(instance_type="c7i.xlarge", images_per_second=10.0)
     assert one.capacity == pytest.approx(7.0)
     assert (one.hours_a_day, one.minimum, one.burst, one.deadline_seconds) == (24, 1, 0, 1)
-    assert (one.load_balancer, one.tls, one.zones, one.public_addresses) == (True, True, 2, 1)
+    assert (one.load_balancer, one.zones, one.public_addresses) == (True, 2, 1)
     assert (one.bytes_per_request, one.requests_per_connection) == (100_000, 1000)
     addresses = lines(one, 0)["public IPv4"][0]
     assert addresses == pytest.approx(3 * 730)

@@ -97,13 +97,10 @@ def test_a_gpu_type_pays_for_the_larger_disk_that_it_is_deployed_with() -> None:
 
 
 def test_new_tls_connections_can_be_what_a_load_balancer_charges_for() -> None:
-    """By hand: 100 new connections a second are 2 NLCU by TLS (50 each), 0.125 by TCP (800)."""
-    one = {"load_balancer": True, "bytes_per_request": 1, "requests_per_connection": 1}
-    day = 100 * 86_400
-    tls = fleet_bill(fleet(**one), requests_per_day=day, book=BOOK)
-    tcp = fleet_bill(fleet(**one, tls=False), requests_per_day=day, book=BOOK)
-    assert tls.item("load balancer capacity") == pytest.approx(2 * 730 * 0.006)
-    assert tcp.item("load balancer capacity") == pytest.approx(0.125 * 730 * 0.006)
+    """By hand: 100 new connections a second are 2 NLCU by TLS (50 each)."""
+    one = fleet(load_balancer=True, bytes_per_request=1, requests_per_connection=1)
+    bill = fleet_bill(one, requests_per_day=100 * 86_400, book=BOOK)
+    assert bill.item("load balancer capacity") == pytest.approx(2 * 730 * 0.006)
 
 
 def test_the_list_prices_a_type_and_an_unknown_one_has_no_price() -> None:
@@ -212,7 +209,7 @@ def test_the_steps_of_a_fleet_are_where_it_needs_one_more() -> None:
 
 
 def test_a_mix_serves_every_request_once() -> None:
-    served, rest = split(fleet(), count=1, requests_per_day=8_640_000, profile=OFFICE)
+    served, rest = split(fleet(profile=OFFICE), count=1, requests_per_day=8_640_000)
     assert served + rest == pytest.approx(8_640_000)
     assert 0 < rest < 8_640_000
     assert split(fleet(), count=0, requests_per_day=100.0) == (0.0, 100.0)
@@ -220,14 +217,12 @@ def test_a_mix_serves_every_request_once() -> None:
 
 def test_the_cheapest_mix_is_never_dearer_than_either_side_alone() -> None:
     function = Function(memory_mb=768, seconds=0.1)
-    group = fleet(load_balancer=True, minimum=0)
+    group = fleet(load_balancer=True, minimum=0, profile=OFFICE)
     for requests in (1_000, 3_000_000, 12_000_000):
-        best = cheapest_mix(group, function, requests_per_day=requests, book=BOOK, profile=OFFICE)
-        count = instances_needed(group, requests_per_day=requests, profile=OFFICE)
+        best = cheapest_mix(group, function, requests_per_day=requests, book=BOOK)
+        count = instances_needed(group, requests_per_day=requests)
         for alone in (0, count):
-            other = mix_of(
-                group, function, count=alone, requests_per_day=requests, book=BOOK, profile=OFFICE
-            )
+            other = mix_of(group, function, count=alone, requests_per_day=requests, book=BOOK)
             assert best.bill.usd <= other.bill.usd + 1e-9
         assert best.on_fleet + best.on_lambda == pytest.approx(requests)
 
@@ -235,9 +230,9 @@ def test_the_cheapest_mix_is_never_dearer_than_either_side_alone() -> None:
 def test_few_requests_go_to_lambda_and_a_steady_flood_to_instances() -> None:
     """By hand: 4.32 million requests cost 6.26 USD on Lambda, a day of the instance 2.40."""
     function = Function(memory_mb=768, seconds=0.1)
-    cheap = fleet(usd_per_hour=0.1, minimum=0)
-    few = cheapest_mix(cheap, function, requests_per_day=100, book=BOOK, profile=FLAT)
-    many = cheapest_mix(cheap, function, requests_per_day=43_200_000, book=BOOK, profile=FLAT)
+    cheap = fleet(usd_per_hour=0.1, minimum=0, profile=FLAT)
+    few = cheapest_mix(cheap, function, requests_per_day=100, book=BOOK)
+    many = cheapest_mix(cheap, function, requests_per_day=43_200_000, book=BOOK)
     assert few.instances == 0
     assert many.instances == 10
     assert many.on_lambda < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def blank() -> RunResult:
         image=None,
         machine=machine.describe(),
         versions={"python": "3"},
-        subject=SUBJECT.to_json(),
+        subject=asdict(SUBJECT),
     )
 
 

@@ -10,15 +10,15 @@ import pytest
 from runtime.contract import ScenarioKind
 from runtime.measurement import loadgen, machine, runner
 from runtime.measurement.camera import run_camera
-from runtime.measurement.clock import SystemClock, Watch
+from runtime.measurement.clock import Clock, Watch
 from runtime.measurement.errors import (
     LoadGenError,
     LoadGenMissingError,
     ScenarioError,
     WorkloadError,
 )
-from runtime.measurement.loop import repeat
 from runtime.measurement.results import RunResult
+from runtime.measurement.runner import repeat
 from runtime.measurement.scenario import Scenario, Scope
 from tests.unit.measurement.conftest import FakeClock, Toil
 
@@ -108,7 +108,7 @@ def test_a_wall_clock_that_is_set_is_noticed_and_durations_do_not_follow_it(
 
 
 def test_the_system_clock_waits_until_the_moment_and_not_before() -> None:
-    clock = SystemClock()
+    clock = Clock()
     moment = clock.monotonic() + 0.01
     clock.sleep_until(moment)
     assert clock.monotonic() >= moment
@@ -138,7 +138,7 @@ def test_loadgen_and_the_raw_samples_time_the_same_thing(tmp_path: Path) -> None
 
     class Waiting(Toil):
         def run(self, pictures: int) -> None:
-            SystemClock().sleep_until(SystemClock().monotonic() + 0.004)
+            Clock().sleep_until(Clock().monotonic() + 0.004)
             super().run(pictures)
 
     limits = loadgen.Limits(seconds=0.2, queries=30, most_seconds=20)

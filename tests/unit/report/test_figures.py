@@ -10,11 +10,11 @@ from runtime.measurement.statistics import Mark, Ratio, summarize
 from visionstack.report.figures import (
     Absent,
     Kind,
-    Percentiles,
     computed,
     format_number,
     measured,
     paper,
+    percentile_figures,
     ratio_figure,
 )
 
@@ -85,10 +85,10 @@ def test_a_figure_says_what_stands_behind_it() -> None:
 
 
 def test_percentile_figures_carry_samples_and_the_tails_own_mark() -> None:
-    shown = Percentiles.of(summarize([0.010] * 50), "ms", scale=1000)
-    assert shown.p50.value == pytest.approx(10)
-    assert shown.p50.marks == ()
-    assert shown.p99.marks == (Mark.TAIL_UNRESOLVED,)
+    p50, p90, p99 = percentile_figures(summarize([0.010] * 50), "ms", scale=1000)
+    assert p50.value == pytest.approx(10)
+    assert p50.marks == p90.marks == ()
+    assert p99.marks == (Mark.TAIL_UNRESOLVED,)
 
 
 def test_a_ratio_shows_its_interval() -> None:
