@@ -26,7 +26,7 @@ from runtime.inference.pictures import decode_bgr
 from runtime.measurement.statistics import ratio, summarize
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.results import against_labels, differences
-from visionstack.accuracy.variants import LEAST, Answers
+from visionstack.accuracy.variants import LEAST, answers_of
 from visionstack.paths import SAMPLES
 
 SIZE: Final = (1920, 1080)
@@ -106,10 +106,16 @@ def _accuracy(
             (raw,) = detector.infer([prepared])
             boxes = detector.finish(raw, prepared, confidence=LEAST)
             ways[way].append([_shrunk(one, size, native) for one in boxes])
-    rows = [against_labels(inputs, _answers(detector, way, ways[way])) for way in reversed(ways)]
+    manifest, engine = detector.manifest, detector.engine
+    rows = [
+        against_labels(
+            inputs, answers_of(manifest, engine, name=way, model=manifest.name, found=ways[way])
+        )
+        for way in reversed(ways)
+    ]
     (compared,) = differences(rows, inputs)
     return {
-        "network": detector.manifest.input.width,
+        "network": manifest.input.width,
         "picture": size or native,
         "divided by": detector.reduction(*(size or native)),
         **{row.answers.name: row.figures["AP50"].to_json() for row in rows},
@@ -126,19 +132,6 @@ def _shrunk(one: Detection, size: tuple[int, int] | None, native: tuple[int, int
     left, top, right, bottom = one.box
     box = (x * left, y * top, x * right, y * bottom)
     return Detection(one.label, one.class_id, one.confidence, box)
-
-
-def _answers(detector: Detector, way: str, found: Sequence[Sequence[Detection]]) -> Answers:
-    manifest = detector.manifest
-    return Answers(
-        name=way,
-        model=manifest.name,
-        version=manifest.version,
-        engine=detector.engine.name,
-        precision=detector.engine.precision,
-        trained=manifest.weights.trained,
-        found=tuple(tuple(one) for one in found),
-    )
 
 
 def _show(values: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a figure that does not exist is null."""
-        plain: dict[str, Any] = {"value": _or_null(self.value)}
+        plain: dict[str, Any] = {"value": or_null(self.value)}
         if self.low is not None and self.high is not None:
             return plain | {"low": self.low, "high": self.high, "confidence": CONFIDENCE}
         return plain | {"no_interval": self.why_none}
@@ -102,5 +102,6 @@ def interval_of(value: float, values: Sequence[float], units: Sequence[Sequence[
     return Estimate(value=value, low=float(low), high=float(high))
 
 
-def _or_null(value: float) -> float | None:
+def or_null(value: float) -> float | None:
+    """As JSON has it, which knows no NaN."""
     return None if math.isnan(value) else value
