@@ -68,16 +68,16 @@ def differences(old: Published, new: Published) -> list[Row]:
 
 def _metrics(old: Published, new: Published) -> list[Row]:
     rows = []
-    for key in ("top1", "top5", "ap50", "ap50_95"):
+    for key, word in _WORDS.items():
         before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
         if before or after:
             rows.append(
-                Row("metrics", _WORDS[key], _share(before), _share(after), _verdict(old, new, key))
+                Row("metrics", word, _share(before), _share(after), _verdict(old, new, key))
             )
-    for what, path in (("calibration error", ("calibration", "error_after")),):
-        before, after = _at(old.record, path), _at(new.record, path)
-        if before is not None or after is not None:
-            rows.append(Row("metrics", what, _number(before), _number(after)))
+    path = ("calibration", "error_after")
+    before, after = _at(old.record, path), _at(new.record, path)
+    if before is not None or after is not None:
+        rows.append(Row("metrics", "calibration error", _number(before), _number(after)))
     return rows
 
 
