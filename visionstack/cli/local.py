@@ -9,22 +9,11 @@ import typer
 from visionstack import console, paths
 from visionstack.cli.options import ContextOption, JsonOption
 
+app = typer.Typer(name="local", help="The embedded cloud on this machine.", no_args_is_help=True)
 STATE_STYLES = {"healthy": "green", "failed": "red", "unhealthy": "red", "not-run": "yellow"}
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    local = typer.Typer(
-        name="local", help="The embedded cloud on this machine.", no_args_is_help=True
-    )
-    local.command("up")(up)
-    local.command("down")(down)
-    local.command("status")(status)
-    local.command("deploy")(deploy)
-    local.command("destroy")(destroy)
-    app.add_typer(local)
-
-
+@app.command()
 def up(
     port: Annotated[
         int | None,
@@ -45,6 +34,7 @@ def up(
     )
 
 
+@app.command()
 def down(
     wipe: Annotated[
         bool, typer.Option("--wipe", help="Also forget everything that was deployed to it.")
@@ -62,6 +52,7 @@ def down(
     console.out.print("Stopped." if stopped else "The embedded cloud was not up.")
 
 
+@app.command()
 def deploy(
     context: ContextOption = None,
     as_json: JsonOption = False,
@@ -88,6 +79,7 @@ def deploy(
     )
 
 
+@app.command()
 def destroy(context: ContextOption = None) -> None:
     """cdk destroy on the embedded cloud, with the settings it was deployed with."""
     from visionstack.cli.packages import pairs
@@ -97,6 +89,7 @@ def destroy(context: ContextOption = None) -> None:
     console.out.print("Destroyed.")
 
 
+@app.command()
 def status(as_json: JsonOption = False) -> None:
     """Say what is up: the cloud, its instances and load balancers."""
     from visionstack.localcloud import lifecycle

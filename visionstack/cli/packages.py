@@ -12,11 +12,6 @@ from visionstack.cli.options import CloudOption, ContextOption, JsonOption
 from visionstack.cloud import Cloud
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command("build")(build)
-
-
 def build(
     context: ContextOption = None,
     local: Annotated[
