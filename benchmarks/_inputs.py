@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -35,21 +34,6 @@ def model_folder(name: str = "yolov3-tiny", *, size: int | None = None) -> Path:
             command += ["--size", str(size), "--name", built]
         subprocess.run(command, check=True)
     return MODELS / built / current.read_text(encoding="utf-8").strip()
-
-
-def frames(*, limit: int | None = None) -> Iterator[Frame]:
-    """The clip's frames, uint8 (576, 768, 3), blue first."""
-    capture = cv2.VideoCapture(str(CLIP))
-    try:
-        count = 0
-        while limit is None or count < limit:
-            good, frame = capture.read()
-            if not good:
-                return
-            count += 1
-            yield np.asarray(frame, np.uint8)
-    finally:
-        capture.release()
 
 
 def jpeg(frame: Frame, *, quality: int = 90) -> bytes:

@@ -20,20 +20,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks._inputs import model_folder
+from benchmarks._inputs import CLIP, Frame, model_folder
 from benchmarks._results import Results, table
 from runtime.measurement.statistics import percentile
-from visionstack.paths import IMPORT_ROOT
+from visionstack.accuracy.inputs import read_clip
 from visionstack.server_process import Served, served
 from visionstack.stream import StreamClient, StreamResult
 from visionstack.stream.sources import SourceFrame, paced
 
-CLIP: Final = IMPORT_ROOT / "samples" / "pedestrians.avi"
 SIZE: Final = (640, 480)
 FRAMES: Final = 128
 BITS: Final = 7
@@ -84,21 +81,20 @@ WATCH: Final = """([bits, band]) => {
 }"""
 
 
-def film() -> list[NDArray[np.uint8]]:
+def film() -> list[Frame]:
     """The clip's frames with their numbers, blue first."""
     made = []
-    with av.open(str(CLIP)) as clip:
-        for number, frame in enumerate(islice(clip.decode(video=0), FRAMES)):
-            picture = cv2.resize(frame.to_ndarray(format="bgr24"), SIZE)
-            fields = [1, 0, *(number >> bit & 1 for bit in reversed(range(BITS)))]
-            for place, field in enumerate(fields):
-                left, right = (SIZE[0] * (place + n) // len(fields) for n in (0, 1))
-                picture[:BAND, left:right] = 235 if field else 16
-            made.append(np.asarray(picture, np.uint8))
+    for number, frame in enumerate(islice(read_clip(CLIP), FRAMES)):
+        picture = cv2.resize(frame, SIZE)
+        fields = [1, 0, *(number >> bit & 1 for bit in reversed(range(BITS)))]
+        for place, field in enumerate(fields):
+            left, right = (SIZE[0] * (place + n) // len(fields) for n in (0, 1))
+            picture[:BAND, left:right] = 235 if field else 16
+        made.append(np.asarray(picture, np.uint8))
     return made
 
 
-def write_film(path: Path, frames: list[NDArray[np.uint8]], *, rate: int) -> None:
+def write_film(path: Path, frames: list[Frame], *, rate: int) -> None:
     """As Chromium's fake camera wants it."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{SIZE[0]} H{SIZE[1]} F{rate}:1 Ip A1:1 C420\n".encode())
@@ -107,9 +103,7 @@ def write_film(path: Path, frames: list[NDArray[np.uint8]], *, rate: int) -> Non
             file.write(b"FRAME\n" + yuv.tobytes())
 
 
-def by_client(
-    address: Served, frames: list[NDArray[np.uint8]], *, rate: int, seconds: float
-) -> dict[str, Any]:
+def by_client(address: Served, frames: list[Frame], *, rate: int, seconds: float) -> dict[str, Any]:
     """Capture to result of the Python client, in milliseconds."""
     count = int((SETTLE_SECONDS + seconds) * rate)
     source = paced((SourceFrame("", one) for one in islice(cycle(frames), count)), rate)
