@@ -95,12 +95,19 @@ def film() -> list[Frame]:
 
 
 def write_film(path: Path, frames: list[Frame], *, rate: int) -> None:
-    """As Chromium's fake camera wants it."""
+    """As Chromium's fake camera wants it: YUV4MPEG2."""
+    height, width = frames[0].shape[:2]
     with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{SIZE[0]} H{SIZE[1]} F{rate}:1 Ip A1:1 C420\n".encode())
+        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())
         for frame in frames:
             yuv = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420)
             file.write(b"FRAME\n" + yuv.tobytes())
+
+
+def flags(clip: Path) -> list[str]:
+    """Chromium's, for a camera that shows this film."""
+    media = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    return [*media, f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
 
 
 def by_client(address: Served, frames: list[Frame], *, rate: int, seconds: float) -> dict[str, Any]:
@@ -123,10 +130,8 @@ async def by_page(page_address: str, clip: Path, *, seconds: float) -> dict[str,
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise RuntimeError("there is no Chromium on this machine (apt-get install chromium)")
-    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    flags += [f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=flags)
+        browser = await playwright.chromium.launch(executable_path=program, args=flags(clip))
         page = await browser.new_page(viewport={"width": 1180, "height": 760})
         await page.goto(page_address)
         await page.wait_for_selector("html[data-ready]")

@@ -69,16 +69,14 @@ def blocks(times: Sequence[float | None], *, seconds: float = BLOCK_SECONDS) -> 
     return list(grouped.values())
 
 
-def resamples(
-    units: Sequence[Sequence[int]], *, times: int = RESAMPLES, seed: int = 0
-) -> list[Indices]:
+def resamples(units: Sequence[Sequence[int]], *, times: int = RESAMPLES) -> list[Indices]:
     """As many blocks as there are, drawn with replacement, `times` times; repeatable.
 
     None where there are too few of them for an interval.
     """
     if len(units) < FEWEST_BLOCKS:
         return []
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     arrays = [np.asarray(unit, np.intp) for unit in units]
     return [
         np.concatenate([arrays[pick] for pick in generator.integers(0, len(arrays), len(arrays))])

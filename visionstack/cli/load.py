@@ -64,18 +64,18 @@ def load(
     """Call the serverless lane many times at once; every call is answered or counted as lost."""
     from visionstack.classify.load import paper_reference
     from visionstack.cloud.deployment import connect
+    from visionstack.paper_reference import reference
 
     steps = parse_concurrency(concurrency)
     if not picture.is_file():
         raise UsageError(f"{picture} is no file.", remedy="Name a picture.")
     deployment = connect(cloud=cloud, prefix=prefix)
-    reference = json.loads((paths.IMPORT_ROOT / "visionstack/paper_reference.json").read_text())
     report: dict[str, Any] = {
         "cloud": deployment.cloud,
         "picture": str(picture),
         "repeats": repeats,
         "steps": [],
-        "paper": paper_reference(reference),
+        "paper": paper_reference(reference()),
     }
     if deployment.cloud == "local":
         # Without a bound each caller would be given a process of its own on this machine.

@@ -13,7 +13,7 @@ from runtime.contract import Output, Stack
 from visionstack.cloud.aws_errors import EXPIRED, REJECTED
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, Finding, State, worst
-from visionstack.doctor.vcpu_quotas import VcpuQuotas
+from visionstack.doctor.vcpu_quotas import Clients, VcpuQuotas
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -26,16 +26,12 @@ _UNRESERVED: Final = 100
 _NOT_TAKEN: Final = EXPIRED | REJECTED
 
 
-class Cloud(Protocol):
+class Cloud(Clients, Protocol):
     """The part of a deployment that is asked."""
 
     @property
     def cloud(self) -> str:
         """`local` or `aws`."""
-        ...
-
-    def client(self, service: str) -> Any:
-        """A boto3 client."""
         ...
 
 
