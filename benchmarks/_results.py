@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ class Results:
 
     def __init__(self, path: Path, *, title: str, quick: bool) -> None:
         self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.values: dict[str, Any] = {
             "title": title,
             "quick": quick,
@@ -30,6 +32,13 @@ class Results:
     def save(self) -> None:
         self.values["saved"] = datetime.now(UTC).isoformat(timespec="seconds")
         replace_file(self._path, json.dumps(self.values, ensure_ascii=False, indent=1) + "\n")
+
+
+def own_options(doc: str | None) -> argparse.ArgumentParser:
+    """For a benchmark that is run by itself, with options of its own beside `--out`."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    return parser
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,6 @@ a quiet machine, and look at what it changed in `guard_recorded.json` before com
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from benchmarks._guard_stream import bytes_on_the_wire, medians
-from benchmarks._results import Results, table
+from benchmarks._results import Results, own_options, table
 from benchmarks._serverless_cold import INTERPRETER, built_package, file_server, live
 from runtime.measurement import machine
 from runtime.measurement.statistics import ratio, summarize
@@ -195,9 +194,7 @@ def record(times: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--record", type=int, required=True, metavar="TIMES")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record(arguments.record, arguments.out)
