@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
 
 Frame = NDArray[np.uint8]
@@ -54,8 +55,12 @@ def camera_pictures(folder: Path, *, size: tuple[int, int] = (640, 480)) -> list
     return written
 
 
-def clip_labels() -> Path:
-    """MOTChallenge's labels of the whole clip where they lie, else the sample's twelve frames."""
+def labelled_clip() -> tuple[Inputs, str]:
+    """The clip with MOTChallenge's labels of all of it where they lie, else the sample's of twelve
+    frames; and the name of the labels' file."""
     named = os.environ.get("VISIONSTACK_PETS09_S2L1_GT")
     whole = Path(named or IMPORT_ROOT.parent / "shared" / "data" / "pets09_s2l1_gt.txt")
-    return whole if whole.is_file() else SAMPLES / "ground_truth_pedestrians.json"
+    if whole.is_file():
+        return open_inputs(CLIP, labels=whole, cut=True), whole.name
+    few = SAMPLES / "ground_truth_pedestrians.json"
+    return open_inputs(CLIP, labels=few), few.name

@@ -19,12 +19,12 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks._inputs import CLIP, clip_labels, jpeg, model_folder
+from benchmarks._inputs import jpeg, labelled_clip, model_folder
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detection, Detector
 from runtime.inference.pictures import decode_bgr
 from runtime.measurement.statistics import ratio, summarize
-from visionstack.accuracy.inputs import Inputs, open_inputs
+from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.results import against_labels, differences
 from visionstack.accuracy.variants import LEAST, answers_of
 from visionstack.paths import SAMPLES
@@ -44,10 +44,8 @@ def main(out: Path, quick: bool) -> None:
         "load_average": os.getloadavg(),
     }
     results.save()
-    labels = clip_labels()
-    inputs = open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt")
+    inputs, results.values["labels"] = labelled_clip()
     small = Detector.load(model_folder(size=SMALL))
-    results.values["labels"] = labels.name
     results.values["accuracy"] = [
         _accuracy(small, inputs, None, quick=quick),
         _accuracy(detector, inputs, ENLARGED, quick=quick),
