@@ -122,14 +122,8 @@ def _settings(old: Published, new: Published) -> list[Row]:
         rows.append(Row("settings", "way", ways[0] or "-", ways[1] or "-"))
     sides = [f"{one.manifest.input.width} x {one.manifest.input.height}" for one in (old, new)]
     rows.append(Row("settings", "input", *sides))
-    rows.append(
-        Row(
-            "settings",
-            "weights",
-            old.manifest.weights.description,
-            new.manifest.weights.description,
-        )
-    )
+    descriptions = [one.manifest.weights.description for one in (old, new)]
+    rows.append(Row("settings", "weights", *descriptions))
     return rows
 
 
