@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn
 
 import typer
 from rich.markup import escape
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, _command in {
+_COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "try": start.try_here,
     "init": start.init,
     "open": page.open_deployed,
@@ -64,7 +65,8 @@ for _name, _command in {
     "accuracy": accuracy.accuracy,
     "cost": cost.cost,
     "papers": papers.papers,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _group in (models.app, data.app, local.app, compare.app, train.app):
     app.add_typer(_group)
