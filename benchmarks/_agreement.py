@@ -7,34 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from runtime.inference.tracking import Detected, Track
+from visionstack.accuracy.matching import overlap
 
 IOU = 0.5
 
 
-def matches(
-    expected: Sequence[Detected], found: Sequence[Detected], *, iou: float = IOU
-) -> list[tuple[int, int]]:
-    """Pairs (expected, found) of one class with an overlap of at least `iou`, best first."""
-    if not expected or not found:
-        return []
-    one = np.array([d.box for d in expected])[:, None]
-    other = np.array([d.box for d in found])[None]
-    extent = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    shared = extent.clip(0).prod(axis=-1)
-    areas = [(b[..., 2:] - b[..., :2]).prod(axis=-1) for b in (one, other)]
-    overlap = shared / np.maximum(areas[0] + areas[1] - shared, 1e-12)
-    pairs: list[tuple[int, int]] = []
-    for index in np.argsort(-overlap, axis=None):
-        row, column = divmod(int(index), len(found))
-        if overlap[row, column] < iou:
-            break
-        taken = any(row == r or column == c for r, c in pairs)
-        if not taken and expected[row].class_id == found[column].class_id:
-            pairs.append((row, column))
-    return pairs
+def matches(expected: Sequence[Detected], found: Sequence[Detected]) -> list[tuple[int, int]]:
+    """Pairs (expected, found) of one class with an overlap of at least `IOU`, best first."""
+    overlaps = [
+        (overlap(one.box, other.box), row, column)
+        for row, one in enumerate(expected)
+        for column, other in enumerate(found)
+        if one.class_id == other.class_id
+    ]
+    pairs: dict[int, int] = {}
+    for shared, row, column in sorted(overlaps, key=lambda one: -one[0]):
+        if shared >= IOU and row not in pairs and column not in pairs.values():
+            pairs[row] = column
+    return list(pairs.items())
 
 
 @dataclass

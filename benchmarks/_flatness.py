@@ -47,16 +47,14 @@ def trend(times: Sequence[float], values: Sequence[float], *, allowed: float) ->
     blocks = np.array_split(np.arange(len(times)), BLOCKS)
     when = np.array([np.mean([times[i] for i in block]) for block in blocks])
     what = np.array([np.mean([values[i] for i in block]) for block in blocks])
-    away = when - when.mean()
-    slope = float(away @ what / (away @ away))
-    rest = what - what.mean() - slope * away
-    error = math.sqrt(float(rest @ rest) / (BLOCKS - 2) / float(away @ away))
+    (slope, _), covariance = np.polyfit(when, what, 1, cov=True)
+    error = math.sqrt(covariance[0, 0])
     span = times[-1] - times[0]
     return Trend(
         samples=len(times),
         mean=float(what.mean()),
-        growth=slope * span,
-        low=(slope - _STUDENT * error) * span,
-        high=(slope + _STUDENT * error) * span,
+        growth=float(slope) * span,
+        low=(float(slope) - _STUDENT * error) * span,
+        high=(float(slope) + _STUDENT * error) * span,
         allowed=allowed,
     )

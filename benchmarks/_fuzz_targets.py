@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -23,21 +22,11 @@ import numpy as np
 from runtime.classifier.environment import ExecutionEnvironment
 from runtime.classifier.function import Function
 from runtime.classifier.metrics import CallLog
-from runtime.classifier.model import ModelHost, ServedModel
+from runtime.classifier.model import ModelHost
 from runtime.classifier.service import ClassifierService
 from runtime.contract import Route
 from runtime.inference import pictures
-from runtime.inference.artifact import (
-    Artifact,
-    FileEntry,
-    InputSpec,
-    Manifest,
-    Preprocessing,
-    Weights,
-)
-from runtime.inference.classification import Classifier
 from runtime.inference.errors import PictureError
-from runtime.inference.store import Current
 from runtime.protocol import messages
 from runtime.protocol.connection import Role, StreamProtocol
 from runtime.protocol.errors import ProtocolError
@@ -109,38 +98,6 @@ def video(data: bytes) -> None:
         raise AssertionError(f"FFmpeg finds {found} where the parser found {asked}")
 
 
-class _Engine:
-    name, precision, device = "fake", "fp32", "none"
-    on_gpu = False
-
-    def run(self, batch: Any) -> list[Any]:
-        return [np.zeros((len(batch), 3), np.float32)]
-
-
-class _Models:
-    def __init__(self, artifact: Artifact) -> None:
-        self._classifier = Classifier(artifact, _Engine())
-
-    def packaged_version(self) -> None:
-        return None
-
-    def wanted(self) -> Current:
-        return Current("v1")
-
-    def load(self, version: str, *, optimised: bool) -> ServedModel:
-        return ServedModel(
-            classifier=self._classifier,
-            name="toy",
-            version=version,
-            trained=False,
-            engine="fake",
-            precision="fp32",
-            download_ms=0.0,
-            load_ms=0.0,
-            optimised=optimised,
-        )
-
-
 def _function() -> Function:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         return _made(Path(folder))
@@ -148,26 +105,14 @@ def _function() -> Function:
 
 def _made(folder: Path) -> Function:
     """The function on stand-ins for S3 and the network; its log is written as Lambda takes it."""
-    from tests.unit.classifier.conftest import MemoryPictures
-
-    files = {"model.onnx": b"not run", "labels.txt": b"a\nb\nc"}
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    manifest = Manifest(
-        name="toy",
-        task="classify",
-        family="classifier",
-        input=InputSpec(width=8, height=8, colour="RGB"),
-        preprocessing=Preprocessing(kind="crop", resize=8),
-        weights=Weights(trained=False, description="none"),
-        source="benchmarks",
-        licence="none",
-        files={
-            name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-            for name, content in files.items()
-        },
+    from tests.unit.classifier.conftest import (
+        FakeEngine,
+        MemoryPictures,
+        toy_artifact,
+        toy_models,
     )
-    host = ModelHost(_Models(Artifact(folder, manifest)))
+
+    host = ModelHost(toy_models(toy_artifact(folder), FakeEngine()))
     environment = ExecutionEnvironment({}, started=0.0)
     service = ClassifierService(
         models=host,

@@ -13,10 +13,10 @@ from statistics import median
 from typing import Final
 
 from benchmarks._inputs import camera_pictures, model_folder
-from benchmarks.streaming import MODEL, looped, one_in_flight, serving
+from benchmarks.streaming import MODEL, looped, one_in_flight
 from runtime.inference.detector import Detector
+from visionstack.server_process import Served, served
 from visionstack.stream.client import AsyncStreamClient
-from visionstack.stream.types import StreamAddress
 
 ROUNDS, SECONDS = 12, 30.0
 FEWEST_ROUNDS: Final = 3
@@ -26,11 +26,12 @@ WIRE_ROUNDS: Final = 3
 
 def medians() -> tuple[list[float], list[float]]:
     """Median milliseconds a frame by round: streamed with one in flight, and in a plain loop."""
-    detector = Detector.load(model_folder(MODEL))
+    folder = model_folder(MODEL)
+    detector = Detector.load(folder)
     pictures = _pictures()
     streamed: list[float] = []
     loop: list[float] = []
-    with serving() as (address, _):
+    with served(folder) as address:
         until = time.monotonic() + SECONDS
         for number in range(ROUNDS + 1):
             if number > FEWEST_ROUNDS and time.monotonic() > until:
@@ -47,8 +48,7 @@ def medians() -> tuple[list[float], list[float]]:
 def bytes_on_the_wire() -> tuple[list[int], list[int]]:
     """Bytes in both directions of a connection's whole life, by round; bytes of its pictures."""
     pictures = [_pictures()[number % 3] for number in range(FRAMES)]
-    model_folder(MODEL)
-    with serving() as (address, _):
+    with served(model_folder(MODEL)) as address:
         moved = [asyncio.run(_moved(address, pictures)) for _ in range(WIRE_ROUNDS)]
     return moved, [len(picture) for picture in pictures]
 
@@ -58,7 +58,7 @@ def _pictures() -> list[bytes]:
         return [path.read_bytes() for path in camera_pictures(Path(folder))]
 
 
-async def _moved(address: StreamAddress, pictures: Sequence[bytes]) -> int:
+async def _moved(address: Served, pictures: Sequence[bytes]) -> int:
     counted: list[int] = []
     async with (
         _counting(address, counted) as through,
@@ -70,7 +70,7 @@ async def _moved(address: StreamAddress, pictures: Sequence[bytes]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _counting(address: StreamAddress, counted: list[int]) -> AsyncIterator[StreamAddress]:
+async def _counting(address: Served, counted: list[int]) -> AsyncIterator[Served]:
     """A way to the server that notes the size of all that passes."""
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.paths import IMPORT_ROOT, MODELS, SAMPLES
 
 Frame = NDArray[np.uint8]
@@ -37,21 +37,6 @@ def model_folder(name: str = "yolov3-tiny", *, size: int | None = None) -> Path:
     return MODELS / built / current.read_text(encoding="utf-8").strip()
 
 
-def frames(*, limit: int | None = None) -> Iterator[Frame]:
-    """The clip's frames, uint8 (576, 768, 3), blue first."""
-    capture = cv2.VideoCapture(str(CLIP))
-    try:
-        count = 0
-        while limit is None or count < limit:
-            good, frame = capture.read()
-            if not good:
-                return
-            count += 1
-            yield np.asarray(frame, np.uint8)
-    finally:
-        capture.release()
-
-
 def jpeg(frame: Frame, *, quality: int = 90) -> bytes:
     """The frame as a JPEG file."""
     _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -70,8 +55,12 @@ def camera_pictures(folder: Path, *, size: tuple[int, int] = (640, 480)) -> list
     return written
 
 
-def clip_labels() -> Path:
-    """MOTChallenge's labels of the whole clip where they lie, else the sample's twelve frames."""
+def labelled_clip() -> tuple[Inputs, str]:
+    """The clip with MOTChallenge's labels of all of it where they lie, else the sample's of twelve
+    frames; and the name of the labels' file."""
     named = os.environ.get("VISIONSTACK_PETS09_S2L1_GT")
     whole = Path(named or IMPORT_ROOT.parent / "shared" / "data" / "pets09_s2l1_gt.txt")
-    return whole if whole.is_file() else SAMPLES / "ground_truth_pedestrians.json"
+    if whole.is_file():
+        return open_inputs(CLIP, labels=whole, cut=True), whole.name
+    few = SAMPLES / "ground_truth_pedestrians.json"
+    return open_inputs(CLIP, labels=few), few.name

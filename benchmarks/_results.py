@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ class Results:
 
     def __init__(self, path: Path, *, title: str, quick: bool) -> None:
         self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.values: dict[str, Any] = {
             "title": title,
             "quick": quick,
@@ -32,6 +34,13 @@ class Results:
         replace_file(self._path, json.dumps(self.values, ensure_ascii=False, indent=1) + "\n")
 
 
+def own_options(doc: str | None) -> argparse.ArgumentParser:
+    """For a benchmark that is run by itself, with options of its own beside `--out`."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--out", type=Path, default=Path("out/bench"))
+    return parser
+
+
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """Aligned columns for the terminal; numbers to three digits."""
     cells = [list(columns)] + [[_cell(row.get(column, "")) for column in columns] for row in rows]
@@ -43,8 +52,6 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 100 else _plain(value)
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._inputs import CLIP, clip_labels
+from benchmarks._inputs import labelled_clip
 from runtime.inference.detector import Detection, Detector
 from runtime.inference.pictures import decode_bgr
 from visionstack.accuracy.detection import Evaluation
-from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.intervals import (
     BLOCK_SECONDS,
     Estimate,
@@ -35,14 +34,12 @@ class Scene:
 
     def __init__(self, model: Path, pictures: Sequence[Path], *, scale: float) -> None:
         """`scale`: pixels of the labelled frames to one of the pictures."""
-        labels = clip_labels()
-        self._inputs: Inputs = open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt")
+        self._inputs, self.labels = labelled_clip()
         detector = Detector.load(model, engine="openvino")
         self._found: list[tuple[Detection, ...]] = []
         for path in pictures:
             found = detector.detect([decode_bgr(path.read_bytes())], confidence=LEAST)[0]
             self._found.append(tuple(_scaled(one, scale) for one in found))
-        self.labels = labels.name
 
     def score(self, runs: Sequence[dict[str, Any]], *, fps: float, warmup: float) -> Estimate:
         """AP50 over the runs together; `delays_ms` of each are (frame shown, milliseconds).

@@ -16,13 +16,12 @@ COLD_SHARE: Final = 0.01
 """Of the requests, without an answer; what a month really has depends on its traffic."""
 
 
-def cold_start_answers(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of `cold_start` settings from the parts measured before; times in seconds.
+def cold_start_answers(starts: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of `cold_start` settings from what was measured before; times in seconds.
 
-    Raises:
-        KeyError: the part `cold_start` was not measured.
+    `starts` is `cold_start`'s document, `parts` is that of `serverless`.
     """
-    lives = parts["cold_start"]["lives"]["auto"]
+    lives = starts["lives"]["auto, fp32"]
     warm = summarize([second for life in lives for second in life["handler_s"]]).p50
     first = summarize([life["marks_s"]["first_answer"] for life in lives]).p50
     init = summarize([life["marks_s"]["ready"] for life in lives]).p50

@@ -1,7 +1,7 @@
 """An execution environment of its own: what Lambda's runtime does, with clocks around it.
 
-Run by `benchmarks.serverless` with the embedded cloud's interpreter and nothing on its path but the
-package. argv: the parent's monotonic clock at the start, warm calls to make. Prints one JSON line.
+Run by `benchmarks._serverless_cold` with nothing on the interpreter's path but the package. argv:
+the parent's monotonic clock at the start, warm calls to make. Prints one JSON line.
 """
 
 import json

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ import cv2
 import numpy as np
 
 from benchmarks._agreement import Agreement
-from benchmarks._inputs import Frame, frames, jpeg, model_folder
+from benchmarks._inputs import CLIP, Frame, jpeg, model_folder
 from benchmarks._results import Results, table
 from runtime.inference.changes import ChangeGate
 from runtime.inference.detector import Detection, Detector
 from runtime.inference.tracking import UNCERTAIN, Track, Tracker
+from visionstack.accuracy.inputs import read_clip
 
 CONFIDENCE = 0.3
 SHARES = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
@@ -70,7 +71,7 @@ def main(out: Path, quick: bool) -> None:
         "gate": (gated := []),
         "tracking": (tracked := []),
     }
-    detector.detect([next(frames())])
+    detector.detect([next(read_clip(CLIP))])
     for name, made in (("walking", _walking(limit)), ("resting", _resting(limit))):
         clip = _inferred(name, made, detector)
         clips[name] = {
@@ -100,14 +101,14 @@ def main(out: Path, quick: bool) -> None:
 
 
 def _walking(limit: int | None) -> Iterator[Frame]:
-    for frame in frames(limit=limit):
+    for frame in islice(read_clip(CLIP), limit):
         yield _sent(frame)
 
 
 def _resting(limit: int | None) -> Iterator[Frame]:
     """10 frames of the clip, then 20 of the last of them with fresh noise, and so on."""
     generator = np.random.default_rng(0)
-    for number, frame in enumerate(frames(limit=None if limit is None else limit // 3)):
+    for number, frame in enumerate(islice(read_clip(CLIP), limit and limit // 3)):
         repeated = 21 if number % 10 == 9 else 1
         for _ in range(repeated):
             noise = generator.normal(0, NOISE, frame.shape)

@@ -10,7 +10,6 @@ tests' stand-in, whose class is the picture's grey: what is tried is the lane, n
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import random
@@ -25,7 +24,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks._results import Results, table
+from benchmarks._results import Results, own_options, table
 from tests.unit.streaming.conftest import TOKEN
 from tests.unit.streaming.test_resuming import Cable
 from visionstack.paths import IMPORT_ROOT
@@ -289,10 +288,8 @@ def main(out: Path, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--minutes", type=float, default=_MINUTES)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     measure(asked.out, quick=False, minutes=asked.minutes, seed=asked.seed)

@@ -1,7 +1,7 @@
 """Cold starts of ResNet50 alone, by packaging and precision, in rounds that take turns.
 
-From the interpreter's start to the first answer, as `serverless` measures it too, but with a server
-of files in S3's place, so that the emulator's own load is in no figure. Peak memory is taken in the
+From the interpreter's start to the first answer, with a server of files in S3's place, so that the
+emulator's own load is in no figure. Peak memory is taken in the
 rounds that go on to a wake-up, which loads the model again, laid out for the processor.
 """
 
@@ -13,11 +13,9 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._guard_cloud import ONE_PICTURE, one_picture_bucket
 from benchmarks._results import Results, table
-from benchmarks._serverless_cold import built_package, live
-from benchmarks.guard import INTERPRETER
-from runtime.contract import MODELS_PREFIX, Env
+from benchmarks._serverless_cold import ARTIFACTS, built_package, file_server, live
+from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import Artifact, Measured, file_entry
 from runtime.inference.classification import Classifier
 from runtime.inference.engines.processor import instructions
@@ -28,7 +26,6 @@ from visionstack.models.quantizing import quantize, with_int8
 from visionstack.packaging.libraries import archive_of
 
 MODEL: Final = "resnet50"
-ARTIFACTS: Final = "artifacts"
 SETTLED_ROUNDS: Final = 5
 """So many of the first rounds go on to warm calls, a wake-up and further calls."""
 WARM_CALLS: Final = 3
@@ -62,13 +59,16 @@ def main(out: Path, quick: bool) -> None:
     failed: dict[str, str] = {}
     results.values |= {"lives": lives, "failed": failed}
     try:
-        with one_picture_bucket(files) as endpoint:
+        with file_server(files) as endpoint:
             for number in range(rounds):
                 for way, (_, model, times) in ways.items():
                     if number >= times or way in failed:
                         continue
+                    calls = WARM_CALLS * int(number < SETTLED_ROUNDS)
                     try:
-                        lives[way].append(_start(packages[way], model, endpoint, number))
+                        lives[way].append(
+                            live(packages[way], model=model, endpoint=endpoint, warm_calls=calls)
+                        )
                     except RuntimeError as error:  # one way's failure must not cost the others
                         failed[way] = str(error)
                     else:
@@ -136,18 +136,6 @@ def _warm(lives: list[dict[str, Any]]) -> float:
     """Median milliseconds of a call after the wake-up, the picture's way from S3 included."""
     seconds: list[float] = [one for life in lives for one in life["settled_handler_s"]]
     return 1000 * statistics.median(seconds)
-
-
-def _start(package: Path, model: str, endpoint: str, number: int) -> dict[str, Any]:
-    variables = {
-        "AWS_ENDPOINT_URL": endpoint,
-        Env.ARTIFACTS_BUCKET: ARTIFACTS,
-        Env.PICTURES_BUCKET: ONE_PICTURE,
-        Env.MODEL: model,
-    }
-    return live(
-        INTERPRETER, package, variables, warm_calls=WARM_CALLS * int(number < SETTLED_ROUNDS)
-    )
 
 
 def _published(model: str) -> dict[str, Path]:

@@ -19,14 +19,14 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from benchmarks._inputs import CLIP, clip_labels, jpeg, model_folder
+from benchmarks._inputs import jpeg, labelled_clip, model_folder
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detection, Detector
 from runtime.inference.pictures import decode_bgr
 from runtime.measurement.statistics import ratio, summarize
-from visionstack.accuracy.inputs import Inputs, open_inputs
+from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.results import against_labels, differences
-from visionstack.accuracy.variants import LEAST, Answers
+from visionstack.accuracy.variants import LEAST, answers_of
 from visionstack.paths import SAMPLES
 
 SIZE: Final = (1920, 1080)
@@ -44,10 +44,8 @@ def main(out: Path, quick: bool) -> None:
         "load_average": os.getloadavg(),
     }
     results.save()
-    labels = clip_labels()
-    inputs = open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt")
+    inputs, results.values["labels"] = labelled_clip()
     small = Detector.load(model_folder(size=SMALL))
-    results.values["labels"] = labels.name
     results.values["accuracy"] = [
         _accuracy(small, inputs, None, quick=quick),
         _accuracy(detector, inputs, ENLARGED, quick=quick),
@@ -106,10 +104,16 @@ def _accuracy(
             (raw,) = detector.infer([prepared])
             boxes = detector.finish(raw, prepared, confidence=LEAST)
             ways[way].append([_shrunk(one, size, native) for one in boxes])
-    rows = [against_labels(inputs, _answers(detector, way, ways[way])) for way in reversed(ways)]
+    manifest, engine = detector.manifest, detector.engine
+    rows = [
+        against_labels(
+            inputs, answers_of(manifest, engine, name=way, model=manifest.name, found=ways[way])
+        )
+        for way in reversed(ways)
+    ]
     (compared,) = differences(rows, inputs)
     return {
-        "network": detector.manifest.input.width,
+        "network": manifest.input.width,
         "picture": size or native,
         "divided by": detector.reduction(*(size or native)),
         **{row.answers.name: row.figures["AP50"].to_json() for row in rows},
@@ -126,19 +130,6 @@ def _shrunk(one: Detection, size: tuple[int, int] | None, native: tuple[int, int
     left, top, right, bottom = one.box
     box = (x * left, y * top, x * right, y * bottom)
     return Detection(one.label, one.class_id, one.confidence, box)
-
-
-def _answers(detector: Detector, way: str, found: Sequence[Sequence[Detection]]) -> Answers:
-    manifest = detector.manifest
-    return Answers(
-        name=way,
-        model=manifest.name,
-        version=manifest.version,
-        engine=detector.engine.name,
-        precision=detector.engine.precision,
-        trained=manifest.weights.trained,
-        found=tuple(tuple(one) for one in found),
-    )
 
 
 def _show(values: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ there and says so when it is not.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._fuzz_targets import CORPUS, TARGETS
-from benchmarks._results import Results, table
+from benchmarks._results import Results, own_options, table
 from visionstack.paths import BUILD, IMPORT_ROOT
 
 _ATHERIS = "atheris==3.0.0"
@@ -144,13 +143,11 @@ def _run(python: Path, target: str, *options: str) -> subprocess.CompletedProces
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--target", choices=list(TARGETS), action="append")
     parser.add_argument("--minutes", type=float, default=_MINUTES)
     parser.add_argument("--keep", action="store_true", help="add to the corpus in the tree")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     measure(
         asked.out,
         quick=False,

@@ -20,20 +20,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks._inputs import model_folder
+from benchmarks._inputs import CLIP, Frame, model_folder
 from benchmarks._results import Results, table
 from runtime.measurement.statistics import percentile
-from visionstack.paths import IMPORT_ROOT
+from visionstack.accuracy.inputs import read_clip
 from visionstack.server_process import Served, served
 from visionstack.stream import StreamClient, StreamResult
 from visionstack.stream.sources import SourceFrame, paced
 
-CLIP: Final = IMPORT_ROOT / "samples" / "pedestrians.avi"
 SIZE: Final = (640, 480)
 FRAMES: Final = 128
 BITS: Final = 7
@@ -84,32 +81,36 @@ WATCH: Final = """([bits, band]) => {
 }"""
 
 
-def film() -> list[NDArray[np.uint8]]:
+def film() -> list[Frame]:
     """The clip's frames with their numbers, blue first."""
     made = []
-    with av.open(str(CLIP)) as clip:
-        for number, frame in enumerate(islice(clip.decode(video=0), FRAMES)):
-            picture = cv2.resize(frame.to_ndarray(format="bgr24"), SIZE)
-            fields = [1, 0, *(number >> bit & 1 for bit in reversed(range(BITS)))]
-            for place, field in enumerate(fields):
-                left, right = (SIZE[0] * (place + n) // len(fields) for n in (0, 1))
-                picture[:BAND, left:right] = 235 if field else 16
-            made.append(np.asarray(picture, np.uint8))
+    for number, frame in enumerate(islice(read_clip(CLIP), FRAMES)):
+        picture = cv2.resize(frame, SIZE)
+        fields = [1, 0, *(number >> bit & 1 for bit in reversed(range(BITS)))]
+        for place, field in enumerate(fields):
+            left, right = (SIZE[0] * (place + n) // len(fields) for n in (0, 1))
+            picture[:BAND, left:right] = 235 if field else 16
+        made.append(np.asarray(picture, np.uint8))
     return made
 
 
-def write_film(path: Path, frames: list[NDArray[np.uint8]], *, rate: int) -> None:
-    """As Chromium's fake camera wants it."""
+def write_film(path: Path, frames: list[Frame], *, rate: int) -> None:
+    """As Chromium's fake camera wants it: YUV4MPEG2."""
+    height, width = frames[0].shape[:2]
     with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{SIZE[0]} H{SIZE[1]} F{rate}:1 Ip A1:1 C420\n".encode())
+        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())
         for frame in frames:
             yuv = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420)
             file.write(b"FRAME\n" + yuv.tobytes())
 
 
-def by_client(
-    address: Served, frames: list[NDArray[np.uint8]], *, rate: int, seconds: float
-) -> dict[str, Any]:
+def flags(clip: Path) -> list[str]:
+    """Chromium's, for a camera that shows this film."""
+    media = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    return [*media, f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
+
+
+def by_client(address: Served, frames: list[Frame], *, rate: int, seconds: float) -> dict[str, Any]:
     """Capture to result of the Python client, in milliseconds."""
     count = int((SETTLE_SECONDS + seconds) * rate)
     source = paced((SourceFrame("", one) for one in islice(cycle(frames), count)), rate)
@@ -129,10 +130,8 @@ async def by_page(page_address: str, clip: Path, *, seconds: float) -> dict[str,
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise RuntimeError("there is no Chromium on this machine (apt-get install chromium)")
-    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    flags += [f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=flags)
+        browser = await playwright.chromium.launch(executable_path=program, args=flags(clip))
         page = await browser.new_page(viewport={"width": 1180, "height": 760})
         await page.goto(page_address)
         await page.wait_for_selector("html[data-ready]")

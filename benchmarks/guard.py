@@ -11,7 +11,6 @@ a quiet machine, and look at what it changed in `guard_recorded.json` before com
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import subprocess
@@ -22,11 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
-from benchmarks._guard_cloud import ONE_PICTURE, one_picture_bucket
 from benchmarks._guard_stream import bytes_on_the_wire, medians
-from benchmarks._results import Results, table
-from benchmarks._serverless_cold import built_package, live
-from runtime.contract import Env
+from benchmarks._results import Results, own_options, table
+from benchmarks._serverless_cold import INTERPRETER, built_package, file_server, live
 from runtime.measurement import machine
 from runtime.measurement.statistics import ratio, summarize
 from visionstack.deploy.local import build_model
@@ -44,8 +41,6 @@ sys.path.insert(0, sys.argv[2])
 import numpy, onnxruntime, PIL.Image
 print(time.monotonic() - float(sys.argv[1]))
 """
-INTERPRETER: Final = (sys.executable, "-s", "-S")
-"""Without site-packages, so that all libraries come from the function's package."""
 
 
 class Spread(TypedDict):
@@ -96,21 +91,15 @@ def serverless(values: dict[str, Any]) -> dict[str, Spread]:
     build_model(MODEL, random=True)
     package = built_package("auto", MODEL)
     first, floor = [], []
-    with one_picture_bucket() as endpoint:
-        variables = {
-            "AWS_ENDPOINT_URL": endpoint,
-            Env.ARTIFACTS_BUCKET: "artifacts",
-            Env.PICTURES_BUCKET: ONE_PICTURE,
-            Env.MODEL: MODEL,
-        }
+    with file_server() as endpoint:
 
         def start() -> None:
             floor.append(_import_floor(package))
-            life = live(INTERPRETER, package, variables, warm_calls=0)
+            life = live(package, model=MODEL, endpoint=endpoint, warm_calls=0)
             first.append(life["marks_s"]["first_answer"])
 
         _rounds(start)
-        life = live(INTERPRETER, package, variables, warm_calls=WARM_CALLS)
+        life = live(package, model=MODEL, endpoint=endpoint, warm_calls=WARM_CALLS)
     fetched = zip(life["handler_s"], life["fetch_s"], strict=True)
     handler = [whole - fetch for whole, fetch in fetched]
     values["samples"] |= {"first_answer_s": first, "import_floor_s": floor}
@@ -205,9 +194,7 @@ def record(times: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--record", type=int, required=True, metavar="TIMES")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record(arguments.record, arguments.out)

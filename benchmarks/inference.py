@@ -7,10 +7,7 @@ a ratio is taken within a round and shown with its spread over the rounds.
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,17 +18,14 @@ import numpy as np
 from benchmarks._inputs import model_folder
 from benchmarks._operations import time_by_operation
 from benchmarks._results import Results, table
-from runtime.inference.artifact import Artifact
+from runtime.inference.artifact import Artifact, Precision
 from runtime.inference.classification import Classifier
 from runtime.inference.detector import Detector
 from runtime.inference.engines import Engine, choose_engine, create_engine
-from runtime.inference.engines.openvino_engine import shared_core
 from runtime.inference.pictures import decode_bgr
 from runtime.measurement.limit import peak_flop_per_second
-from visionstack.models.building import build
-from visionstack.models.catalog import find_recipe
+from visionstack.deploy.local import build_model
 from visionstack.models.darknet_program import DarknetProgram, DarknetProgramError
-from visionstack.models.draft import BuildOptions
 from visionstack.models.packages import FOOLBOX, fetch_members
 from visionstack.paths import MODELS, SAMPLES
 
@@ -39,35 +33,6 @@ PICTURE = SAMPLES / "dog.jpg"
 ENGINES = (("openvino", "auto"), ("onnxruntime", "auto"), ("torch", "fp32"))
 QUICK_MODELS = ("yolov3-tiny",)
 MODELS_MEASURED = ("yolov3-tiny", "yolov3", "yolov3-tinyu", "yolov3u", "resnet50")
-_START = """
-import json, sys, time
-begun = time.perf_counter()
-from pathlib import Path
-from runtime.inference.artifact import Artifact
-from runtime.inference.classification import Classifier
-import onnxruntime
-imported = time.perf_counter()
-artifact = Artifact.load(Path(sys.argv[1]))
-checked = time.perf_counter()
-classifier = Classifier.load(
-    artifact, engine="onnxruntime", threads=1, optimised=sys.argv[3] == "optimised")
-loaded = time.perf_counter()
-data = Path(sys.argv[2]).read_bytes()
-classifier.classify(data)
-answered = time.perf_counter()
-warm = []
-for _ in range(20):
-    start = time.perf_counter()
-    classifier.classify(data)
-    warm.append(time.perf_counter() - start)
-# Not getrusage: its peak is inherited from the process that started this one.
-status = Path("/proc/self/status").read_text()
-peak_kb = int(status.partition("VmHWM:")[2].split()[0])
-print(json.dumps({
-    "imports": imported - begun, "hashes": checked - imported, "session": loaded - checked,
-    "first_call": answered - loaded, "warm": warm,
-    "peak_mb": peak_kb / 1024}))
-"""
 
 
 def main(out: Path, quick: bool) -> None:
@@ -83,8 +48,6 @@ def main(out: Path, quick: bool) -> None:
         name: time_by_operation(model_folder(name) / "model.onnx")
         for name in results.values["models"]
     }
-    results.values["starts"] = _starts(rounds=2 if quick else 5)
-    results.save()
     results.values["narrow_weights"] = _agreement()
     results.save()
     text = _summary(results.values)
@@ -161,7 +124,6 @@ def _model(name: str, *, rounds: int, out: Path, quick: bool) -> dict[str, Any]:
             for label, peak in peaks.items()
             if peak
         },
-        "where_the_time_goes_ms": _profile(artifact),
     }
 
 
@@ -207,51 +169,6 @@ def _ratios(slower: Sequence[float], faster: Sequence[float]) -> dict[str, Any]:
     return {"median": statistics.median(each), "least": min(each), "most": max(each), "each": each}
 
 
-def _profile(artifact: Artifact) -> dict[str, float]:
-    """OpenVINO's own count of milliseconds by kind of layer, the median of several runs."""
-    core = shared_core()
-    fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "bf16" if fast else "f32",
-        "PERF_COUNT": True,
-    }
-    request = core.compile_model(artifact.model_path, "CPU", settings).create_infer_request()
-    size = artifact.manifest.input
-    pixels = np.zeros((1, size.height, size.width, 3), np.uint8)
-    runs: list[dict[str, float]] = []
-    for _ in range(9):
-        request.infer([pixels])
-        kinds: dict[str, float] = {}
-        for layer in request.get_profiling_info():
-            milliseconds = layer.real_time.total_seconds() * 1000
-            kinds[layer.node_type] = kinds.get(layer.node_type, 0.0) + milliseconds
-        runs.append(kinds)
-    median = {kind: statistics.median(run.get(kind, 0.0) for run in runs) for kind in runs[0]}
-    ordered = sorted(median.items(), key=lambda item: -item[1])
-    return {kind: round(spent, 3) for kind, spent in ordered if spent >= 0.01}
-
-
-def _starts(*, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """ResNet50 from interpreter start to the first answer, as the Lambda function does it."""
-    folders = {
-        precision: build(
-            find_recipe("resnet50"),
-            root=MODELS,
-            options=BuildOptions(precision=precision, random=True),
-        ).artifact.folder
-        for precision in ("fp32", "fp16", "int8")
-    }
-    variants = [(precision, "ready") for precision in folders] + [("fp32", "optimised")]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(rounds):
-        for precision, kind in variants:
-            command = [sys.executable, "-c", _START, str(folders[precision]), str(PICTURE), kind]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found.setdefault(f"resnet50 {precision}, {kind}", []).append(json.loads(done.stdout))
-    return found
-
-
 def _agreement() -> dict[str, Any]:
     """Top 1 of narrow weights against fp32 on twenty ImageNet pictures, and against the truth."""
     cache = MODELS / "cache"
@@ -260,12 +177,9 @@ def _agreement() -> dict[str, Any]:
         pictures = sorted(fetch_members(FOOLBOX, "foolbox/data/imagenet_", cache=cache))
     answers: dict[str, list[str]] = {}
     size: dict[str, int] = {}
-    for precision in ("fp32", "fp16", "int8"):
-        artifact = build(
-            find_recipe("efficientnet-lite0"),
-            root=MODELS,
-            options=BuildOptions(precision=precision),
-        ).artifact
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    for precision in precisions:
+        artifact = build_model("efficientnet-lite0", precision=precision)
         classifier = Classifier.load(artifact, engine="onnxruntime")
         answers[precision] = [classifier.classify(path.read_bytes())[0].id for path in pictures]
         size[precision] = sum(entry.bytes for entry in artifact.manifest.files.values())
@@ -305,24 +219,11 @@ def _summary(values: dict[str, Any]) -> str:
             ratios.append(
                 {"model": name, "ratio": what, "median": ratio["median"], "spread": spread}
             )
-    starts = [
-        {
-            "start": name,
-            "to first answer ms": 1000
-            * statistics.median(
-                run["imports"] + run["hashes"] + run["session"] + run["first_call"] for run in runs
-            ),
-            "session ms": 1000 * statistics.median(run["session"] for run in runs),
-            "warm ms": 1000 * statistics.median(second for run in runs for second in run["warm"]),
-            "peak MB": max(run["peak_mb"] for run in runs),
-        }
-        for name, runs in values["starts"].items()
-    ]
     narrow = [{"weights": kind, **row} for kind, row in values["narrow_weights"].items()]
     operations = [
         {"model": name, **one, "gflop_per_second": one["gflop_per_second"] or ""}
         for name, found in values["operations"].items()
         for one in found[:8]
     ]
-    parts = [rows, ratios, operations, starts, narrow]
+    parts = [rows, ratios, operations, narrow]
     return "\n\n".join(table(list(part[0]), part) for part in parts if part) + "\n"

@@ -17,7 +17,6 @@ must fail.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -37,7 +36,7 @@ import httpx
 from benchmarks import _turning_models as models
 from benchmarks._long_clients import WINDOW, Client, Ledger
 from benchmarks._long_target import SPEED, LongRunError, Samples, Target, clock_library
-from benchmarks._results import Results, table
+from benchmarks._results import Results, own_options, table
 from tests.unit.fake_s3 import FakeS3, FolderObjects
 from tests.unit.streaming.conftest import TOKEN
 from visionstack.models.publishing import publish
@@ -316,11 +315,9 @@ def main(out: Path, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--minutes", type=float, default=_MINUTES)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--leak", type=int, default=0, help="KiB a second that the server keeps")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     measure(asked.out, quick=False, minutes=asked.minutes, seed=asked.seed, leak=asked.leak)

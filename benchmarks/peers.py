@@ -135,6 +135,7 @@ MEASURES: dict[str, tuple[Callable[[Sequence[Run]], float], bool]] = {
 }
 """How each figure is read off several runs of equal length, and whether more is better."""
 _SECONDS = 2.5
+_PATIENCE_SECONDS = 90
 _RESAMPLES = 300
 
 
@@ -218,7 +219,7 @@ def _load(contender: Contender, port: int, *, pictures: Sequence[Path]) -> Load:
     )
 
 
-def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
+def _wait_until_ready(load: Load) -> None:
     """A listening server may still be loading its model. Raises LoadError."""
     if load.kind == "stream":
         return
@@ -231,13 +232,13 @@ def _wait_until_ready(load: Load, *, patience: float = 90.0) -> None:
         finally:
             await client.close()
 
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             asyncio.run(ask())
         except (LoadError, OSError, EOFError, TimeoutError) as error:
             if time.monotonic() > deadline:
-                raise LoadError(f"not ready after {patience:.0f} s: {error}") from error
+                raise LoadError(f"not ready after {_PATIENCE_SECONDS} s: {error}") from error
             time.sleep(0.5)
         else:
             return

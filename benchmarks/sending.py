@@ -12,30 +12,28 @@ are interleaved.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks._inputs import CLIP_SIZE, frames, jpeg, model_folder
+from benchmarks._inputs import CLIP, CLIP_SIZE, jpeg, model_folder
 from benchmarks._link import FAR_ADDRESS, Link, LinkUnavailableError
-from benchmarks._peers.pipeline import CONFIGURATION, Configuration
+from benchmarks._peers.pipeline import Configuration
+from benchmarks._peers.servers import running
 from benchmarks._results import Results, table
 from benchmarks._sending_accuracy import Scene
-from runtime.measurement import machine
+from runtime.inference.engines.processor import usable_processors
 from runtime.measurement.statistics import percentile, summarize
+from visionstack.accuracy.inputs import read_clip
 from visionstack.paths import IMPORT_ROOT
-from visionstack.report.figures import measured
-from visionstack.report.sections import Line, Lines, Note, Report, Row, Section, Table
-from visionstack.report.write import write
 
 _TITLE = "Three ways of sending"
 ROUND_TRIPS_MS = (1, 20, 50, 100)
@@ -110,7 +108,6 @@ def _measure(link: Link, out: Path, quick: bool) -> None:
                     _say(runs[-1])
     results.values["summary"] = summary = _summary(runs, scene)
     results.save()
-    write(_report(results.values), out, stem="sending", formats=("html", "md", "csv"))
     columns = ["way", "round_trip_ms", "p50_ms", "p99_ms", "frames_per_second"]
     shown = [row | {"AP50": _told(row["AP50"])} for row in summary]
     print(table([*columns, "kilobytes_per_second", "AP50"], shown))
@@ -120,7 +117,7 @@ def _pictures(folder: Path) -> list[Path]:
     """The clip's frames as a 640x480 camera sends them."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for number, frame in enumerate(frames()):
+    for number, frame in enumerate(read_clip(CLIP)):
         path = folder / f"{number:03d}.jpg"
         small = cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA)
         path.write_bytes(jpeg(np.asarray(small, np.uint8), quality=80))
@@ -128,37 +125,24 @@ def _pictures(folder: Path) -> list[Path]:
     return written
 
 
-@contextmanager
-def _serving(link: Link, server: _Server, model: Path, *, log: Path) -> Iterator[None]:
+def _serving(
+    link: Link, server: _Server, model: Path, *, log: Path
+) -> AbstractContextManager[None]:
     configuration = Configuration(
         model=str(model),
         port=server.port,
         workers=1,
-        threads=len(os.sched_getaffinity(0)),
+        threads=usable_processors(),
         batch=1,
         host=FAR_ADDRESS,
         tls=True,
     )
-    environment = {**os.environ, CONFIGURATION: json.dumps(asdict(configuration))}
-    with (log / f"{server.module.rsplit('.', 1)[-1].strip('_')}.log").open("w") as output:
-        process = subprocess.Popen(
-            link.command(link.far, [sys.executable, "-m", server.module]),
-            cwd=IMPORT_ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not _connect_times_ms(link, server.port, times=1):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{server.module} does not listen; see {output.name}")
-            time.sleep(0.3)
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=40)
+    return running(
+        link.command(link.far, [sys.executable, "-m", server.module]),
+        configuration,
+        log=log / f"{server.module.rsplit('.', 1)[-1].strip('_')}.log",
+        listens=lambda: bool(_connect_times_ms(link, server.port, times=1)),
+    )
 
 
 _CONNECT = """
@@ -260,77 +244,3 @@ def _summary(runs: Sequence[dict[str, Any]], scene: Scene) -> list[dict[str, Any
 def _told(ap50: dict[str, Any]) -> str:
     spread = f" ({ap50['low']:.3f} to {ap50['high']:.3f})" if "low" in ap50 else ""
     return f"{ap50['value']:.3f}{spread}"
-
-
-def _report(values: dict[str, Any]) -> Report:
-    summary: list[dict[str, Any]] = values["summary"]
-
-    def line(way: str, figure: str) -> Line:
-        points = [(row["round_trip_ms"], row[figure]) for row in summary if row["way"] == way]
-        return Line(WAYS[way], points)
-
-    def row(cells: dict[str, Any]) -> Row:
-        p50s, rates = cells["p50_by_round_ms"], cells["frames_per_second_by_round"]
-        spread = "rounds' lowest to highest"
-        return Row(
-            [
-                f"{cells['round_trip_ms']} ms",
-                WAYS[cells["way"]],
-                measured(
-                    cells["p50_ms"],
-                    "ms",
-                    samples=cells["samples"],
-                    spread=(min(p50s), max(p50s)),
-                    spread_is=spread,
-                ),
-                measured(cells["p99_ms"], "ms", samples=cells["samples"]),
-                measured(
-                    cells["frames_per_second"],
-                    "frames/s",
-                    spread=(min(rates), max(rates)),
-                    spread_is=spread,
-                ),
-                measured(cells["kilobytes_per_second"], "kB/s"),
-                measured(
-                    cells["AP50"]["value"],
-                    spread=(cells["AP50"]["low"], cells["AP50"]["high"])
-                    if "low" in cells["AP50"]
-                    else None,
-                    spread_is="95 % interval",
-                ),
-            ]
-        )
-
-    sections: list[Section] = [
-        Note(
-            f"The round trip is made by {values['delay_made_by']}; the bandwidth is not limited. "
-            f"The camera shows {FPS:g} frames/s, 640x480 JPEG; a way that cannot keep up leaves "
-            "frames out. All ways use TLS, the same engine and the same machine."
-        ),
-        Lines(
-            "Capture to result, median",
-            [line(way, "p50_ms") for way in WAYS],
-            x_label="round trip (ms)",
-            y_label="delay (ms)",
-            log_y=True,
-        ),
-        Lines(
-            "Frames that got a result",
-            [line(way, "frames_per_second") for way in WAYS],
-            x_label="round trip (ms)",
-            y_label="frames/s",
-        ),
-        Table(
-            "Delay, rate and accuracy",
-            ["round trip", "way", "p50", "p99", "frames/s", "pictures sent", "streaming AP50"],
-            [row(cells) for cells in sorted(summary, key=lambda cells: cells["round_trip_ms"])],
-            note="Streaming AP50: the newest result that had arrived, against the labels "
-            f"({values['labels']}) of the moment. Pictures sent: of the frames that were answered.",
-        ),
-    ]
-    return Report(
-        title=values["title"],
-        sections=sections,
-        machine=machine.describe().line,
-        versions=values["versions"],
-    )

@@ -1,23 +1,26 @@
-"""The serverless lane on the embedded cloud: cold starts, warm calls, the warm pool, many at once.
+"""The serverless lane on the embedded cloud: the warm pool, many calls at once, folders, SnapStart.
 
-Every part is measured on ResNet50 with the packages and stacks that a user deploys. The emulator's
-own share of a cold call (unpacking the package for each environment) is in no figure but
-`warm_pool`'s and `snapstart`'s, which go through its API.
+Every part is measured on ResNet50 with the packages and stacks that a user deploys, through the
+emulator's API: its own share of a cold call (unpacking the package for each environment) is in the
+figures. Cold starts without it are `cold_start`'s, whose JSON the table of answers to the cold
+start takes: that benchmark comes first.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks._results import Results, table
 from benchmarks._serverless_answers import cold_start_answers
 from benchmarks._serverless_cloud import deploy_classifier, embedded_cloud
-from benchmarks._serverless_cold import PICTURE, ColdStarts
+from benchmarks._serverless_cold import PICTURE
+from runtime.contract import Output, Stack
 from runtime.measurement.statistics import ratio, summarize
 from visionstack import paths
 from visionstack.classify.client import ClassifierClient
@@ -25,7 +28,6 @@ from visionstack.classify.folder import FolderJobs, new_run
 from visionstack.classify.load import run_steps
 from visionstack.classify.trials import DeployedEnvironments, calls_at_once
 from visionstack.cloud.deployment import Deployment
-from visionstack.deploy.local import build_model
 
 MODEL = "resnet50"
 ENVIRONMENTS = 5
@@ -38,7 +40,6 @@ def main(out: Path, quick: bool) -> None:
     with embedded_cloud():
         deployment = deploy_classifier(model=MODEL, context={})
         parts: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-            ("cold_start", lambda: cold_starts(deployment, quick=quick)),
             ("warm_pool", lambda: warm_pool(deployment, cycles=3 if quick else 20)),
             ("many_at_once", lambda: many_at_once(deployment, quick=quick)),
             ("folder", lambda: folder(deployment, pictures=100 if quick else 1000)),
@@ -48,7 +49,13 @@ def main(out: Path, quick: bool) -> None:
     with embedded_cloud():
         snapshots = deploy_classifier(model=MODEL, context=SNAPSTART)
         run_part(results, "snapstart", lambda: snapstart(snapshots, rounds=2 if quick else 10))
-    run_part(results, "cold_start_answers", lambda: cold_start_answers(results.values))
+    run_part(
+        results,
+        "cold_start_answers",
+        lambda: cold_start_answers(
+            json.loads((out / "cold_start.json").read_text("utf-8")), results.values
+        ),
+    )
 
 
 def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) -> None:
@@ -62,70 +69,6 @@ def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) ->
     results.save()
     shown = found.get("shown") or [{"failed": found.get("failed", "")[:90]}]
     print(f"-- {name}\n{table(list(shown[0]), shown)}", flush=True)
-
-
-def cold_starts(deployment: Deployment, *, quick: bool) -> dict[str, Any]:
-    """Interpreter start to first answer by packaging, interleaved; warm overhead and memory."""
-    rounds, calls = (3, 10) if quick else (20, 30)
-    narrow = build_model(MODEL, random=True, precision="fp16").manifest.name
-    ways = {
-        "auto": ("auto", MODEL, rounds),
-        "auto, fp16": ("auto", narrow, rounds),
-        "package": ("package", MODEL, rounds),
-        "s3-packages": ("s3-packages", MODEL, 1 if quick else 3),
-    }
-    lives: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
-    # Links need the packages' own file system.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.BUILD) as workplace:
-        cold = ColdStarts(deployment, workplace=Path(workplace))
-        packages = {
-            way: cold.build(packaging, model) for way, (packaging, model, _) in ways.items()
-        }
-        for number in range(rounds):
-            for way, (_, model, times) in ways.items():
-                if number < times:
-                    life = cold.start(packages[way], model=model, warm_calls=calls)
-                    lives[way].append(life)
-    firsts = {way: [life["marks_s"]["first_answer"] for life in lives[way]] for way in ways}
-    default = lives["auto"]
-    calls_s = [second for life in default for second in life["handler_s"]]
-    settled_s = [second for life in default for second in life["settled_handler_s"]]
-    overhead = [
-        (whole - fetch - bare) * 1000
-        for life in default
-        for whole, fetch, bare in zip(
-            life["handler_s"], life["fetch_s"], life["bare_s"], strict=True
-        )
-    ]
-    return {
-        "picture": PICTURE.name,
-        "first_answer_s": {way: summarize(samples).to_json() for way, samples in firsts.items()},
-        "s3_packages_over_auto": ratio(firsts["s3-packages"], firsts["auto"]).to_json(),
-        "auto_over_package": ratio(firsts["auto"], firsts["package"]).to_json(),
-        "handler_overhead_ms": summarize(overhead).to_json(),
-        "settled_over_unsettled": ratio(settled_s, calls_s).to_json(),
-        "peak_mib": {way: max(life["peak_mib"] for life in of) for way, of in lives.items()},
-        "settled_peak_mib": {
-            way: max(life["settled_peak_mib"] for life in of) for way, of in lives.items()
-        },
-        "model": default[0]["first"]["model"],
-        "engine": default[0]["first"]["engine"],
-        "lives": lives,
-        "shown": [
-            *(
-                {"what": f"first answer, {way} (s)", **_p(samples)}
-                for way, samples in firsts.items()
-            ),
-            {"what": "handler over decode + session (ms)", **_p(overhead)},
-            {"what": "warm call (s)", **_p(calls_s)},
-            {"what": "warm call after a wake-up (s)", **_p(settled_s)},
-            *(
-                {"what": f"peak memory{when}, {way} (MiB)", **_p([life[key] for life in of])}
-                for when, key in (("", "peak_mib"), (" after a wake-up", "settled_peak_mib"))
-                for way, of in lives.items()
-            ),
-        ],
-    }
 
 
 def warm_pool(deployment: Deployment, *, cycles: int) -> dict[str, Any]:
@@ -221,11 +164,6 @@ def folder(deployment: Deployment, *, pictures: int) -> dict[str, Any]:
 
 def _batches_limit(deployment: Deployment, prefix: str, *, pictures: int) -> float:
     """Pictures a second when five callers keep the environments busy with the same batches."""
-    import json
-    from concurrent.futures import ThreadPoolExecutor
-
-    from runtime.contract import Output, Stack
-
     client = deployment.client("lambda")
     outputs = deployment.outputs(Stack.CLASSIFIER)
     keys = [f"{prefix}{number:06d}.jpg" for number in range(pictures)]

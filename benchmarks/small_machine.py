@@ -15,17 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._inputs import CLIP, clip_labels, model_folder
+from benchmarks._inputs import labelled_clip, model_folder
 from benchmarks._results import Results, table
-from visionstack.accuracy.inputs import open_inputs
 from visionstack.compare.cameras import Film, Trial, Wanted, play_cameras
 from visionstack.compare.held import held
+from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.prices import list_prices
 from visionstack.localcloud.cpu_share import MB_PER_PROCESSOR, CpuShare
 from visionstack.server_process import served
 
 FPS: Final = 15.0
-HOURS: Final = 730
 SYSTEM_MIB: Final = 300
 
 
@@ -58,11 +57,11 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 def main(out: Path, quick: bool) -> None:
     """Write `small_machine.json` after every trial."""
     results = Results(out / "small_machine.json", title="Small machines", quick=quick)
-    labels = clip_labels()
-    film = Film.of(open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt"))
+    inputs, labels = labelled_clip()
+    film = Film.of(inputs)
     folder = model_folder("yolov3-tiny")
     rows: list[dict[str, Any]] = []
-    results.values |= {"labels": labels.name, "model": folder.parent.name, "rows": rows}
+    results.values |= {"labels": labels, "model": folder.parent.name, "rows": rows}
     done: dict[float, list[dict[str, Any]]] = {}
     for machine in MACHINES[:3] if quick else MACHINES:
         share = machine.processors
@@ -72,7 +71,7 @@ def main(out: Path, quick: bool) -> None:
                 {"processors": share, "way": way, **_row(trial)}
                 for way, trial in _trials(machine, folder, film)
             ]
-        month = list_prices()[machine.name].usd * HOURS
+        month = list_prices()[machine.name].usd * HOURS_A_MONTH
         for row in done[share]:
             rows.append({"machine": machine.name, "$ a month": month, **row})
         results.values["load_average"] = os.getloadavg()

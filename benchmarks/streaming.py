@@ -8,13 +8,8 @@ rounds that take turns, so that a busy machine slows both, and the ratio is take
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
@@ -26,11 +21,10 @@ from benchmarks._inputs import camera_pictures, model_folder
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detector
 from runtime.inference.pictures import decode_bgr
-from visionstack.paths import IMPORT_ROOT
+from visionstack.server_process import Served, served
 from visionstack.stream.client import AsyncStreamClient
-from visionstack.stream.types import StreamAddress, StreamResult
+from visionstack.stream.types import EndpointLike, StreamResult
 
-_TOKEN = "a token for a benchmark on loopback"  # noqa: S105 - guards nothing
 MODEL = "yolov3-tiny"
 _IN_FLIGHT = 4
 _ACTIVE, _IDLE = 16, 64
@@ -41,41 +35,12 @@ def main(out: Path, quick: bool) -> None:
     results = Results(out / "streaming.json", title="The streaming lane", quick=quick)
     folder = model_folder(MODEL)
     pictures = [path.read_bytes() for path in camera_pictures(out / "pictures")]
-    with serving() as (address, process):
-        asyncio.run(_measure(address, process, folder, pictures, results, quick=quick))
-
-
-@contextlib.contextmanager
-def serving() -> Iterator[tuple[StreamAddress, psutil.Process]]:
-    """`visionstack serve` on free ports of loopback, ended afterwards."""
-    command = [sys.executable, "-m", "visionstack.cli", "serve", "--model", MODEL]
-    process = subprocess.Popen(
-        [*command, "--port", "0", "--http-port", "0", "--token", _TOKEN],
-        cwd=IMPORT_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        if process.stdout is None:
-            raise RuntimeError("the server has no output")
-        first = process.stdout.readline()
-        host, _, port = first.removeprefix("address: ").strip().rpartition(":")
-        if not port.isdecimal():
-            raise RuntimeError("`visionstack serve` did not start; run it by hand to see why")
-        yield StreamAddress(host, int(port), _TOKEN), psutil.Process(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    with served(folder) as server:
+        asyncio.run(_measure(server, folder, pictures, results, quick=quick))
 
 
 async def _measure(
-    address: StreamAddress,
-    process: psutil.Process,
+    address: Served,
     folder: Path,
     pictures: Sequence[bytes],
     results: Results,
@@ -108,7 +73,7 @@ async def _measure(
     _show(comparison["summary"])
     del detector
     results.values["many_streams"] = {}
-    await _many_streams(address, process, pictures, results, seconds=8 if quick else 600)
+    await _many_streams(address, pictures, results, seconds=8 if quick else 600)
 
 
 def looped(detector: Detector, pictures: Sequence[bytes], frames: int) -> dict[str, Any]:
@@ -125,7 +90,7 @@ def looped(detector: Detector, pictures: Sequence[bytes], frames: int) -> dict[s
 
 
 async def one_in_flight(
-    address: StreamAddress, pictures: Sequence[bytes], frames: int
+    address: EndpointLike, pictures: Sequence[bytes], frames: int
 ) -> dict[str, Any]:
     """As `looped`, each sent when the one before is answered; `parts_ms` from the server."""
     latencies, parts = [], []
@@ -141,9 +106,7 @@ async def one_in_flight(
     return {"latency_ms": latencies, "seconds": seconds, "parts_ms": parts}
 
 
-async def _several(
-    address: StreamAddress, pictures: Sequence[bytes], frames: int
-) -> dict[str, Any]:
+async def _several(address: EndpointLike, pictures: Sequence[bytes], frames: int) -> dict[str, Any]:
     latencies = []
     async with AsyncStreamClient(address, policy="lossless", in_flight=_IN_FLIGHT) as client:
         await client.detect(pictures[0])
@@ -193,8 +156,7 @@ def _row(value: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _many_streams(
-    address: StreamAddress,
-    process: psutil.Process,
+    address: Served,
     pictures: Sequence[bytes],
     results: Results,
     *,
@@ -208,6 +170,7 @@ async def _many_streams(
         await client.connect()
     active = clients[:_ACTIVE]
     stop = time.monotonic() + seconds
+    process = psutil.Process(address.pid)
 
     async def send(client: AsyncStreamClient) -> None:
         number = 0

@@ -22,7 +22,7 @@ from benchmarks.streaming import one_in_flight
 from runtime.inference.detector import Detector
 from runtime.measurement.statistics import percentile
 from visionstack.server_process import served
-from visionstack.stream.types import StreamAddress
+from visionstack.stream.types import EndpointLike
 
 CLIENTS: Final = (1, 4, 16)
 PARTS: Final = ("inference", "queue", "uplink", "decode", "post", "downlink")
@@ -38,8 +38,7 @@ def main(out: Path, quick: bool) -> None:
     rows = []
     with served(folder) as server:
         for clients in CLIENTS:
-            address = StreamAddress(server.host, server.port, server.token)
-            parts = asyncio.run(_at_once(address, pictures, clients, frames // clients))
+            parts = asyncio.run(_at_once(server, pictures, clients, frames // clients))
             results.values[f"{clients} clients"] = parts
             rows.append({"clients": clients, **slowest(parts)})
             results.values["rows"] = rows
@@ -61,7 +60,7 @@ def _engine(folder: Path, pictures: Sequence[bytes], frames: int) -> list[float]
 
 
 async def _at_once(
-    server: StreamAddress, pictures: Sequence[bytes], clients: int, frames: int
+    server: EndpointLike, pictures: Sequence[bytes], clients: int, frames: int
 ) -> list[dict[str, float]]:
     found = await asyncio.gather(*(one_in_flight(server, pictures, frames) for _ in range(clients)))
     return [part for one in found for part in one["parts_ms"]]

@@ -16,10 +16,10 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._inputs import CLIP, clip_labels, model_folder
+from benchmarks._inputs import labelled_clip, model_folder
 from benchmarks._results import Results, table
 from visionstack.accuracy.detection import Evaluation, Found
-from visionstack.accuracy.inputs import Clip, Inputs, open_inputs, read_clip
+from visionstack.accuracy.inputs import Clip, Inputs, read_clip
 from visionstack.accuracy.served import clip_of, play
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
 from visionstack.accuracy.variants import LEAST
@@ -43,8 +43,7 @@ FIXED: Final = "AP50, 50 ms"
 def main(out: Path, quick: bool) -> None:
     """Write `uplink_bytes.json` after every trial."""
     results = Results(out / "uplink_bytes.json", title="Bytes of an uplink", quick=quick)
-    labels = clip_labels()
-    inputs = open_inputs(CLIP, labels=labels, cut=labels.suffix == ".txt")
+    inputs, labels = labelled_clip()
     clip = clip_of(inputs)
     rows: list[dict[str, Any]] = [
         {"way": way, "quality": quality, "bytes a frame": _bytes(clip, way, quality), LIVE: []}
@@ -52,7 +51,7 @@ def main(out: Path, quick: bool) -> None:
         for quality in qualities
     ]
     folder = model_folder("yolov3-tiny")
-    results.values |= {"labels": labels.name, "model": folder.parent.name, "rows": rows}
+    results.values |= {"labels": labels, "model": folder.parent.name, "rows": rows}
     with served(folder) as endpoint:
         for row in rows:
             row[FIXED] = [_all_answered(endpoint, inputs, clip, row)]

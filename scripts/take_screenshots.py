@@ -13,38 +13,29 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
-import av
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
+from benchmarks._inputs import CLIP
+from benchmarks.glass import flags, write_film
+from visionstack.accuracy.inputs import read_clip
 from visionstack.models.named import find_model
 from visionstack.server_process import Served, served
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 IMAGES = CHECKOUT / "docs" / "images"
-CLIP = CHECKOUT / "samples" / "pedestrians.avi"
 SHOTS = {"page": ((1180, 760), "dark"), "page-phone": ((390, 844), "light")}
 CAMERA_RATE = 2
 """Frames a second: slow enough for boxes not to lag behind the picture on a busy machine."""
+CAMERA_FRAMES = 40
 SECONDS = 10
 CLIP_RATE = 10
 MOVING_WIDTH = 480
 NAMES = ("boxes", *SHOTS, "report")
 COMMAND = [sys.executable, "-m", "visionstack.cli.main"]
-
-
-def camera(path: Path, *, frames: int = 40) -> None:
-    """The clip as Chromium's fake camera wants it: YUV4MPEG2."""
-    with av.open(str(CLIP)) as clip, path.open("wb") as file:
-        for number, frame in enumerate(clip.decode(video=0)):
-            if number == 0:
-                size = f"W{frame.width} H{frame.height}"
-                file.write(f"YUV4MPEG2 {size} F{CAMERA_RATE}:1 Ip A1:1 C420\n".encode())
-            if number == frames:
-                break
-            file.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
 
 
 def boxes(server: Served, folder: Path) -> None:
@@ -77,11 +68,9 @@ async def shoot(page: Page, name: str) -> None:
 
 async def browse(names: set[str], server: Served, clip: Path, report: Path | None) -> None:
     """One picture for each name."""
-    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    flags += [f"--use-file-for-fake-video-capture={clip}", "--disable-gpu"]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=flags
+            executable_path=shutil.which("chromium"), args=flags(clip)
         )
         for name, ((width, height), scheme) in SHOTS.items():
             if name not in names:
@@ -122,7 +111,7 @@ def main() -> None:
         folder = Path(temporary)
         report = measured(folder / "compare") if "report" in names else None
         clip = folder / "clip.y4m"
-        camera(clip)
+        write_film(clip, list(islice(read_clip(CLIP), CAMERA_FRAMES)), rate=CAMERA_RATE)
         with served(find_model("yolov3-tiny")().folder) as server:
             if "boxes" in names:
                 boxes(server, folder)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,8 +65,6 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
         batch=contender.batch,
     )
     environment = {
-        **os.environ,
-        CONFIGURATION: json.dumps(asdict(configuration)),
         "PYTHONPATH": str(IMPORT_ROOT),
         "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -75,34 +73,50 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
         "LITSERVE_LOG_LEVEL": "WARNING",
     }
     command = [str(python), *(part.replace("{port}", str(port)) for part in contender.command)]
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    with running(command, configuration, log=log, listens=listens, environment=environment):
+        yield port
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    configuration: Configuration,
+    *,
+    log: Path,
+    listens: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """A server process from when it listens on. Raises PeerUnavailableError."""
+    given = {CONFIGURATION: json.dumps(asdict(configuration)), **(environment or {})}
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=IMPORT_ROOT,
-            env=environment,
+            env={**os.environ, **given},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        _wait_until_it_listens(process, port, log)
-        yield port
+        deadline = time.monotonic() + _START_SECONDS
+        while not listens():
+            if process.poll() is not None:
+                raise PeerUnavailableError(f"ended with {process.returncode}: {_last_line(log)}")
+            if time.monotonic() > deadline:
+                raise PeerUnavailableError(
+                    f"did not listen within {_START_SECONDS} s: {_last_line(log)}"
+                )
+            time.sleep(0.2)
+        yield
     finally:
         _end(process)
-
-
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise PeerUnavailableError(f"ended with {process.returncode}: {_last_line(log)}")
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise PeerUnavailableError(f"did not listen within {_START_SECONDS} s: {_last_line(log)}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

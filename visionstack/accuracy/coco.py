@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from visionstack.accuracy.errors import LabelError
-from visionstack.accuracy.labels import Label, LabelledPicture, LabelSet, check_box
+from visionstack.accuracy.labels import Label, LabelledPicture, LabelSet, check_box, read_text
 
 _PARTS = ("categories", "images", "annotations")
 
@@ -54,13 +54,9 @@ def read_coco(path: Path) -> LabelSet:
 
 def _document(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
+        document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise LabelError(f"{path}, line {error.lineno}: it is no JSON: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no UTF-8 text.") from error
     if not isinstance(document, dict) or any(part not in document for part in _PARTS):
         raise LabelError(f"{path} is no COCO file: it lacks one of {', '.join(_PARTS)}.")
     return document

@@ -59,19 +59,12 @@ class DetectionScore:
     """AP50-95."""
 
 
-def score_detections(labels: LabelSet, found: Sequence[Sequence[Found]]) -> DetectionScore:
-    """Score what was found in each of the labelled pictures, in their order.
+class Evaluation:
+    """What was found in each of the labelled pictures, in their order, matched with the labels.
 
+    Matched once; scored as a whole, or over resampled pictures.
     Detections of classes that are not labelled do not count. Raises `LabelError` where the numbers
     of pictures differ, or no object is labelled.
-    """
-    return Evaluation(labels, found).score
-
-
-class Evaluation:
-    """Detections matched with labels once; scored as a whole, or over resampled pictures.
-
-    Raises `LabelError` as `score_detections`.
     """
 
     def __init__(self, labels: LabelSet, found: Sequence[Sequence[Found]]) -> None:

@@ -37,7 +37,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a figure that does not exist is null."""
-        plain: dict[str, Any] = {"value": _or_null(self.value)}
+        plain: dict[str, Any] = {"value": or_null(self.value)}
         if self.low is not None and self.high is not None:
             return plain | {"low": self.low, "high": self.high, "confidence": CONFIDENCE}
         return plain | {"no_interval": self.why_none}
@@ -69,16 +69,14 @@ def blocks(times: Sequence[float | None], *, seconds: float = BLOCK_SECONDS) -> 
     return list(grouped.values())
 
 
-def resamples(
-    units: Sequence[Sequence[int]], *, times: int = RESAMPLES, seed: int = 0
-) -> list[Indices]:
+def resamples(units: Sequence[Sequence[int]], *, times: int = RESAMPLES) -> list[Indices]:
     """As many blocks as there are, drawn with replacement, `times` times; repeatable.
 
     None where there are too few of them for an interval.
     """
     if len(units) < FEWEST_BLOCKS:
         return []
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     arrays = [np.asarray(unit, np.intp) for unit in units]
     return [
         np.concatenate([arrays[pick] for pick in generator.integers(0, len(arrays), len(arrays))])
@@ -102,5 +100,6 @@ def interval_of(value: float, values: Sequence[float], units: Sequence[Sequence[
     return Estimate(value=value, low=float(low), high=float(high))
 
 
-def _or_null(value: float) -> float | None:
+def or_null(value: float) -> float | None:
+    """As JSON has it, which knows no NaN."""
     return None if math.isnan(value) else value

@@ -89,6 +89,16 @@ class LabelSet:
             )
 
 
+def read_text(path: Path) -> str:
+    """A file of labels. Raises `LabelError`, which names it."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise LabelError(f"{path} is no UTF-8 text.") from error
+
+
 def check_box(box: Box, size: tuple[int, int] | None, *, place: str) -> None:
     """Raises `LabelError` for a box without area, or one that lies outside of the picture."""
     x1, y1, x2, y2 = box

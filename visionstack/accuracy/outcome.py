@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runtime.measurement import machine
 from visionstack.accuracy.inputs import Inputs
-from visionstack.accuracy.intervals import Estimate
+from visionstack.accuracy.intervals import Estimate, or_null
 from visionstack.accuracy.published import PUBLISHED
 from visionstack.accuracy.results import AgainstLabels, Agreement, Compared, resampling
 from visionstack.accuracy.tracking import TrackingScore
@@ -81,28 +81,11 @@ class Outcome:
                 "rows": [{"name": one.name, "f1": one.figure.to_json()} for one in self.agreements],
             },
             "published": [
-                {"model": name, "metric": p.metric, "value": p.value, "data": p.data}
-                | {"source": p.source}
-                for name, p in published_of(self.answers).items()
+                {"model": name, **asdict(figure)}
+                for name, figure in published_of(self.answers).items()
             ],
-            "streaming": [
-                {
-                    "name": one.name,
-                    "fps": one.fps,
-                    "encoding": one.encoding,
-                    "kilobytes_per_second": one.kilobytes_per_second,
-                    "added_milliseconds": one.added_milliseconds,
-                    "answered": one.answered,
-                    "median_milliseconds": one.median_milliseconds,
-                    **{name: figure.to_json() for name, figure in one.figures.items()},
-                }
-                for one in self.streamed
-            ],
-            "tracking": [
-                {"name": name}
-                | {key: getattr(score, key) for key in TrackingScore.__dataclass_fields__}
-                for name, score in self.tracked
-            ],
+            "streaming": [_streamed_json(one) for one in self.streamed],
+            "tracking": [{"name": name, **asdict(score)} for name, score in self.tracked],
         }
 
 
@@ -111,6 +94,12 @@ def published_of(answers: Sequence[Answers]) -> dict[str, Any]:
     return {
         one.model: PUBLISHED[one.model] for one in answers if one.trained and one.model in PUBLISHED
     }
+
+
+def _streamed_json(one: Streamed) -> dict[str, Any]:
+    plain = dict(vars(one))
+    figures = plain.pop("figures")
+    return plain | {name: figure.to_json() for name, figure in figures.items()}
 
 
 def _scored_json(one: AgainstLabels) -> dict[str, Any]:
@@ -124,14 +113,10 @@ def _scored_json(one: AgainstLabels) -> dict[str, Any]:
         plain["by_class"] = {
             name: {
                 "objects": score.objects,
-                "AP50": _number(score.ap50),
-                "AP50-95": _number(score.ap50_95),
+                "AP50": or_null(score.ap50),
+                "AP50-95": or_null(score.ap50_95),
             }
             for name, score in one.score.by_class.items()
         }
-        plain["by_size"] = {name: _number(value) for name, value in one.score.by_size.items()}
+        plain["by_size"] = {name: or_null(value) for name, value in one.score.by_size.items()}
     return plain
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 - NaN

@@ -28,7 +28,7 @@ from runtime.inference.engines.precisions import (
 from runtime.inference.engines.processor import instructions
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.results import against_labels
-from visionstack.accuracy.variants import detections
+from visionstack.accuracy.variants import run
 from visionstack.errors import UsageError
 from visionstack.models.building import current_folder
 from visionstack.models.quantizing import (
@@ -160,7 +160,7 @@ def _measure(
 ) -> Measured:
     precision = engine.precision
     say(f"measuring {precision}")
-    answers = detections(artifact, engine, scored, name=f"{artifact.manifest.name} {precision}")
+    answers = run(artifact, engine, scored, model=artifact.manifest.name)
     metric, figure = next(iter(against_labels(scored, answers).figures.items()))
     manifest = artifact.manifest
     return Measured(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from visionstack.accuracy.detection import Found
 from visionstack.accuracy.errors import LabelError
@@ -15,6 +15,12 @@ from visionstack.accuracy.inputs import Inputs
 from visionstack.errors import VisionstackError
 from visionstack.paths import MODELS
 
+if TYPE_CHECKING:
+    from runtime.inference.artifact import Artifact, Manifest
+    from runtime.inference.engines import Engine
+
+T = TypeVar("T")
+R = TypeVar("R")
 LEAST: Final = 0.01
 """Confidence from which detections count for average precision."""
 Tell = Callable[[int], None]
@@ -88,34 +94,33 @@ def answer(
         artifact = Artifact.load(folder)
         _check_task(variant, artifact.manifest.task, inputs)
         engine = create_engine(variant.engine, artifact, precision=variant.precision)
-        run = _detections if artifact.manifest.task == "detect" else _rankings
-        results, milliseconds = run(artifact, engine, inputs, tell)
+        return run(artifact, engine, inputs, model=variant.model, tell=tell)
     except InferenceError as error:
         raise VisionstackError(f"{variant.model}: {error}") from error
-    return Answers(
-        name=f"{variant.model} {engine.name} {engine.precision}",
-        model=variant.model,
-        version=artifact.manifest.version,
-        engine=engine.name,
-        precision=engine.precision,
-        trained=artifact.manifest.weights.trained,
-        milliseconds=tuple(milliseconds),
-        **results,
+
+
+def run(
+    artifact: Artifact, engine: Engine, inputs: Inputs, *, model: str, tell: Tell = lambda _: None
+) -> Answers:
+    """A loaded model's answers. Raises `LabelError` and `InferenceError`."""
+    work = _detections if artifact.manifest.task == "detect" else _rankings
+    return answers_of(
+        artifact.manifest,
+        engine,
+        name=f"{model} {engine.name} {engine.precision}",
+        model=model,
+        **work(artifact, engine, inputs, tell),
     )
 
 
-def detections(artifact: Any, engine: Any, inputs: Inputs, *, name: str) -> Answers:
-    """A loaded detector's answers."""
-    results, milliseconds = _detections(artifact, engine, inputs, lambda _: None)
+def answers_of(manifest: Manifest, engine: Engine, **given: Any) -> Answers:
+    """Answers of such a model on such an engine; `given` is what else `Answers` holds."""
     return Answers(
-        name=name,
-        model=artifact.manifest.name,
-        version=artifact.manifest.version,
+        version=manifest.version,
         engine=engine.name,
         precision=engine.precision,
-        trained=artifact.manifest.weights.trained,
-        milliseconds=tuple(milliseconds),
-        **results,
+        trained=manifest.weights.trained,
+        **given,
     )
 
 
@@ -134,28 +139,24 @@ def _check_task(variant: Variant, task: str, inputs: Inputs) -> None:
 
 
 def _detections(
-    artifact: Any, engine: Any, inputs: Inputs, tell: Tell
-) -> tuple[dict[str, Any], list[float]]:
+    artifact: Artifact, engine: Engine, inputs: Inputs, tell: Tell
+) -> dict[str, tuple[Any, ...]]:
     from runtime.inference.detector import Detector
 
     detector = Detector(artifact, engine)
     if inputs.labels is not None:
         inputs.labels.check_classes(detector.labels)
-    found: list[tuple[Found, ...]] = []
-    milliseconds: list[float] = []
-    for number, image in enumerate(inputs.read(detector.reduction)):
-        if not number:
-            detector.detect([image], confidence=LEAST)  # the first call of an engine is slower
-        began = time.perf_counter()
-        found.append(tuple(detector.detect([image], confidence=LEAST)[0]))
-        milliseconds.append(1000 * (time.perf_counter() - began))
-        tell(number + 1)
-    return {"found": tuple(found)}, milliseconds
+    found, milliseconds = _timed(
+        inputs.read(detector.reduction),
+        lambda image: tuple(detector.detect([image], confidence=LEAST)[0]),
+        tell,
+    )
+    return {"found": found, "milliseconds": milliseconds}
 
 
 def _rankings(
-    artifact: Any, engine: Any, inputs: Inputs, tell: Tell
-) -> tuple[dict[str, Any], list[float]]:
+    artifact: Artifact, engine: Engine, inputs: Inputs, tell: Tell
+) -> dict[str, tuple[Any, ...]]:
     from runtime.inference.classification import Classifier
 
     classifier = Classifier(artifact, engine)
@@ -163,18 +164,29 @@ def _rankings(
         inputs.classes.check_classes(
             name for label in classifier.labels for name in (label.id, label.name)
         )
-    ranked: list[tuple[tuple[str, str], ...]] = []
+    best, milliseconds = _timed(
+        (classifier.prepare(file.read_bytes()) for file in inputs.files),
+        lambda prepared: classifier.rank(classifier.infer([prepared])[0]),
+        tell,
+    )
+    ranked = tuple(tuple((one.id, one.label) for one in each) for each in best)
+    return {"ranked": ranked, "milliseconds": milliseconds}
+
+
+def _timed(
+    pictures: Iterable[T], work: Callable[[T], R], tell: Tell
+) -> tuple[tuple[R, ...], tuple[float, ...]]:
+    """What each picture gives, and the milliseconds that it takes."""
+    results: list[R] = []
     milliseconds: list[float] = []
-    for number, file in enumerate(inputs.files):
-        prepared = classifier.prepare(file.read_bytes())
+    for number, picture in enumerate(pictures):
         if not number:
-            classifier.infer([prepared])
+            work(picture)  # the first call of an engine is slower
         began = time.perf_counter()
-        best = classifier.rank(classifier.infer([prepared])[0])
+        results.append(work(picture))
         milliseconds.append(1000 * (time.perf_counter() - began))
-        ranked.append(tuple((one.id, one.label) for one in best))
         tell(number + 1)
-    return {"ranked": tuple(ranked)}, milliseconds
+    return tuple(results), tuple(milliseconds)
 
 
 def check_distinct(answers: Sequence[Answers]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from visionstack.accuracy.errors import LabelError
-from visionstack.accuracy.labels import Label, LabelledPicture, LabelSet, check_box
+from visionstack.accuracy.labels import Label, LabelledPicture, LabelSet, check_box, read_text
 from visionstack.accuracy.pictures import picture_files, picture_size
 
 _ROUNDING = 1e-3
@@ -47,11 +47,7 @@ def read_yolo(path: Path, *, split: str = "val") -> LabelSet:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no UTF-8 text.") from error
+        document = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
@@ -105,22 +101,13 @@ def _picture(file: Path, classes: tuple[str, ...]) -> LabelledPicture:
     text = Path(*parts).with_suffix(".txt")
     labels: list[Label] = []
     if text.is_file():
-        for number, line in enumerate(_lines(text), start=1):
+        for number, line in enumerate(read_text(text).splitlines(), start=1):
             if line.strip():
                 label = _label(f"{text}, line {number}", line.split(), classes, size)
                 if label in labels:
                     raise LabelError(f"{text}, line {number}: this object is there twice.")
                 labels.append(label)
     return LabelledPicture(name=str(file), frame=None, size=size, labels=tuple(labels))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no UTF-8 text.") from error
 
 
 def _label(place: str, words: list[str], classes: tuple[str, ...], size: tuple[int, int]) -> Label:

@@ -10,11 +10,6 @@ import typer
 from visionstack import paths
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command()(accuracy)
-
-
 def accuracy(
     source: Annotated[
         Path,

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from runtime.contract import MAX_WARM_ENVIRONMENTS
 from visionstack import console
-from visionstack.cli import load
 from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 from visionstack.errors import UsageError
 
@@ -20,13 +19,6 @@ if TYPE_CHECKING:
     from visionstack.classify.client import Classification
     from visionstack.classify.many import Failure
     from visionstack.cloud.deployment import Deployment
-
-
-def register(app: typer.Typer) -> None:
-    """Mount the serverless lane's commands on the root command."""
-    app.command()(classify)
-    app.command()(wakeup)
-    load.register(app)
 
 
 def classify(

@@ -8,24 +8,19 @@ from typing import Annotated
 import typer
 
 from visionstack import paths
-from visionstack.cli import doctor
 from visionstack.cli.options import CloudOption, JsonOption
 
-compare = typer.Typer(
-    no_args_is_help=True, help="Which machine, at what speed, for what money: by measuring."
+app = typer.Typer(
+    name="compare",
+    help="Which machine, at what speed, for what money: by measuring.",
+    no_args_is_help=True,
 )
 _OUT = paths.OUT / "compare"
 _LOSS_HELP = "AP50 (or top 1) that may be given up against the most accurate."
 _STRATEGY_HELP = "What the winner is named by: cost, speed or balanced."
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.add_typer(compare, name="compare")
-    doctor.register(app)
-
-
-@compare.command()
+@app.command()
 def run(
     *,
     instance_type: Annotated[
@@ -152,7 +147,7 @@ def run(
     )
 
 
-@compare.command()
+@app.command()
 def resume(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = _OUT,
@@ -180,7 +175,7 @@ def resume(
     )
 
 
-@compare.command()
+@app.command()
 def cameras(
     *,
     model: Annotated[
@@ -234,7 +229,7 @@ def _labels_of(clip: Path) -> Path | None:
     return sample.labels if sample and sample.source == clip else None
 
 
-@compare.command()
+@app.command()
 def report(
     *,
     folder: Annotated[

@@ -13,11 +13,6 @@ from visionstack.cli.options import JsonOption
 _OUT = paths.OUT / "cost"
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command()(cost)
-
-
 def cost(
     *,
     requests: Annotated[float, typer.Option(min=1, help="Requests a day to look at.")] = 10_000,

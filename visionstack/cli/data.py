@@ -17,11 +17,6 @@ app = typer.Typer(
 )
 
 
-def register(app_: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app_.add_typer(app)
-
-
 @app.command()
 def pull(
     into: Annotated[Path, typer.Argument(help="Folder; a folder a product is made in it.")],

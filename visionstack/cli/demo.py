@@ -10,11 +10,6 @@ import typer
 from visionstack import console, paths
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command("demo")(demo)
-
-
 def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the embedded cloud up when it is done.")

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from visionstack.doctor.checks import Check
 
 
-def register(app: typer.Typer) -> None:
-    """Mount the command."""
-    app.command()(doctor)
-
-
 def doctor(
     instance_type: Annotated[
         list[str] | None,

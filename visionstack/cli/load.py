@@ -29,11 +29,6 @@ MOST_CALLERS: Final = 5000
 _SPAN: Final = re.compile(r"(\d{1,5})\.\.(\d{1,5})(?::(\d{1,5}))?")
 
 
-def register(app: typer.Typer) -> None:
-    """Mount `load` on the root command."""
-    app.command()(load)
-
-
 def load(
     picture: Annotated[Path, typer.Argument(help="The picture to classify.")] = (
         paths.SAMPLES / "dog.jpg"

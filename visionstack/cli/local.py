@@ -7,34 +7,19 @@ from typing import Annotated
 import typer
 
 from visionstack import console, paths
+from visionstack.cli.options import ContextOption, JsonOption
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Context = Annotated[
-    list[str] | None,
-    typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
-]
+app = typer.Typer(name="local", help="The embedded cloud on this machine.", no_args_is_help=True)
 STATE_STYLES = {"healthy": "green", "failed": "red", "unhealthy": "red", "not-run": "yellow"}
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    local = typer.Typer(
-        name="local", help="The embedded cloud on this machine.", no_args_is_help=True
-    )
-    local.command("up")(up)
-    local.command("down")(down)
-    local.command("status")(status)
-    local.command("deploy")(deploy)
-    local.command("destroy")(destroy)
-    app.add_typer(local)
-
-
+@app.command()
 def up(
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, envvar="VISIONSTACK_CLOUD_PORT", help="Default 4566."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start the embedded cloud, with what was deployed to it before."""
     from visionstack.localcloud import lifecycle
@@ -49,11 +34,12 @@ def up(
     )
 
 
+@app.command()
 def down(
     wipe: Annotated[
         bool, typer.Option("--wipe", help="Also forget everything that was deployed to it.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop it and everything it started."""
     from visionstack.localcloud import lifecycle
@@ -66,9 +52,10 @@ def down(
     console.out.print("Stopped." if stopped else "The embedded cloud was not up.")
 
 
+@app.command()
 def deploy(
-    context: Context = None,
-    as_json: Json = False,
+    context: ContextOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Up, bootstrap, cdk deploy, models published: all that is missing until both lanes answer."""
     from visionstack.cli.packages import pairs
@@ -92,7 +79,8 @@ def deploy(
     )
 
 
-def destroy(context: Context = None) -> None:
+@app.command()
+def destroy(context: ContextOption = None) -> None:
     """cdk destroy on the embedded cloud, with the settings it was deployed with."""
     from visionstack.cli.packages import pairs
     from visionstack.deploy.local import destroy as destroy_all
@@ -101,7 +89,8 @@ def destroy(context: Context = None) -> None:
     console.out.print("Destroyed.")
 
 
-def status(as_json: Json = False) -> None:
+@app.command()
+def status(as_json: JsonOption = False) -> None:
     """Say what is up: the cloud, its instances and load balancers."""
     from visionstack.localcloud import lifecycle
 

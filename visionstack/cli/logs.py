@@ -22,11 +22,6 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PLACES: Final = frozenset({"time", "level", "logger", "message"})
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's command on the root command."""
-    app.command()(logs)
-
-
 def logs(
     part: Annotated[
         list[str] | None,

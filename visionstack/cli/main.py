@@ -1,4 +1,4 @@
-"""The `visionstack` command: mounts each part's commands and turns errors into sentences.
+"""The `visionstack` command: all commands by name, and errors turned into sentences.
 
 Each part must import in milliseconds: what takes longer is imported inside the commands that
 need it (tests/unit/cli/test_main.py has a list).
@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Final, NoReturn
 
 import typer
 from rich.markup import escape
@@ -18,22 +19,25 @@ import visionstack
 from visionstack import console, extras
 from visionstack.cli import (
     accuracy,
+    classify,
     compare,
     cost,
     data,
     demo,
+    doctor,
+    load,
+    local,
     logs,
     models,
+    packages,
     page,
+    papers,
     rehearse,
     start,
     status,
+    stream,
+    train,
 )
-from visionstack.cli import local as localcloud
-from visionstack.cli import packages as packaging
-from visionstack.cli import papers as report
-from visionstack.cli import stream as client
-from visionstack.cli import train as training
 from visionstack.errors import UsageError, VisionstackError
 
 app = typer.Typer(
@@ -43,25 +47,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _part in (
-    start,
-    page,
-    status,
-    logs,
-    demo,
-    client,
-    models,
-    data,
-    localcloud,
-    packaging,
-    compare,
-    rehearse,
-    accuracy,
-    cost,
-    training,
-    report,
-):
-    _part.register(app)
+_COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    "try": start.try_here,
+    "init": start.init,
+    "open": page.open_deployed,
+    "status": status.status,
+    "logs": logs.logs,
+    "demo": demo.demo,
+    "serve": stream.serve,
+    "stream": stream.stream,
+    "classify": classify.classify,
+    "wakeup": classify.wakeup,
+    "load": load.load,
+    "build": packages.build,
+    "doctor": doctor.doctor,
+    "rehearse": rehearse.rehearse,
+    "accuracy": accuracy.accuracy,
+    "cost": cost.cost,
+    "papers": papers.papers,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
+for _group in (models.app, data.app, local.app, compare.app, train.app):
+    app.add_typer(_group)
 
 
 def _evaluate_annotations(part: typer.Typer) -> None:

@@ -29,11 +29,6 @@ app = typer.Typer(
 )
 
 
-def register(app_: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app_.add_typer(app)
-
-
 @app.command()
 def build(  # noqa: PLR0917
     models: Annotated[

@@ -17,4 +17,8 @@ CloudOption = Annotated[
 PrefixOption = Annotated[
     str | None, typer.Option(help="Prefix of the stacks' names, when not cdk.json's.")
 ]
+ContextOption = Annotated[
+    list[str] | None,
+    typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

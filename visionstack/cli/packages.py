@@ -8,20 +8,12 @@ from typing import Annotated
 import typer
 
 from visionstack import console
-from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cli.options import CloudOption, ContextOption, JsonOption
 from visionstack.cloud import Cloud
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command("build")(build)
-
-
 def build(
-    context: Annotated[
-        list[str] | None,
-        typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
-    ] = None,
+    context: ContextOption = None,
     local: Annotated[
         bool, typer.Option("--local", help="For the embedded cloud: this machine's Python.")
     ] = False,

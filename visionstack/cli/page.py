@@ -23,11 +23,6 @@ WARNING_STEPS: Final = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's command on the root command."""
-    app.command("open")(open_deployed)
-
-
 def open_deployed(
     *,
     cloud: CloudOption = "auto",

@@ -13,11 +13,6 @@ from visionstack import console, paths
 _PAGE = (paths.PROJECT or paths.OUT) / "docs" / "papers.md"
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command()(papers)
-
-
 def papers(
     *,
     measure: Annotated[

@@ -11,11 +11,6 @@ from visionstack import paths
 from visionstack.cli.options import CloudOption
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command("rehearse")(rehearse)
-
-
 def rehearse(
     *,
     cloud: CloudOption = "auto",

@@ -11,12 +11,6 @@ from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
 from visionstack import console
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command("try")(try_here)
-    app.command()(init)
-
-
 def try_here(
     *,
     model: Annotated[

@@ -19,11 +19,6 @@ CLOUDS: Final[tuple[Literal["local", "aws"], ...]] = ("local", "aws")
 HOURS_A_MONTH: Final = 730
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's command on the root command."""
-    app.command()(status)
-
-
 def status(
     *,
     cloud: Annotated[

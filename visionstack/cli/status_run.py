@@ -18,7 +18,13 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
 from visionstack.cloud import local_fleet
 from visionstack.cloud.aws_errors import translated
-from visionstack.cloud.deployment import DEPLOY, Deployment, StreamEndpoint
+from visionstack.cloud.deployment import (
+    DEPLOY,
+    Deployment,
+    StreamEndpoint,
+    find_stack,
+    outputs_of,
+)
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.cost import instances, prices, serverless
 from visionstack.cost.bill import HOURS_A_MONTH
@@ -76,7 +82,7 @@ def lanes(
     Raises:
         VisionstackError: the cloud cannot be asked at all.
     """
-    compared, _ = _begin("comparison", _stack(deployment, Stack.COMPARISON))
+    compared, _ = _begin("comparison", find_stack(deployment, Stack.COMPARISON))
     compared.runs = "instances that cost until `visionstack compare` or cdk destroys the stack"
     now = now or datetime.now(UTC)
     found = [
@@ -91,22 +97,6 @@ def lanes(
     return found
 
 
-def _stack(deployment: Deployment, name: str) -> dict[str, Any] | None:
-    from botocore.exceptions import ClientError
-
-    with translated(f"look at stack {deployment.stack_name(name)}"):
-        try:
-            answer = deployment.client("cloudformation").describe_stacks(
-                StackName=deployment.stack_name(name)
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ValidationError":
-                return None
-            raise
-    found = [one for one in answer["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE"]
-    return found[0] if found else None
-
-
 def _begin(name: LaneName, stack: dict[str, Any] | None) -> tuple[Lane, dict[str, str]]:
     if stack is None:
         return Lane(name=name, state="not deployed"), {}
@@ -117,7 +107,7 @@ def _begin(name: LaneName, stack: dict[str, Any] | None) -> tuple[Lane, dict[str
         since=changed.isoformat(),
         created=stack["CreationTime"].isoformat(),
     )
-    return lane, {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+    return lane, outputs_of(stack)
 
 
 def _streaming(
@@ -126,13 +116,10 @@ def _streaming(
     healthz: Callable[[StreamEndpoint], Any],
     metrics: Callable[[StreamEndpoint], str],
 ) -> Lane:
-    lane, outputs = _begin("streaming", _stack(deployment, Stack.STREAMING))
+    lane, outputs = _begin("streaming", find_stack(deployment, Stack.STREAMING))
     if not lane.deployed:
         return lane
-    page = _stack(deployment, Stack.PAGE) or {}
-    for one in page.get("Outputs", []):
-        if one["OutputKey"] == Output.PAGE_URL:
-            lane.page = one["OutputValue"]
+    lane.page = outputs_of(find_stack(deployment, Stack.PAGE)).get(Output.PAGE_URL, "")
     types, healthy = _instances(deployment, outputs[Output.STREAM_AUTO_SCALING_GROUP])
     kinds = ", ".join(f"{types.count(name)} {name}" for name in dict.fromkeys(types))
     lane.runs = f"{kinds or 'no instance'}; {healthy} healthy"
@@ -173,15 +160,7 @@ def _streaming(
 
 def _note_newer(lane: Lane, deployment: Deployment, served: Mapping[str, str | None]) -> None:
     """Versions later than what is served (None: not known) or current."""
-    storage = _stack(deployment, Stack.STORAGE)
-    bucket = next(
-        (
-            one["OutputValue"]
-            for one in (storage or {}).get("Outputs", [])
-            if one["OutputKey"] == Output.ARTIFACTS_BUCKET
-        ),
-        None,
-    )
+    bucket = outputs_of(find_stack(deployment, Stack.STORAGE)).get(Output.ARTIFACTS_BUCKET)
     if bucket is None:
         return
     for name, version in served.items():
@@ -221,7 +200,7 @@ def _instances(deployment: Deployment, group: str) -> tuple[list[str], int]:
 
 
 def _serverless(deployment: Deployment, *, now: datetime) -> Lane:
-    lane, outputs = _begin("serverless", _stack(deployment, Stack.CLASSIFIER))
+    lane, outputs = _begin("serverless", find_stack(deployment, Stack.CLASSIFIER))
     if not lane.deployed:
         return lane
     with translated("look at the classifier"):
@@ -278,14 +257,9 @@ def _standing(
     """None where the warmer cannot be read."""
     cold_start = function["Environment"]["Variables"][Env.COLD_START]
     if cold_start == "warmer":
-        warmer = _stack(deployment, Stack.WARMER)
-        if warmer is None:
+        name = outputs_of(find_stack(deployment, Stack.WARMER)).get(Output.WARMER_FUNCTION)
+        if name is None:
             return None
-        (name,) = [
-            one["OutputValue"]
-            for one in warmer["Outputs"]
-            if one["OutputKey"] == Output.WARMER_FUNCTION
-        ]
         with translated("look at the warmer"):
             told = deployment.client("lambda").get_function_configuration(FunctionName=name)
             events = deployment.client("events")

@@ -1,4 +1,4 @@
-"""Commands of `visionstack.stream`: `serve` and `stream`; the serverless lane's beside them."""
+"""Commands of `visionstack.stream`: `serve` and `stream`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from runtime.contract import (
     EngineChoice,
     PrecisionChoice,
 )
-from visionstack.cli import classify
 from visionstack.cli.options import CloudOption
-
-
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    app.command()(serve)
-    app.command()(stream)
-    classify.register(app)
 
 
 def serve(

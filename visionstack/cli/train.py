@@ -42,20 +42,15 @@ class _Group(TyperGroup):
         return found
 
 
-def register(app: typer.Typer) -> None:
-    """Mount this part's commands on the root command."""
-    train = typer.Typer(
-        name="train",
-        cls=_Group,
-        help="Train a network on your own pictures.",
-        no_args_is_help=False,
-    )
-    train.command("classifier")(classifier)
-    train.command("compare")(compare)
-    train.command("detector")(detector)
-    app.add_typer(train)
+app = typer.Typer(
+    name="train",
+    cls=_Group,
+    help="Train a network on your own pictures.",
+    no_args_is_help=False,
+)
 
 
+@app.command()
 def classifier(  # noqa: PLR0917 - Typer's options
     data: Annotated[
         Path, typer.Argument(help="A folder a product, a zip of such, or a CSV with file,id.")
@@ -138,6 +133,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
         console.print_json(record)
 
 
+@app.command()
 def compare(  # noqa: PLR0917 - Typer's options
     data: Annotated[Path, typer.Argument(help="As for classifier.")] = _SAMPLE,
     seeds: Annotated[int, typer.Option(min=2, help="Repetitions.")] = 5,
@@ -180,6 +176,7 @@ def compare(  # noqa: PLR0917 - Typer's options
     console.out.print(f"record {out / 'compare.json'}, report {page}")
 
 
+@app.command()
 def detector(  # noqa: PLR0917 - Typer's options
     data: Annotated[Path, typer.Argument(help="A data set's YAML as Ultralytics wants it.")],
     name: Annotated[str, typer.Option(help="What the model will be called.")] = "detector",

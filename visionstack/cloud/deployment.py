@@ -120,22 +120,13 @@ class Deployment:
 
     def outputs(self, stack: str) -> dict[str, str]:
         """All outputs of a stack by key; VisionstackError when it is not deployed."""
-        from botocore.exceptions import ClientError
-
         name = self.stack_name(stack)
-        with translated(f"read the outputs of stack {name}"):
-            try:
-                answer = self.client("cloudformation").describe_stacks(StackName=name)
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "ValidationError":
-                    raise self._missing(name) from error
-                raise
-        stacks = [one for one in answer["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE"]
-        if not stacks:
+        found = find_stack(self, stack)
+        if found is None:
             raise self._missing(name)
-        if stacks[0]["StackStatus"] in _BROKEN:
-            raise self._broken(name, stacks[0])
-        return {one["OutputKey"]: one["OutputValue"] for one in stacks[0].get("Outputs", [])}
+        if found["StackStatus"] in _BROKEN:
+            raise self._broken(name, found)
+        return outputs_of(found)
 
     def output(self, stack: str, key: str) -> str:
         """One output, such as `output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)`."""
@@ -262,6 +253,27 @@ def connect(*, cloud: Cloud = "auto", prefix: str | None = None) -> Deployment:
         prefix=prefix or default_prefix(),
         endpoint_url=local_endpoint() if resolved == "local" else None,
     )
+
+
+def find_stack(deployment: Deployment, stack: str) -> dict[str, Any] | None:
+    """What CloudFormation says of one of `contract.Stack`; None where it is not deployed."""
+    from botocore.exceptions import ClientError
+
+    name = deployment.stack_name(stack)
+    with translated(f"look at stack {name}"):
+        try:
+            answer = deployment.client("cloudformation").describe_stacks(StackName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationError":
+                return None
+            raise
+    found = [one for one in answer["Stacks"] if one["StackStatus"] != "DELETE_COMPLETE"]
+    return found[0] if found else None
+
+
+def outputs_of(stack: Mapping[str, Any] | None) -> dict[str, str]:
+    """A stack's outputs by key; none of what is not deployed."""
+    return {one["OutputKey"]: one["OutputValue"] for one in (stack or {}).get("Outputs", [])}
 
 
 def local_api_url(url: str, *, endpoint: str) -> str:

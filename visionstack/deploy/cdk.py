@@ -77,12 +77,11 @@ def cdk(
     *,
     cloud: Cloud = "auto",
     context: Mapping[str, object] | None = None,
-    log: Path | None = None,
 ) -> Path:
     """Run `cdk *arguments`, for example `cdk(["deploy", "--all"], cloud="local")`.
 
     On the embedded cloud the settings of `localcloud.local_defaults` (which AMI exists there, which
-    Python its functions run) come first, then `context`. The output goes to `log`, by default a
+    Python its functions run) come first, then `context`. The output goes to a log, a
     file under `out/logs` or among the embedded cloud's logs, and its progress to stderr. Returns
     the log. VisionstackError when there is no node, no CDK, no bootstrap, no credentials, or when
     CDK fails for another reason, with what failed.
@@ -98,7 +97,7 @@ def cdk(
     command = [*command_line(environment), *arguments]
     for name, value in given.items():
         command += ["-c", f"{name}={value}"]
-    log = log or _log_folder(resolved) / f"cdk-{arguments[0]}.log"
+    log = _log_folder(resolved) / f"cdk-{arguments[0]}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     code, lines = _run(command, environment=environment, log=log, folder=paths.project())
     if code != 0:

@@ -56,13 +56,7 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     deployment = connect(cloud="local", prefix=settings.prefix)
     if settings.packaging in BRINGS_MODEL:
         build_model(settings.classifier_model)
-    if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
-        _cdk_deploy(deployment.stack_name(Stack.STORAGE), context=context)
-        published = _publish(deployment, settings)
-        _cdk_deploy("--all", context=context)
-    else:
-        _cdk_deploy("--all", context=context)
-        published = _publish(deployment, settings)
+    published = _deploy_and_publish(deployment, settings, context=context)
     with err.status("waiting for the stream server …"):
         stream = deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
     return Deployed(deployment, stream, published, settings.lambda_memory_mib)
@@ -76,15 +70,7 @@ def deploy_to_aws(*, context: Mapping[str, object]) -> Deployment:
     settings = settings_from(context)
     _check_models(settings)
     deployment = connect(cloud="aws", prefix=settings.prefix)
-    what = "--all"
-    if settings.cold_start in INITIALISED_WHILE_DEPLOYED:
-        storage = deployment.stack_name(Stack.STORAGE)
-        cdk(["deploy", storage, "--require-approval", "never"], cloud="aws", context=context)
-        _publish(deployment, settings)
-        cdk(["deploy", what, "--require-approval", "never"], cloud="aws", context=context)
-    else:
-        cdk(["deploy", what, "--require-approval", "never"], cloud="aws", context=context)
-        _publish(deployment, settings)
+    _deploy_and_publish(deployment, settings, context=context)
     return deployment
 
 
@@ -118,8 +104,24 @@ def _check_models(settings: DeploymentSettings) -> None:
     find_model(settings.classifier_model, task="classify")
 
 
-def _cdk_deploy(what: str, *, context: Mapping[str, object] | None) -> None:
-    cdk(["deploy", what, "--require-approval", "never"], cloud="local", context=context)
+def _deploy_and_publish(
+    deployment: Deployment, settings: DeploymentSettings, *, context: Mapping[str, object] | None
+) -> tuple[str, ...]:
+    """All stacks and what they name; returns the models that were uploaded."""
+
+    def bring(what: str) -> None:
+        cdk(
+            ["deploy", what, "--require-approval", "never"],
+            cloud=deployment.cloud,
+            context=context,
+        )
+
+    first = settings.cold_start in INITIALISED_WHILE_DEPLOYED
+    bring(deployment.stack_name(Stack.STORAGE) if first else "--all")
+    published = _publish(deployment, settings)
+    if first:
+        bring("--all")
+    return published
 
 
 def _publish(deployment: Deployment, settings: DeploymentSettings) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ Every call only reads. On the embedded cloud what it does not answer is unknown,
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from runtime.contract import Output, Stack
 from visionstack.cloud.aws_errors import EXPIRED, REJECTED
 from visionstack.cloud.clouds import NO_REGION_REMEDY
-from visionstack.doctor.checks import Check, State, worst
-from visionstack.doctor.vcpu_quotas import VcpuQuotas
+from visionstack.doctor.checks import Check, Finding, State, worst
+from visionstack.doctor.vcpu_quotas import Clients, VcpuQuotas
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -26,16 +26,12 @@ _UNRESERVED: Final = 100
 _NOT_TAKEN: Final = EXPIRED | REJECTED
 
 
-class Cloud(Protocol):
+class Cloud(Clients, Protocol):
     """The part of a deployment that is asked."""
 
     @property
     def cloud(self) -> str:
         """`local` or `aws`."""
-        ...
-
-    def client(self, service: str) -> Any:
-        """A boto3 client."""
         ...
 
 
@@ -85,25 +81,11 @@ def check_instance_type(
     try:
         found = Catalog.load()[name]
     except UnknownInstanceTypeError as error:
-        return [
-            Check(
-                f"{name}: type",
-                State.BAD,
-                str(error),
-                "Choose one that the catalog lists.",
-                instance_type=name,
-            )
-        ]
+        remedy = "Choose one that the catalog lists."
+        return [Check(f"{name}: type", State.BAD, str(error), remedy, name)]
     if found.obstacle is not None:
-        return [
-            Check(
-                f"{name}: type",
-                State.BAD,
-                found.obstacle,
-                "Choose another, such as c7i.xlarge, g4dn.xlarge or g6.xlarge.",
-                instance_type=name,
-            )
-        ]
+        remedy = "Choose another, such as c7i.xlarge, g4dn.xlarge or g6.xlarge."
+        return [Check(f"{name}: type", State.BAD, found.obstacle, remedy, name)]
     claims = quotas or VcpuQuotas(cloud)
     checks = [
         _asked(f"{name}: offering", lambda: _offering(cloud, found), name),
@@ -133,11 +115,10 @@ def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]
         wanted = max([settings.warm_target, *settings.warm_targets()["hours"].values()])
     if not wanted:
         return []
-    name = "Lambda concurrency"
 
-    def look() -> Check:
+    def look() -> Finding:
         if cloud.cloud == "local":
-            return Check(name, State.UNKNOWN, "the embedded cloud has no such limit")
+            return Finding(State.UNKNOWN, "the embedded cloud has no such limit")
         limit = cloud.client("lambda").get_account_settings()["AccountLimit"]
         free = limit["UnreservedConcurrentExecutions"]
         detail = (
@@ -145,9 +126,8 @@ def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]
             f"{limit['ConcurrentExecutions']}), and Lambda keeps {_UNRESERVED} of them unreserved"
         )
         if free - wanted >= _UNRESERVED:
-            return Check(name, State.GOOD, detail)
-        return Check(
-            name,
+            return Finding(State.GOOD, detail)
+        return Finding(
             State.BAD,
             detail,
             "Leave reserved_concurrency empty and cold_start other than provisioned, or ask for "
@@ -155,55 +135,53 @@ def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]
             "--quota-code L-B99A9384 --desired-value 1000",
         )
 
-    return [_asked(name, look)]
+    return [_asked("Lambda concurrency", look)]
 
 
-def _asked(name: str, look: Any, instance_type: str | None = None) -> Check:
-    """A check whose question failed says so, with what AWS answered."""
+def _asked(name: str, look: Callable[[], Finding], instance_type: str | None = None) -> Check:
+    return Check(name, *_found(look), instance_type)
+
+
+def _found(look: Callable[[], Finding]) -> Finding:
+    """A question that failed says so, with what AWS answered."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
     try:
-        found: Check = look()
+        return look()
     except NoCredentialsError:
-        return Check(
-            name,
+        return Finding(
             State.BAD,
             "there are no AWS credentials",
             "Run `aws configure`, set AWS_PROFILE, or start the embedded cloud: "
             "`visionstack local up`.",
-            instance_type,
         )
     except NoRegionError:
-        return Check(name, State.BAD, "no AWS region is set", NO_REGION_REMEDY, instance_type)
+        return Finding(State.BAD, "no AWS region is set", NO_REGION_REMEDY)
     except VisionstackError as error:
-        return Check(name, State.BAD, error.message, error.remedy, instance_type)
+        return Finding(State.BAD, error.message, error.remedy)
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         expired = code in _NOT_TAKEN
-        return Check(
-            name,
+        return Finding(
             State.BAD if expired else State.UNKNOWN,
             f"it cannot be looked up ({code or error})",
             "Renew the credentials." if expired else "Allow the read, or check it by hand.",
-            instance_type,
         )
     except (BotoCoreError, KeyError) as error:
-        return Check(name, State.UNKNOWN, f"it cannot be looked up ({error})", None, instance_type)
-    return found
+        return Finding(State.UNKNOWN, f"it cannot be looked up ({error})")
 
 
-def _credentials(cloud: Cloud) -> Check:
+def _credentials(cloud: Cloud) -> Finding:
     client = cloud.client("sts")
     answer = client.get_caller_identity()
     region = client.meta.region_name
     where = "the embedded cloud" if cloud.cloud == "local" else f"account {answer['Account']}"
-    return Check("credentials", State.GOOD, f"{where}, {region}")
+    return Finding(State.GOOD, f"{where}, {region}")
 
 
-def _bootstrap(cloud: Cloud) -> Check:
+def _bootstrap(cloud: Cloud) -> Finding:
     from botocore.exceptions import ClientError
 
-    name = "CDK bootstrap"
     remedy = "Run `npx cdk bootstrap` once for this account and region."
     try:
         value = cloud.client("ssm").get_parameter(Name=_BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
@@ -212,17 +190,14 @@ def _bootstrap(cloud: Cloud) -> Check:
             raise
         if cloud.cloud == "local":
             # `cdk bootstrap` by hand would go to AWS.
-            return Check(
-                name, State.UNKNOWN, "not yet; `visionstack local deploy` does it by itself"
-            )
-        return Check(name, State.BAD, "this account and region are not bootstrapped", remedy)
+            return Finding(State.UNKNOWN, "not yet; `visionstack local deploy` does it by itself")
+        return Finding(State.BAD, "this account and region are not bootstrapped", remedy)
     if not str(value).isdigit() or int(value) < _BOOTSTRAP_OLDEST:
-        return Check(name, State.BAD, f"version {value} is too old", remedy)
-    return Check(name, State.GOOD, f"version {value}")
+        return Finding(State.BAD, f"version {value} is too old", remedy)
+    return Finding(State.GOOD, f"version {value}")
 
 
-def _offering(cloud: Cloud, found: InstanceType) -> Check:
-    name = f"{found.name}: offering"
+def _offering(cloud: Cloud, found: InstanceType) -> Finding:
     answer = cloud.client("ec2").describe_instance_type_offerings(
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": [found.name]}],
@@ -232,47 +207,38 @@ def _offering(cloud: Cloud, found: InstanceType) -> Check:
         for offering in answer["InstanceTypeOfferings"]
         if offering["InstanceType"] == found.name
     ]
-    if not offered:
-        return Check(
-            name,
-            State.UNKNOWN if cloud.cloud == "local" else State.BAD,
-            "no zone of this region offers it"
-            if cloud.cloud == "aws"
-            else "the embedded cloud lists no zone for it, and starts no instances",
-            None if cloud.cloud == "local" else "Choose another type, or another region.",
-            found.name,
-        )
-    return Check(
-        name, State.GOOD, f"offered in {', '.join(sorted(offered))}", instance_type=found.name
-    )
+    if offered:
+        return Finding(State.GOOD, f"offered in {', '.join(sorted(offered))}")
+    if cloud.cloud == "local":
+        detail = "the embedded cloud lists no zone for it, and starts no instances"
+        return Finding(State.UNKNOWN, detail)
+    remedy = "Choose another type, or another region."
+    return Finding(State.BAD, "no zone of this region offers it", remedy)
 
 
 def _quota(
     cloud: Cloud, found: InstanceType, count: int, *, spot: bool, extra: int, quotas: VcpuQuotas
-) -> Check:
-    name = f"{found.name}: vCPU quota"
+) -> Finding:
     if cloud.cloud == "local":
-        return Check(
-            name, State.UNKNOWN, "the embedded cloud has no quotas", instance_type=found.name
-        )
+        return Finding(State.UNKNOWN, "the embedded cloud has no quotas")
     room = quotas.claim(found, count, spot=spot, extra=extra)
     if room.limit is None:
         detail = f"this account lists no quota {room.quota.name!r} ({room.quota.code})"
-        return Check(name, State.UNKNOWN, detail, instance_type=found.name)
+        return Finding(State.UNKNOWN, detail)
     sums = f"{room.planned} needed by the plan up to here, {room.running} in use already"
     if not room.fits:
         detail = f"{room.quota.name}: {room.limit} vCPUs allowed, {sums}"
-        return Check(name, State.BAD, detail, room.request, found.name)
+        return Finding(State.BAD, detail, room.request)
     if not room.update_fits:
         detail = (
             f"{room.quota.name}: {room.limit} vCPUs allowed, {sums}; an update starts its new "
             f"instance beside the old one and needs {room.extra} more"
         )
-        return Check(name, State.WARNING, detail, room.request, found.name)
+        return Finding(State.WARNING, detail, room.request)
     detail = f"{room.running + room.planned} of {room.limit} vCPUs ({room.quota.name}): {sums}"
     if room.extra:
         detail += f", {room.extra} more while it is updated"
-    return Check(name, State.GOOD, detail, instance_type=found.name)
+    return Finding(State.GOOD, detail)
 
 
 def deployed_image(cloud: StackOutputs) -> str | None:
@@ -291,69 +257,44 @@ def deployed_image(cloud: StackOutputs) -> str | None:
     return image
 
 
-def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str | None) -> Check:
-    name = f"{found.name}: machine image"
-    image = ami_id
-    if image is None:
-        if found.image_parameter is None:
-            return Check(
-                name,
-                State.BAD,
-                "no public image is known to carry its driver",
-                "Name one with -c ami_id=ami-….",
-                found.name,
-            )
-        if cloud.cloud == "local":
-            return Check(
-                name,
-                State.UNKNOWN,
-                "the embedded cloud lacks AWS's public image parameters",
-                instance_type=found.name,
-            )
-        answer = cloud.client("ssm").get_parameter(Name=found.image_parameter)
-        image = str(answer["Parameter"]["Value"])
-        if deployed is not None and deployed != image:
-            kept = _fits(cloud, found, deployed, name)
-            if kept.state is not State.GOOD:
-                return kept
-            today = datetime.datetime.now(datetime.UTC).date()
-            return Check(
-                name,
-                State.WARNING,
-                f"{deployed} is deployed and kept; AWS has published {image} since",
-                f"Deploy with -c ami_update={today} when the servers may be replaced.",
-                found.name,
-            )
-    return _fits(cloud, found, image, name)
+def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str | None) -> Finding:
+    if ami_id is not None:
+        return _fits(cloud, found, ami_id)
+    if found.image_parameter is None:
+        detail = "no public image is known to carry its driver"
+        return Finding(State.BAD, detail, "Name one with -c ami_id=ami-….")
+    if cloud.cloud == "local":
+        detail = "the embedded cloud lacks AWS's public image parameters"
+        return Finding(State.UNKNOWN, detail)
+    answer = cloud.client("ssm").get_parameter(Name=found.image_parameter)
+    image = str(answer["Parameter"]["Value"])
+    if deployed is None or deployed == image:
+        return _fits(cloud, found, image)
+    kept = _fits(cloud, found, deployed)
+    if kept.state is not State.GOOD:
+        return kept
+    today = datetime.datetime.now(datetime.UTC).date()
+    return Finding(
+        State.WARNING,
+        f"{deployed} is deployed and kept; AWS has published {image} since",
+        f"Deploy with -c ami_update={today} when the servers may be replaced.",
+    )
 
 
-def _fits(cloud: Cloud, found: InstanceType, image: str, name: str) -> Check:
+def _fits(cloud: Cloud, found: InstanceType, image: str) -> Finding:
     # AWS deprecates an image long before it is withdrawn; it starts instances until then.
     answer = cloud.client("ec2").describe_images(ImageIds=[image], IncludeDeprecated=True)
     images: Sequence[dict[str, Any]] = answer["Images"]
     if not images:
-        return Check(
-            name,
-            State.BAD,
-            f"{image} is not in this region",
-            "Name an image of this region with -c ami_id=ami-….",
-            found.name,
-        )
+        remedy = "Name an image of this region with -c ami_id=ami-…."
+        return Finding(State.BAD, f"{image} is not in this region", remedy)
     arch = images[0].get("Architecture", "unknown")
     if arch != found.arch:
-        return Check(
-            name,
+        return Finding(
             State.BAD,
             f"{image} is for {arch}, and {found.name} is {found.arch}",
             "Name an image of the type's architecture, or leave ami_id out.",
-            found.name,
         )
     if images[0].get("State") not in {"available", None}:
-        return Check(
-            name,
-            State.BAD,
-            f"{image} is {images[0]['State']}",
-            "Name another image.",
-            found.name,
-        )
-    return Check(name, State.GOOD, f"{image} ({arch})", instance_type=found.name)
+        return Finding(State.BAD, f"{image} is {images[0]['State']}", "Name another image.")
+    return Finding(State.GOOD, f"{image} ({arch})")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from visionstack import paths
 
@@ -36,6 +36,14 @@ class State(StrEnum):
     def symbol(self) -> str:
         """For the terminal."""
         return {"good": "✓", "warning": "!", "bad": "✗", "unknown": "?"}[self.value]
+
+
+class Finding(NamedTuple):
+    """How a question came out; who asks it knows the check's name and type."""
+
+    state: State
+    detail: str
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,10 @@ def check_this_machine(
 ) -> list[Check]:
     """Python, node, the pinned CDK command line, and room on the disk."""
     return [
-        _python(python),
-        _node((node or node_version)()),
-        _cdk(checkout),
-        _disk(checkout, (free_bytes or _free)(checkout)),
+        Check("Python", *_python(python)),
+        Check("Node.js", *_node((node or node_version)())),
+        Check("CDK command line", *_cdk(checkout)),
+        Check("disk", *_disk(checkout, (free_bytes or _free)(checkout))),
     ]
 
 
@@ -93,62 +101,47 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _python(version: tuple[int, ...]) -> Check:
+def _python(version: tuple[int, ...]) -> Finding:
     text = ".".join(str(part) for part in version)
     if version[:2] < _OLDEST_PYTHON:
-        return Check(
-            "Python",
-            State.BAD,
-            f"{text} is too old",
-            "Install Python 3.11 or later and run `make PYTHON=python3.12 setup`.",
-        )
-    return Check("Python", State.GOOD, f"{text} on {platform.machine()}")
+        remedy = "Install Python 3.11 or later and run `make PYTHON=python3.12 setup`."
+        return Finding(State.BAD, f"{text} is too old", remedy)
+    return Finding(State.GOOD, f"{text} on {platform.machine()}")
 
 
-def _node(version: str | None) -> Check:
+def _node(version: str | None) -> Finding:
     if version is None:
-        return Check(
-            "Node.js",
+        return Finding(
             State.BAD,
             "there is none, and the CDK command line needs it",
             "Install Node.js 22 or later (Debian: apt-get install nodejs npm).",
         )
     match = re.match(r"v(\d+)\.", version)
     if match is None:
-        return Check(
-            "Node.js", State.BAD, f"`node --version` printed {version!r}", "Install Node.js again."
-        )
+        detail = f"`node --version` printed {version!r}"
+        return Finding(State.BAD, detail, "Install Node.js again.")
     major = int(match[1])
     if major < _OLDEST_NODE:
-        return Check("Node.js", State.BAD, f"{version} is too old", "Install Node.js 22 or later.")
+        return Finding(State.BAD, f"{version} is too old", "Install Node.js 22 or later.")
     if major < _NODE_END_OF_LIFE:
-        return Check(
-            "Node.js",
-            State.WARNING,
-            f"{version} works, and has reached its end of life",
-            "Install Node.js 22 or later when you can.",
-        )
-    return Check("Node.js", State.GOOD, version)
+        detail = f"{version} works, and has reached its end of life"
+        return Finding(State.WARNING, detail, "Install Node.js 22 or later when you can.")
+    return Finding(State.GOOD, version)
 
 
-def _cdk(checkout: Path) -> Check:
+def _cdk(checkout: Path) -> Finding:
     if (checkout / "node_modules" / ".bin" / "cdk").exists():
-        return Check("CDK command line", State.GOOD, "the pinned one is installed")
-    return Check(
-        "CDK command line",
-        State.BAD,
-        "the pinned one is not installed in this checkout",
-        "Run `npm ci` (or `make setup`).",
-    )
+        return Finding(State.GOOD, "the pinned one is installed")
+    detail = "the pinned one is not installed in this checkout"
+    return Finding(State.BAD, detail, "Run `npm ci` (or `make setup`).")
 
 
-def _disk(checkout: Path, free: int) -> Check:
+def _disk(checkout: Path, free: int) -> Finding:
     gigabytes = free / 1e9
     if gigabytes < _DISK_GB:
-        return Check(
-            "disk",
+        return Finding(
             State.BAD if gigabytes < _DISK_GB / 4 else State.WARNING,
             f"{gigabytes:.1f} GB are free at {checkout}",
             f"Free {_DISK_GB} GB for packages and models.",
         )
-    return Check("disk", State.GOOD, f"{gigabytes:.0f} GB are free")
+    return Finding(State.GOOD, f"{gigabytes:.0f} GB are free")

@@ -46,7 +46,7 @@ _BY_PREFIX: Final = {
 """By what a family's name begins with; every other family counts as standard."""
 
 
-class Cloud(Protocol):
+class Clients(Protocol):
     """The part of a deployment that is asked."""
 
     def client(self, service: str) -> Any:
@@ -100,7 +100,7 @@ class VcpuQuotas:
             part of the plan and not counted a second time.
     """
 
-    def __init__(self, cloud: Cloud, *, own_group: str | None = None) -> None:
+    def __init__(self, cloud: Clients, *, own_group: str | None = None) -> None:
         self._cloud = cloud
         self._own_group = own_group
         self._limits: dict[str, int] | None = None

@@ -68,16 +68,16 @@ def differences(old: Published, new: Published) -> list[Row]:
 
 def _metrics(old: Published, new: Published) -> list[Row]:
     rows = []
-    for key in ("top1", "top5", "ap50", "ap50_95"):
+    for key, word in _WORDS.items():
         before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
         if before or after:
             rows.append(
-                Row("metrics", _WORDS[key], _share(before), _share(after), _verdict(old, new, key))
+                Row("metrics", word, _share(before), _share(after), _verdict(old, new, key))
             )
-    for what, path in (("calibration error", ("calibration", "error_after")),):
-        before, after = _at(old.record, path), _at(new.record, path)
-        if before is not None or after is not None:
-            rows.append(Row("metrics", what, _number(before), _number(after)))
+    path = ("calibration", "error_after")
+    before, after = _at(old.record, path), _at(new.record, path)
+    if before is not None or after is not None:
+        rows.append(Row("metrics", "calibration error", _number(before), _number(after)))
     return rows
 
 
@@ -122,14 +122,8 @@ def _settings(old: Published, new: Published) -> list[Row]:
         rows.append(Row("settings", "way", ways[0] or "-", ways[1] or "-"))
     sides = [f"{one.manifest.input.width} x {one.manifest.input.height}" for one in (old, new)]
     rows.append(Row("settings", "input", *sides))
-    rows.append(
-        Row(
-            "settings",
-            "weights",
-            old.manifest.weights.description,
-            new.manifest.weights.description,
-        )
-    )
+    descriptions = [one.manifest.weights.description for one in (old, new)]
+    rows.append(Row("settings", "weights", *descriptions))
     return rows
 
 

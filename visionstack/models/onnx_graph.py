@@ -94,8 +94,3 @@ def flop(model: onnx.ModelProto) -> int:
         elif node.op_type in ("Gemm", "MatMul"):
             total += math.prod(weights)
     return 2 * total
-
-
-def parameters(model: onnx.ModelProto) -> int:
-    """Numbers held in the graph's constants."""
-    return sum(math.prod(numpy_helper.to_array(tensor).shape) for tensor in model.graph.initializer)

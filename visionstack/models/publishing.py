@@ -5,7 +5,7 @@ A version's objects are never written again, so a reader that follows `current` 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from runtime.contract import MODELS_PREFIX
 from runtime.inference.artifact import MANIFEST, Artifact
@@ -14,26 +14,17 @@ from visionstack.models.errors import ModelError
 from visionstack.models.versions import Versions
 
 
-class UploadClient(Protocol):
-    """The part of a boto3 S3 client that is used here."""
-
-    def head_object(self, **kwargs: Any) -> Any: ...
-    def get_object(self, **kwargs: Any) -> Any: ...
-    def list_objects_v2(self, **kwargs: Any) -> Any: ...
-    def put_object(self, **kwargs: Any) -> Any: ...
-    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
-
-
 def publish(
     artifact: Artifact,
     *,
-    client: UploadClient,
+    client: Any,
     bucket: str,
     promote: bool = True,
     say: Say = lambda _: None,
 ) -> bool:
-    """Upload a checked artifact and, with `promote`, make it current; False when the version was
-    there already.
+    """Upload a checked artifact by a boto3 S3 client and, with `promote`, make it current.
+
+    False when the version was there already.
 
     Raises `ModelError` when S3 refuses, and when the version is deleted or another becomes current
     meanwhile.
@@ -67,7 +58,7 @@ def publish(
     return fresh
 
 
-def _exists(client: UploadClient, bucket: str, key: str) -> bool:
+def _exists(client: Any, bucket: str, key: str) -> bool:
     try:
         client.head_object(Bucket=bucket, Key=key)
     except Exception as error:

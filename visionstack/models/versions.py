@@ -450,15 +450,9 @@ class Versions:
 
     def _objects(self, prefix: str) -> list[tuple[str, datetime]]:
         """Keys and when they were written."""
-        found: list[tuple[str, datetime]] = []
-        more: dict[str, str] = {}
-        while True:
-            with self._said():
-                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
-            found += [(entry["Key"], entry["LastModified"]) for entry in page.get("Contents", [])]
-            if not page.get("IsTruncated"):
-                return found
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        with self._said():
+            entries = listed(self._client, self._bucket, prefix)
+            return [(entry["Key"], entry["LastModified"]) for entry in entries]
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -469,6 +463,17 @@ class Versions:
                 f"s3://{self._bucket}/{self._prefix} cannot be used: {error}.",
                 remedy="Check the credentials, the bucket and the connection.",
             ) from error
+
+
+def listed(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """The objects below a prefix, page by page, by a boto3 S3 client. Raises what that raises."""
+    more: dict[str, str] = {}
+    while True:
+        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+        yield from page.get("Contents", [])
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def _figure(record: dict[str, Any], key: str) -> dict[str, float] | None:

@@ -90,15 +90,13 @@ def check_wheels_fit(settings: DeploymentSettings, *, environ: Mapping[str, str]
         )
 
 
-def bring_up_to_date(
-    settings: DeploymentSettings, *, build_root: Path = paths.BUILD
-) -> list[Package]:
+def bring_up_to_date(settings: DeploymentSettings) -> list[Package]:
     """Build the packages of a deployment that are missing or out of date.
 
     PackagingError when wheels can't be found or a package is over Lambda's limit.
     """
     return [
-        ensure(recipe(target, classifier_model=settings.classifier_model), build_root=build_root)
+        ensure(recipe(target, classifier_model=settings.classifier_model))
         for target in settings.package_targets(Catalog.load())
     ]
 

@@ -9,19 +9,11 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from runtime import contract
 from visionstack import paths
 from visionstack.packaging import wheels
-
-
-class UploadClient(Protocol):
-    """The part of a boto3 S3 client that is used here."""
-
-    def list_objects_v2(self, **kwargs: Any) -> Any: ...
-    def upload_file(self, Filename: str, Bucket: str, Key: str) -> None: ...  # noqa: N803
-
 
 ZIP_TIME: Final = (1980, 1, 2, 0, 0, 0)
 
@@ -63,9 +55,9 @@ def archive_of(package: Path, *, build_root: Path = paths.BUILD) -> tuple[str, P
 
 
 def publish_libraries(
-    package: Path, *, client: UploadClient, bucket: str, build_root: Path = paths.BUILD
+    package: Path, *, client: Any, bucket: str, build_root: Path = paths.BUILD
 ) -> bool:
-    """Upload the libraries that a built package names, unless they are there.
+    """Upload the libraries that a built package names by a boto3 S3 client, unless they are there.
 
     Their key is their hash, so what is there is right. Returns whether they were uploaded; a
     package that names none needs none. Raises what boto3 raises.

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from runtime.contract import PICTURES_PREFIX, TRAINING_METADATA, TRAINING_PREFIX
 from visionstack.errors import VisionstackError
+from visionstack.models.versions import listed
 from visionstack.report.write import replace_file
 
 TABLE: Final = "predictions.csv"
@@ -76,7 +77,7 @@ def collected(client: Any, bucket: str) -> list[Collected]:
         return _collected(entry["Key"], entry["LastModified"], with_metadata.get("Metadata", {}))
 
     with _sentences(bucket), ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(look, _listed(client, bucket, TRAINING_PREFIX))
+        found = pool.map(look, listed(client, bucket, TRAINING_PREFIX))
         known = [one for one in found if one is not None]
     return sorted(known, key=lambda one: (one.margin, one.sha256))
 
@@ -125,7 +126,7 @@ def delete(client: Any, bucket: str, hashes: Sequence[str]) -> list[str]:
     gone: list[str] = []
     with _sentences(bucket):
         for one in hashes:
-            for entry in list(_listed(client, bucket, f"{TRAINING_PREFIX}{one}")):
+            for entry in list(listed(client, bucket, f"{TRAINING_PREFIX}{one}")):
                 told = client.head_object(Bucket=bucket, Key=entry["Key"]).get("Metadata", {})
                 known = _collected(entry["Key"], entry["LastModified"], told)
                 keys = [entry["Key"]]
@@ -155,16 +156,6 @@ def _collected(key: str, when: datetime, metadata: dict[str, str]) -> Collected 
         )
     except (ValueError, TypeError, AttributeError):
         return None
-
-
-def _listed(client: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    more: dict[str, str] = {}
-    while True:
-        page = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
-        yield from page.get("Contents", [])
-        if not page.get("IsTruncated"):
-            return
-        more = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def _file(one: Collected) -> str:

@@ -107,7 +107,7 @@ def fit(
             rates = RATE_NEW if candidate.way == "scratch" else RATE_KNOWN
             groups = [*_group(network.head, RATE_NEW), *_group(network.body, rates)]
             learner = _Learner(
-                network, groups, options, scale=_scale(backbone), augmented=candidate.augmented
+                network, groups, options, scale=backbone.scaled, augmented=candidate.augmented
             )
         fitted = _run(learner, data, options)
     network.eval()
@@ -118,14 +118,13 @@ def logits(
     network: ProductNetwork, backbone: Backbone, pictures: Pictures
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """float64 (n, products) of all pictures, computed in float32."""
-    scale = _scale(backbone)
     network.eval()
     found = []
     with torch.inference_mode():
         step = judged_at_once(pictures.size)
         for start in range(0, len(pictures), step):
             chosen = np.arange(start, min(start + step, len(pictures)))
-            batch = scale(planes(pictures.pixels(chosen)))
+            batch = backbone.scaled(planes(pictures.pixels(chosen)))
             batch = batch.contiguous(memory_format=torch.channels_last)
             found.append(network(batch).double().numpy())
     return np.concatenate(found)
@@ -417,16 +416,6 @@ def _quiet() -> None:
     for words in (".*does not have many workers.*", ".*number of training batches.*",
                   ".*exists and is not empty.*", ".*LeafSpec.*", ".*srun.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message=words)
-
-
-def _scale(backbone: Backbone) -> Callable[[torch.Tensor], torch.Tensor]:
-    mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
-    deviation = torch.tensor(backbone.deviation).view(1, 3, 1, 1)
-
-    def scaled(pictures: torch.Tensor) -> torch.Tensor:
-        return (pictures.float() - mean.to(pictures.device)) / deviation.to(pictures.device)
-
-    return scaled
 
 
 def _group(module: nn.Module, rate: float) -> list[dict[str, Any]]:

@@ -47,11 +47,15 @@ class Backbone:
     deviation: tuple[float, float, float]
     licence: str
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(n, width) of uint8 or float pictures (n, 3, height, width) from 0 to 255."""
+    def scaled(self, pictures: torch.Tensor) -> torch.Tensor:
+        """As the body takes them: uint8 or float pictures (n, 3, height, width) from 0 to 255."""
         mean = torch.tensor(self.mean, device=pictures.device).view(1, 3, 1, 1)
         deviation = torch.tensor(self.deviation, device=pictures.device).view(1, 3, 1, 1)
-        found: torch.Tensor = self.body((pictures.float() - mean) / deviation)
+        return (pictures.float() - mean) / deviation
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, width) of such pictures."""
+        found: torch.Tensor = self.body(self.scaled(pictures))
         return found
 
 

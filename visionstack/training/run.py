@@ -81,7 +81,7 @@ def train(
     """Train, choose, test once, export, check and store. Raises `TrainingError` and `ModelError`
     kinds; a run that was cut off goes on where it was when called again with the same plan."""
     from visionstack.models.building import CACHE
-    from visionstack.training.fitting import torch_seeded
+    from visionstack.training.fitting import logits, torch_seeded
     from visionstack.training.networks import find_backbone, own_network
 
     say("the network")
@@ -117,7 +117,7 @@ def train(
             remedy="Train without --unknown, or add pictures.",
         )
     say("the test pictures, once")
-    test = _logits(best, dataset, "test")
+    test = logits(best.network, best.backbone, dataset.test)
     record |= _judged(dataset, best.logits, test, temperature, threshold, on=plan.unknown)
     say("exporting")
     artifact = _artifact(dataset, plan, best, record, temperature, threshold, say)
@@ -167,13 +167,6 @@ def _key(candidate: Candidate, backbone: Backbone, dataset: Dataset, plan: Plan)
     told = [backbone.name, backbone.weights.description, dataset.hash, dataset.size, dataset.seed]
     told += [plan.epochs, plan.patience, plan.batch]
     return f"{candidate.key}-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
-
-
-def _logits(trained: _Trained, dataset: Dataset, part: str) -> judging.Logits:
-    from visionstack.training.fitting import logits
-
-    pictures = dataset.test if part == "test" else dataset.validation
-    return logits(trained.network, trained.backbone, pictures)
 
 
 def _record(  # noqa: PLR0917 - private, called once
@@ -309,13 +302,12 @@ def check_equal(graph: bytes, network: Any, best: _Trained, dataset: Dataset) ->
     import onnxruntime
     import torch
 
+    from visionstack.training.features import planes
+
     chosen = np.arange(min(_COMPARED, len(dataset.validation)))
     pixels = dataset.validation.pixels(chosen)
-    mean = torch.tensor(best.backbone.mean).view(1, 3, 1, 1)
-    deviation = torch.tensor(best.backbone.deviation).view(1, 3, 1, 1)
     with torch.inference_mode():
-        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
-        expected = network((planes - mean) / deviation).numpy()
+        expected = network(best.backbone.scaled(planes(pixels))).numpy()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: pixels})
     difference = float(np.abs(found - expected).max())

@@ -177,11 +177,10 @@ def _resize(inputs: list[Any], attributes: Attributes) -> Tensor:
     return functional.interpolate(inputs[0], scale_factor=inputs[2][2:], mode="nearest")
 
 
-def _reshape(inputs: list[Any], attributes: Attributes) -> Tensor:
+def _reshape(inputs: list[Any], attributes: Attributes) -> Any:
     values, shape = inputs
     sizes = [values.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
-    result: Tensor = values.reshape(sizes)
-    return result
+    return values.reshape(sizes)
 
 
 def _pad(inputs: list[Any], attributes: Attributes) -> Tensor:
@@ -190,15 +189,14 @@ def _pad(inputs: list[Any], attributes: Attributes) -> Tensor:
     return functional.pad(values, _padding(before, after))
 
 
-def _slice(inputs: list[Any], attributes: Attributes) -> Tensor:
+def _slice(inputs: list[Any], attributes: Attributes) -> Any:
     values, starts, ends, *rest = inputs
     axes = rest[0] if rest and rest[0] is not None else list(range(len(starts)))
     steps = rest[1] if len(rest) > 1 else [1] * len(starts)
     index = [slice(None)] * values.dim()
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         index[axis] = slice(start, end, step)
-    result: Tensor = values[tuple(index)]
-    return result
+    return values[tuple(index)]
 
 
 def _split(inputs: list[Any], attributes: Attributes) -> tuple[Tensor, ...]:
@@ -216,12 +214,6 @@ def _gemm(inputs: list[Any], attributes: Attributes) -> Tensor:
     return functional.linear(values, weight, bias[0] if bias else None)
 
 
-def _matrix_product(inputs: list[Any], _: Attributes) -> Tensor:
-    left, right = inputs
-    result: Tensor = left.to(right.dtype) @ right
-    return result
-
-
 def _top_k(inputs: list[Any], attributes: Attributes) -> tuple[Tensor, Tensor]:
     values, (count,) = inputs
     largest = bool(attributes.get("largest", 1))
@@ -229,47 +221,33 @@ def _top_k(inputs: list[Any], attributes: Attributes) -> tuple[Tensor, Tensor]:
     return top.values, top.indices
 
 
-def _maximum(inputs: list[Any], attributes: Attributes) -> Tensor:
-    axes = attributes.get("axes") or inputs[1]
-    result: Tensor = inputs[0].amax(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
-    return result
-
-
-def _unsqueeze(inputs: list[Any], _: Attributes) -> Tensor:
+def _unsqueeze(inputs: list[Any], _: Attributes) -> Any:
     values, axes = inputs
     for axis in sorted(axes):
         values = values.unsqueeze(axis)
-    result: Tensor = values
-    return result
+    return values
 
 
-def _expand(inputs: list[Any], _: Attributes) -> Tensor:
+def _expand(inputs: list[Any], _: Attributes) -> Any:
     """ONNX keeps a size where the wanted one is 1."""
     values, shape = inputs
     sizes = [have if want == 1 else want for have, want in zip(values.shape, shape, strict=True)]
-    result: Tensor = values.expand(sizes)
-    return result
+    return values.expand(sizes)
 
 
-def _divide(inputs: list[Any], _: Attributes) -> Tensor:
+def _divide(inputs: list[Any], _: Attributes) -> Any:
     """Whole numbers stay whole."""
     values, divisor = inputs
     if isinstance(divisor, list):
         (divisor,) = divisor
         return torch.div(values, divisor, rounding_mode="trunc")
-    result: Tensor = values / divisor
-    return result
+    return values / divisor
 
 
-def _remainder(inputs: list[Any], _: Attributes) -> Tensor:
-    values, (divisor,) = inputs
-    return torch.remainder(values, divisor)
-
-
-def _mean(inputs: list[Any], attributes: Attributes) -> Tensor:
+def _over_axes(inputs: list[Any], attributes: Attributes) -> dict[str, Any]:
+    """What a reduction runs over, by torch's names."""
     axes = attributes.get("axes") or inputs[1]
-    result: Tensor = inputs[0].mean(list(axes), keepdim=bool(attributes.get("keepdims", 1)))
-    return result
+    return {"dim": list(axes), "keepdim": bool(attributes.get("keepdims", 1))}
 
 
 def _clip(inputs: list[Any], attributes: Attributes) -> Tensor:
@@ -312,13 +290,13 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "Gemm": _gemm,
     "GlobalAveragePool": lambda inputs, _: inputs[0].mean((2, 3), keepdim=True),
     "LeakyRelu": lambda inputs, attributes: functional.leaky_relu(inputs[0], attributes["alpha"]),
-    "MatMul": _matrix_product,
+    "MatMul": lambda inputs, _: inputs[0].to(inputs[1].dtype) @ inputs[1],
     "MaxPool": _max_pool,
-    "Mod": _remainder,
+    "Mod": lambda inputs, _: torch.remainder(inputs[0], inputs[1][0]),
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Pad": _pad,
-    "ReduceMax": _maximum,
-    "ReduceMean": _mean,
+    "ReduceMax": lambda inputs, attributes: inputs[0].amax(**_over_axes(inputs, attributes)),
+    "ReduceMean": lambda inputs, attributes: inputs[0].mean(**_over_axes(inputs, attributes)),
     "Relu": lambda inputs, _: functional.relu(inputs[0]),
     "Reshape": _reshape,
     "Resize": _resize,

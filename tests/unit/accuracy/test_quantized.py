@@ -5,10 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from runtime.inference.artifact import Artifact, Manifest, Measured
 from runtime.inference.engines import create_engine
@@ -16,6 +13,7 @@ from runtime.inference.engines.precisions import fastest_measured
 from runtime.inference.engines.processor import instructions
 from runtime.inference.errors import ArtifactDamagedError, EngineUnavailableError
 from runtime.streaming.models import ArtifactSource
+from tests.unit.models.conftest import wreck_scales
 from visionstack.accuracy.inputs import open_inputs
 from visionstack.accuracy.quantized import Quantized, quantize_model, record
 from visionstack.models.building import build, current_folder
@@ -93,17 +91,6 @@ def test_int8_with_wrecked_scales_is_refused(
     found = record(Artifact.load(home / base.folder.name), graph, labels)
     assert found.taken != "int8"
     assert create_engine("openvino", found.artifact).precision != "int8"
-
-
-def wreck_scales(source: Path, target: Path, *, seed: int) -> None:
-    model = onnx.load(source)
-    generator = np.random.default_rng(seed)
-    for tensor in model.graph.initializer:
-        if tensor.name.endswith("_scale"):
-            scale = numpy_helper.to_array(tensor)
-            wrong = scale * generator.uniform(0.2, 5.0, scale.shape).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(np.asarray(wrong, np.float32), tensor.name))
-    onnx.save(model, target)
 
 
 def manifest_with(quantized: Quantized, **changed: object) -> Manifest:

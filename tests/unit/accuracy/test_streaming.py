@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.accuracy.test_detection import Answer, labelled, person
-from visionstack.accuracy.detection import score_detections
+from visionstack.accuracy.detection import Evaluation
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
 
 PERIOD = 0.1
@@ -61,8 +61,8 @@ def test_zero_latency_gives_the_average_precision_of_the_pictures_and_one_frame_
             StreamedFrame(captured=n * PERIOD, arrived=n * PERIOD + latency, found=answer)
             for n, answer in enumerate(found)
         ]
-        return score_detections(labels, seen_at_each_frame(frames)).overall.ap50
+        return Evaluation(labels, seen_at_each_frame(frames)).score.overall.ap50
 
-    assert streamed(0.0) == pytest.approx(score_detections(labels, found).overall.ap50)
+    assert streamed(0.0) == pytest.approx(Evaluation(labels, found).score.overall.ap50)
     assert streamed(0.0) == pytest.approx(1.0)
     assert streamed(PERIOD) == 0.0

@@ -43,6 +43,7 @@ class FakeEngine:
     name = "fake"
     precision = "fp32"
     device = "none"
+    on_gpu = False
 
     def __init__(self) -> None:
         self.runs = 0
@@ -123,11 +124,11 @@ class MemoryModels:
         return self._load(version, optimised)
 
 
-@pytest.fixture
-def artifact(tmp_path: Path) -> Artifact:
+def toy_artifact(folder: Path) -> Artifact:
+    """A classifier of `LABELS` whose network is not run."""
     files = {"model.onnx": b"not run", "labels.txt": "\n".join(LABELS).encode()}
     for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
+        (folder / name).write_bytes(content)
     manifest = Manifest(
         name="toy",
         task="classify",
@@ -142,7 +143,12 @@ def artifact(tmp_path: Path) -> Artifact:
             for name, content in files.items()
         },
     )
-    return Artifact(tmp_path, manifest)
+    return Artifact(folder, manifest)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return toy_artifact(tmp_path)
 
 
 @pytest.fixture
@@ -150,11 +156,12 @@ def engine() -> FakeEngine:
     return FakeEngine()
 
 
-@pytest.fixture
-def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
+def toy_models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
+    classifier = Classifier(artifact, engine)
+
     def load(version: str, optimised: bool) -> ServedModel:
         return ServedModel(
-            classifier=Classifier(artifact, engine),
+            classifier=classifier,
             name="toy",
             version=version,
             trained=False,
@@ -166,6 +173,11 @@ def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
         )
 
     return MemoryModels(load)
+
+
+@pytest.fixture
+def models(artifact: Artifact, engine: FakeEngine) -> MemoryModels:
+    return toy_models(artifact, engine)
 
 
 @pytest.fixture

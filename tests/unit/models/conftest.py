@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 TINY_CFG = """
 [net]
@@ -129,3 +131,15 @@ def server() -> Iterator[Server]:
     running = Server()
     yield running
     running.stop()
+
+
+def wreck_scales(source: Path, target: Path, *, seed: int) -> None:
+    """A graph of int8 that computes nonsense."""
+    model = onnx.load(source)
+    generator = np.random.default_rng(seed)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("_scale"):
+            scale = numpy_helper.to_array(tensor)
+            wrong = scale * generator.uniform(0.2, 5.0, scale.shape).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(wrong, np.float32), tensor.name))
+    onnx.save(model, target)

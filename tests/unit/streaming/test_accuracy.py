@@ -19,7 +19,7 @@ from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
 from tests.unit.streaming.conftest import TOKEN
 from visionstack.accuracy.coco import read_coco
-from visionstack.accuracy.detection import DetectionScore, score_detections
+from visionstack.accuracy.detection import DetectionScore, Evaluation
 from visionstack.accuracy.labels import LabelSet
 from visionstack.accuracy.motchallenge import read_mot
 from visionstack.models.building import build
@@ -77,7 +77,7 @@ async def streamed(
         assert isinstance(answer, StreamResult), answer
         labels.check_size(picture, (answer.width, answer.height))
         found.append(answer.detections)
-    return score_detections(labels, found)
+    return Evaluation(labels, found).score
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from runtime.inference.engines.processor import instructions
 from runtime.inference.errors import EngineUnavailableError
 from runtime.inference.store import ModelStore
 from tests.unit.fake_s3 import FakeS3
+from tests.unit.models.conftest import wreck_scales
 from tests.unit.training.conftest import fill
 from visionstack.accuracy.quantized import Quantized, sentence
 from visionstack.models.building import write_artifact
@@ -180,17 +181,6 @@ def test_convolutions_are_quantized_with_their_inputs_and_the_last_product_is_no
             assert {made_by[name] for name in node.input[:2]} == {"DequantizeLinear"}
         if node.op_type == "Gemm":
             assert made_by.get(node.input[1]) is None
-
-
-def wreck_scales(source: Path, target: Path, *, seed: int) -> None:
-    model = onnx.load(source)
-    generator = np.random.default_rng(seed)
-    for tensor in model.graph.initializer:
-        if tensor.name.endswith("_scale"):
-            scale = numpy_helper.to_array(tensor)
-            wrong = scale * generator.uniform(0.2, 5.0, scale.shape).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(np.asarray(wrong, np.float32), tensor.name))
-    onnx.save(model, target)
 
 
 @pytest.mark.parametrize("seed", range(5))

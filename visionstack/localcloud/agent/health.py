@@ -9,8 +9,8 @@ from typing import Final
 TIMEOUT_S: Final = 2
 
 
-async def ready(port: int, *, tls: bool, path: str = "/readyz") -> bool:
-    """Whether `GET path` on loopback answers 200. Like an NLB it checks no certificate."""
+async def ready(port: int, *, tls: bool) -> bool:
+    """Whether `GET /readyz` on loopback answers 200. Like an NLB it checks no certificate."""
     context = None
     if tls:
         context = ssl.create_default_context()
@@ -20,9 +20,7 @@ async def ready(port: int, *, tls: bool, path: str = "/readyz") -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-            writer.write(
-                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-            )
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             status = await reader.readline()
     except (OSError, TimeoutError, ssl.SSLError):
         return False
