@@ -52,10 +52,17 @@ def main(out: Path, quick: bool) -> None:
     run_part(
         results,
         "cold_start_answers",
-        lambda: cold_start_answers(
-            json.loads((out / "cold_start.json").read_text("utf-8")), results.values
-        ),
+        lambda: cold_start_answers(measured_starts(out), results.values),
     )
+
+
+def measured_starts(out: Path) -> dict[str, Any]:
+    """What cold_start wrote. Raises FileNotFoundError where it was not run into `out`."""
+    found = out / "cold_start.json"
+    if not found.exists():
+        raise FileNotFoundError(f"run `python -m benchmarks cold_start --out {out}` first")
+    measured: dict[str, Any] = json.loads(found.read_text("utf-8"))
+    return measured
 
 
 def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) -> None:
