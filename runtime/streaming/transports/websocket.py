@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
@@ -40,6 +40,10 @@ _HANDSHAKE_PIECE: Final = 256
 """Bytes that are read before it is asked whether the connection has ended, more of one frame aside;
 256 bytes hold 42 pings, which take half a millisecond of the event loop."""
 
+_REQUEST_BYTES: Final = 32 * 1024
+"""Longest request with its headers, and all that comes until its answer has left. The library alone
+would keep a mebibyte of headers for each connection."""
+
 _FILE_COPIES: Final = 3
 """Of a file on its way: the answer's, the one with the head before it, what is not sent of that."""
 
@@ -55,6 +59,8 @@ class StreamSocket(WebSocket):
     """Called when the connection is gone."""
     _whole = 0
     _empty: TokenBucket | None = None
+    _requested = 0
+    """Bytes until the connection was upgraded."""
     _kept = b""
     """Came while enough messages waited to be received."""
     _awaited = 0
@@ -98,6 +104,11 @@ class StreamSocket(WebSocket):
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
+        if self.protocol.state is State.CONNECTING:
+            self._requested += len(data)
+            if self._requested > _REQUEST_BYTES:
+                self.transport.abort()
+                return
         self._kept += data
         self._go_on()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,21 @@ async def test_of_many_small_messages_few_are_read_in_one_turn_of_the_loop(
         await socket.wait_closed()
         counting.cancel()
     assert 0 < max(turns) <= 2 * 4096
+
+
+async def test_a_requests_headers_are_bounded(running: ServerFactory) -> None:
+    async with running(limits=replace(Limits(), handshake_seconds=60, linger_seconds=60)) as one:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.server.http_port)
+        writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost")
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(b"\r\na: " + b"b" * 8000)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+                await reader.read()
+        assert one.server.registry.pending.make_room() == 0
+        writer.transport.abort()
 
 
 async def test_a_wrong_token_is_told_by_message_and_by_close_code(running: ServerFactory) -> None:
