@@ -44,8 +44,11 @@ def deep_png(side: int) -> bytes:
     return begin + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def video_units(*, width: int, height: int, references: int, count: int) -> Iterator[bytes]:
-    """H.264 access units, Annex B, whose decoder has to keep `references` pictures."""
+def video_units(
+    *, width: int, height: int, references: int, count: int, options: str = "bframes=0"
+) -> Iterator[bytes]:
+    """H.264 access units, Annex B, whose decoder has to keep `references` pictures; `options` are
+    x264's."""
     codec = av.CodecContext.create("libx264", "w")
     codec.width, codec.height = width, height
     codec.pix_fmt = "yuv420p"
@@ -53,7 +56,7 @@ def video_units(*, width: int, height: int, references: int, count: int) -> Iter
     codec.options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
-        "x264-params": f"ref={references}:level=6.2:bframes=0:keyint=1000:scenecut=0",
+        "x264-params": f"ref={references}:level=6.2:keyint=1000:scenecut=0:{options}",
     }
     for number in range(count):
         plane = np.full((height * 3 // 2, width), 40 + number, np.uint8)
@@ -61,3 +64,5 @@ def video_units(*, width: int, height: int, references: int, count: int) -> Iter
         frame.pts = number
         for packet in codec.encode(frame):
             yield bytes(packet)
+    for packet in codec.encode(None):
+        yield bytes(packet)

@@ -112,6 +112,9 @@ class PictureLimits(NamedTuple):
     """Scans times pixels of a JPEG: the largest picture as the usual progressive JPEG."""
     digits_bytes: int = 1024 * 1024
     """Of a PNM whose pixels are written in digits."""
+    header_reads: int = 2_000
+    """Calls of `read` until the pixels begin. 10 MB of metadata in the longest segments that a JPEG
+    can have are 640."""
     seconds: float = 5.0
     """For decoding a JPEG of more than `PLAIN_SCANS` scans."""
     decoded_bytes: int = 640 * 1024 * 1024
@@ -123,11 +126,31 @@ PLAIN_SCANS: Final = 12
 """A JPEG of up to so many scans is decoded in one go."""
 
 
-class _TimedFile(io.BytesIO):
+class _HeaderFile(io.BytesIO):
+    """A file whose header must be read with so many calls. Pillow's readers are Python, a few calls
+    for each segment, and keep what they find: a JPEG of 10 MB in empty segments takes seconds and
+    hundreds of megabytes, and one in pieces of EXIF, which are joined one by one, many minutes."""
+
+    def __init__(self, data: bytes, *, reads: int) -> None:
+        super().__init__(data)
+        self._reads = reads
+        self.opened = False
+        """Set once the header has been read: from then on nothing is counted."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads -= 1
+        if self._reads < 0 and not self.opened:
+            raise TooCostlyPictureError(
+                "The picture's header is in more pieces than any program writes; save it anew."
+            )
+        return super().read(size)
+
+
+class _TimedFile(_HeaderFile):
     """A file that can be read until a time, in pieces."""
 
-    def __init__(self, data: bytes, *, seconds: float, what: str) -> None:
-        super().__init__(data)
+    def __init__(self, data: bytes, *, reads: int, seconds: float, what: str) -> None:
+        super().__init__(data, reads=reads)
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._what = what
@@ -181,11 +204,13 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
             f"{limits.digits_bytes:,} allowed; save it as PNG."
         )
     scans = _scans(data, limits=limits)
-    file = io.BytesIO(data)
+    file = _HeaderFile(data, reads=limits.header_reads)
     if scans > PLAIN_SCANS:
-        file = _TimedFile(data, seconds=limits.seconds, what=f"The JPEG of {scans:,} scans")
+        what = f"The JPEG of {scans:,} scans"
+        file = _TimedFile(data, reads=limits.header_reads, seconds=limits.seconds, what=what)
     try:
         image = _opened(file, data)
+        file.opened = True
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"The picture's header announces more than the {limits.pixels:,} pixels allowed."
@@ -214,7 +239,7 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
     return image
 
 
-def _opened(file: io.BytesIO, data: bytes) -> Image.Image:
+def _opened(file: _HeaderFile, data: bytes) -> Image.Image:
     """As `Image.open`, which for a JPEG too would first import the readers of four other formats:
     a fiftieth of a cold start."""
     if not data.startswith(_JPEG_BEGIN):

@@ -28,6 +28,9 @@ CONFIDENT: Final = 0.25
 UNCERTAIN: Final = 0.1
 LOST_FRAMES: Final = 30
 """Ultralytics' bytetrack.yaml has the same three values."""
+MOST_LOST: Final = 100
+"""Lost objects that are remembered at once: of a stream of noise there would be thousands, each
+with its filter, and matching grows with their square."""
 
 _FIRST_COST: Final = 0.8
 _SECOND_COST: Final = 0.5
@@ -126,6 +129,7 @@ class Tracker:
             o.id for o in known if o.lost and self._frame - o.seen > self._lost_frames
         }
         self._objects = _without_duplicates([o for o in self._objects if o.id not in gone] + begun)
+        self._forget_longest_lost()
         return [_track(o, o.detection.box) for o in self._reported()]
 
     def predict(self) -> list[Track]:
@@ -135,6 +139,12 @@ class Tracker:
 
     def _reported(self) -> list[_Object]:
         return [o for o in self._objects if not o.lost and (o.confirmed or self._provisional)]
+
+    def _forget_longest_lost(self) -> None:
+        lost = sorted((o for o in self._objects if o.lost), key=lambda o: o.seen, reverse=True)
+        gone = {o.id for o in lost[MOST_LOST:]}
+        if gone:
+            self._objects = [o for o in self._objects if o.id not in gone]
 
     def _advance(self) -> None:
         self._frame += 1

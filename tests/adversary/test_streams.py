@@ -32,9 +32,10 @@ from tests.adversary.client import (
     upgraded,
     websocket_frame,
 )
+from tests.hostile import many_scans
 
 TOKEN = "a token of more than twenty-four characters"
-PROTOCOL_ERROR, TAKEN_OVER = 4001, 4013
+PROTOCOL_ERROR, CREDIT_EXCEEDED, TAKEN_OVER = 4001, 4010, 4013
 ROOT = Path(__file__).parents[2]
 
 
@@ -236,6 +237,18 @@ async def test_a_flood_of_pings_is_ended(target: Target) -> None:
     # One write: bytes that come after the end would reset the connection before CLOSE is read.
     one.writer.write((struct.pack(">I", len(ping())) + ping()) * 110)
     assert await one.ended() == PROTOCOL_ERROR
+    one.abort()
+
+
+async def test_a_flood_of_live_frames_that_drop_each_other_is_ended(target: Target) -> None:
+    one = await Connection.open(target.port)
+    await one.hello(token=TOKEN, policy="live")
+    # While a slow one is decoded, all others wait for it.
+    one.send(frame(0, many_scans(11, size=(3000, 3000)), encoding=1))
+    await asyncio.sleep(0.1)
+    many = [frame(n, bytes(3), encoding=4, width=1, height=1) for n in range(1, 500)]
+    one.writer.write(b"".join(struct.pack(">I", len(each)) + each for each in many))
+    assert await one.ended() == CREDIT_EXCEEDED
     one.abort()
 
 

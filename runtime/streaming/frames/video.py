@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES, VIDEO_REFERENCE_BYTES
 from runtime.streaming.errors import MemoryNeededError
-from runtime.streaming.h264 import BadParameterSetError, PictureBuffer, picture_buffers
+from runtime.streaming.h264 import (
+    BadParameterSetError,
+    PictureBuffer,
+    TooManyPartsError,
+    part_bytes,
+    picture_buffers,
+)
 from runtime.streaming.memory import MemoryBudget
 
 if TYPE_CHECKING:
@@ -29,16 +35,17 @@ class VideoDecoder:
     def __init__(self, *, pixels: int, memory: MemoryBudget | None = None) -> None:
         import av
 
-        codec: VideoCodecContext = av.CodecContext.create("h264", "r")
-        # FFmpeg refuses larger pictures when it reads their size, before it allocates them.
-        codec.options = {"max_pixels": str(pixels), "flags": "low_delay"}
-        codec.thread_type = "NONE"
-        self._codec = codec
+        self._pixels = pixels
+        self._codec = _codec(pixels)
         self._errors = av.error.FFmpegError
         self._packet = av.Packet
         self._begun = False
         self._memory = memory
         self._taken = 0
+        self._sets: dict[int, PictureBuffer] = {}
+        """The parameter sets that the decoder has, by their number: a slice may name any."""
+        self._buffers = self._parts = 0
+        """Bytes of pictures that are kept, and of parts of units."""
         self._picture_bytes = 0
         """Of a decoded picture on its way to an array, which is 3 bytes a pixel."""
         self._refused: FrameError | None = None
@@ -54,7 +61,14 @@ class VideoDecoder:
         except self._errors as error:
             raise self._failed(f"The unit cannot be decoded: {error}") from error
         if not pictures:
-            raise self._failed("The unit gave no picture.")
+            failed = self._failed("The unit gave no picture.")
+            if self._codec.has_b_frames:
+                # It keeps up to 16 pictures back that are counted nowhere, and that would be taken
+                # for those of later frames; and it would go on so with any parameter set.
+                self._codec = _codec(self._pixels)
+                self._sets.clear()
+                self._begun = False
+            raise failed
         self._begun = True
         return _bgr(pictures[-1])
 
@@ -68,7 +82,12 @@ class VideoDecoder:
     def _check(self, unit: bytes) -> None:
         """Raises FrameError when the unit, or the stream since then, asks for too much."""
         try:
-            for asked in picture_buffers(unit):
+            parts = max(self._parts, part_bytes(unit))
+        except TooManyPartsError as error:
+            raise FrameError(FrameErrorCode.UNDECODABLE, f"The unit has {error}.") from error
+        try:
+            asked = list(picture_buffers(unit))
+            if asked:
                 self._refused = self._reserve(asked)
         except BadParameterSetError as error:
             self._refused = FrameError(
@@ -76,29 +95,41 @@ class VideoDecoder:
             )
         if self._refused is not None:
             raise FrameError(self._refused.code, self._refused.reason)
+        if not self._take(self._buffers + parts):
+            raise _without_memory(f"a unit of so many parts, {parts:,} bytes")
+        self._parts = parts
 
-    def _reserve(self, asked: PictureBuffer) -> FrameError | None:
-        size = f"{asked.references} reference pictures of {asked.width} x {asked.height} pixels"
-        if asked.reference_bytes > VIDEO_REFERENCE_BYTES:
+    def _reserve(self, asked: list[PictureBuffer]) -> FrameError | None:
+        """For all that the unit's slices may name: what it brings, and what was there before."""
+        named = [*self._sets.values(), *asked]
+        largest = max(named, key=lambda one: one.reference_bytes)
+        size = f"{largest.references} reference pictures of {largest.width} x {largest.height}"
+        if largest.reference_bytes > VIDEO_REFERENCE_BYTES:
             return FrameError(
                 FrameErrorCode.TOO_MANY_PIXELS,
-                f"The stream wants {size}, {asked.reference_bytes:,} bytes where "
+                f"The stream wants {size} pixels, {largest.reference_bytes:,} bytes where "
                 f"{VIDEO_REFERENCE_BYTES:,} are allowed; encode it with fewer references.",
             )
-        self._picture_bytes = 2 * asked.picture_bytes + 3 * asked.width * asked.height
-        if self._memory is None:
-            return None
         # The decoder has one more in the making, and one that is shown.
-        needed = asked.reference_bytes + 2 * asked.picture_bytes
-        if needed > self._taken:
-            if not self._memory.take(needed - self._taken):
-                return FrameError(
-                    FrameErrorCode.TOO_MANY_PIXELS,
-                    f"The stream wants {size}, and other streams have the memory for them now; "
-                    "send single pictures, or try another server.",
-                )
-            self._taken = needed
+        buffers = max(one.reference_bytes + 2 * one.picture_bytes for one in named)
+        if not self._take(buffers + self._parts):
+            return _without_memory(f"{size} pixels")
+        self._sets |= {one.number: one for one in asked}
+        self._buffers = buffers
+        self._picture_bytes = max(
+            2 * one.picture_bytes + 3 * one.width * one.height for one in named
+        )
         return None
+
+    def _take(self, needed: int) -> bool:
+        """Have so much of the memory of all streams; False when there is too little left."""
+        more = needed - self._taken
+        if self._memory is None or more <= 0:
+            return True
+        if not self._memory.take(more):
+            return False
+        self._taken = needed
+        return True
 
     def _failed(self, reason: str) -> FrameError:
         if not self._begun:
@@ -106,6 +137,24 @@ class VideoDecoder:
                 FrameErrorCode.NEEDS_KEYFRAME, "The stream has to begin with a key frame."
             )
         return FrameError(FrameErrorCode.UNDECODABLE, reason)
+
+
+def _codec(pixels: int) -> VideoCodecContext:
+    import av
+
+    codec: VideoCodecContext = av.CodecContext.create("h264", "r")
+    # FFmpeg refuses larger pictures when it reads their size, before it allocates them.
+    codec.options = {"max_pixels": str(pixels), "flags": "low_delay"}
+    codec.thread_type = "NONE"
+    return codec
+
+
+def _without_memory(wanted: str) -> FrameError:
+    return FrameError(
+        FrameErrorCode.TOO_MANY_PIXELS,
+        f"The stream wants {wanted}, and other streams have the memory for that now; send single "
+        "pictures, or try another server.",
+    )
 
 
 def _bgr(picture: VideoFrame) -> NDArray[np.uint8]:

@@ -180,11 +180,10 @@ class Registry:
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
         self._hold_heavy(self._waiting.add(session.stream, len(frame.payload)))
-        if job.outcome is None:
-            self.done(self._pipeline.submit(job))
-        else:
+        settled = (job,) if job.outcome is not None else self._pipeline.submit(job)
+        if settled:
             # Later, so that the credits hold for a flood of these as for all other frames.
-            asyncio.get_running_loop().call_soon(self.done, (job,))
+            asyncio.get_running_loop().call_soon(self.done, settled)
 
     def arriving(self, session: Session, size: int) -> None:
         """So many bytes of the session's next frame, which is not complete, are here."""

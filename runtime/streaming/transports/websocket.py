@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
@@ -40,6 +40,10 @@ _HANDSHAKE_PIECE: Final = 256
 """Bytes that are read before it is asked whether the connection has ended, more of one frame aside;
 256 bytes hold 42 pings, which take half a millisecond of the event loop."""
 
+_REQUEST_BYTES: Final = 32 * 1024
+"""Longest request with its headers, and all that comes until its answer has left. The library alone
+would keep a mebibyte of headers for each connection."""
+
 _FILE_COPIES: Final = 3
 """Of a file on its way: the answer's, the one with the head before it, what is not sent of that."""
 
@@ -55,6 +59,10 @@ class StreamSocket(WebSocket):
     """Called when the connection is gone."""
     _whole = 0
     _empty: TokenBucket | None = None
+    _requested = 0
+    """Bytes until the connection was upgraded."""
+    _kept = b""
+    """Came while enough messages waited to be received."""
     _awaited = 0
     """Bytes that the library's parser is waiting for; 0 between two frames."""
 
@@ -75,7 +83,11 @@ class StreamSocket(WebSocket):
     @property
     def unreceived(self) -> int:
         """Bytes, those of a frame that is not complete included."""
-        return self._whole + len(self.protocol.reader.buffer)
+        return self._whole + len(self.protocol.reader.buffer) + len(self._kept)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.recv_messages.resume = self._resumed
 
     async def receive(self) -> bytes | str:
         """The next message. Raises ConnectionClosed."""
@@ -92,11 +104,30 @@ class StreamSocket(WebSocket):
         super().process_event(event)
 
     def data_received(self, data: bytes) -> None:
+        if self.protocol.state is State.CONNECTING:
+            self._requested += len(data)
+            if self._requested > _REQUEST_BYTES:
+                self.transport.abort()
+                return
+        self._kept += data
+        self._go_on()
+
+    def _resumed(self) -> None:
+        self.transport.resume_reading()
+        if self._kept:
+            # In a later turn of the loop, as one read holds tens of thousands of small messages.
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        data, self._kept = self._kept, b""
         # Whoever has shown no token may connect as often as it likes, so each time has to be short.
         trusted = (self.protocol.max_message_size or 0) > HANDSHAKE_BYTES
         least = _PIECE if trusted else _HANDSHAKE_PIECE
         begin = 0
         while begin < len(data) and not self.transport.is_closing():
+            if self.recv_messages.paused:
+                self._kept = data[begin:]
+                break
             missing = self._awaited - len(self.protocol.reader.buffer)
             end = begin + max(least, missing)
             super().data_received(data[begin:end])

@@ -91,6 +91,16 @@ def test_an_object_that_was_hidden_for_a_while_gets_its_id_back():
     assert ids(tracker.update([walker(10 + 3 * 18)])) == [1]
 
 
+def test_of_lost_objects_the_hundred_seen_last_are_remembered():
+    """A stream of noise had 4,500 of them, and each of its frames took the event loop 0.4 s."""
+    first, second = ([walker(200 * n, y) for n in range(100)] for y in (100, 5000))
+    tracker = Tracker()
+    for scene in (first, first, second, second, [], []):
+        tracker.update(scene)
+    assert ids(tracker.update(second)) == list(range(101, 201))
+    assert ids(tracker.update(first)) == list(range(201, 301))
+
+
 def test_an_id_is_never_given_again_to_what_comes_after_a_forgotten_object():
     tracker = Tracker(lost_frames=5)
     for _ in range(3):

@@ -11,6 +11,7 @@ import io
 import shutil
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
+from runtime.inference.errors import TooCostlyPictureError
 from runtime.inference.pictures import PictureLimits, decode_bgr, decode_rgb
 from tests.hostile import many_scans
 
@@ -93,3 +95,38 @@ def test_no_picture_within_the_limits_keeps_a_decoder_for_long(kind: str, unit: 
     ratios = [seconds(decode, data) / unit for decode in ways]
     print(f"{kind}: {len(data):,} bytes, {', '.join(f'{ratio:.1f}' for ratio in ratios)} units")
     assert max(ratios) < LONGEST
+
+
+def within_header(kind: str, pieces: bytes) -> bytes:
+    """`pieces` behind the signature of a JPEG, or behind a PNG's first chunk."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (90, 120, 30)).save(file, kind)
+    data, at = file.getvalue(), {"JPEG": 2, "PNG": 33}[kind]
+    return data[:at] + pieces + data[at:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "piece"),
+    [
+        ("JPEG", b"\xff\xe5\x00\x02"),
+        ("JPEG", b"\xff\xfe\x00\x02"),
+        ("JPEG", b"\xff\xe1\x00\x09Exif\0\0x"),
+        ("JPEG", b"\xff"),
+        ("PNG", b"\0\0\0\0aaAa" + zlib.crc32(b"aaAa").to_bytes(4)),
+    ],
+    ids=["segments", "comments", "EXIF", "filling", "chunks"],
+)
+def test_a_header_in_many_pieces_is_refused_before_python_has_read_them(
+    kind: str, piece: bytes
+) -> None:
+    """Pillow joins pieces of EXIF one by one: minutes for 10 MB, with all threads held up."""
+    data = within_header(kind, piece * 3000)
+    for decode in (decode_bgr, decode_rgb):
+        with pytest.raises(TooCostlyPictureError, match="more pieces"):
+            decode(data)
+
+
+def test_a_picture_may_be_full_of_metadata() -> None:
+    longest = b"\xff\xe1\xff\xff" + b"Exif\0\0".ljust(65533, b"\0")
+    data = within_header("JPEG", longest * 150)
+    assert decode_bgr(data).shape == decode_rgb(data).shape == (16, 16, 3)

@@ -100,6 +100,75 @@ def test_many_large_reference_pictures_are_refused_before_the_decoder_sees_them(
     assert decoder.decode(unit).shape == (64, 64, 3)
 
 
+def test_a_small_parameter_set_beside_a_large_one_does_not_let_it_pass() -> None:
+    large = next(video_units(width=2048, height=2048, references=16, count=1))
+    small = next(video_units(width=64, height=64, references=1, count=1, options="sps-id=1"))
+    set_of_small = small[small.index(b"\0\0\1\x67") : small.index(b"\0\0\1\x68")]
+    at = large.index(b"\0\0\1\x68")
+    with pytest.raises(FrameError, match="fewer references"):
+        VideoDecoder(pixels=50_000_000).decode(large[:at] + set_of_small + large[at:])
+
+
+def test_a_small_parameter_set_does_not_hide_a_large_one_that_came_before() -> None:
+    large = next(video_units(width=640, height=480, references=1, count=1))
+    small = next(video_units(width=64, height=64, references=1, count=1, options="sps-id=1"))
+    decoder = VideoDecoder(pixels=10**6)
+    decoder.decode(large)
+    decoder.decode(small)
+    with pytest.raises(MemoryNeededError):
+        decoder.decode(large[large.index(b"\0\0\1\x68") :], memory=100_000)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"\0\0\1\x0c\x80" * 1000,
+        b"\0\0\1\x06" + (b"\x05\x11" + b"U" * 17) * 10_000 + b"\x80",
+        b"\0\0\1\x67\x42\0\x0a\xf8\x41\xa2" * 40,
+    ],
+    ids=["parts", "messages", "parameter sets"],
+)
+def test_a_unit_of_many_parts_is_refused_before_the_decoder_takes_memory_for_each(
+    more: bytes,
+) -> None:
+    """A unit of 10 MiB in parts of 4 bytes took 10 GiB, and its stream kept them."""
+    unit = next(video_units(width=64, height=64, references=1, count=1))
+    decoder = VideoDecoder(pixels=10**6)
+    with pytest.raises(FrameError) as refused:
+        decoder.decode(more + unit)
+    assert refused.value.code is FrameErrorCode.UNDECODABLE
+    assert decoder.decode(unit).shape == (64, 64, 3)
+
+
+def test_what_the_decoder_keeps_for_parts_is_counted() -> None:
+    unit = next(video_units(width=64, height=64, references=1, count=1))
+    budget = MemoryBudget(2**20)
+    decoder = VideoDecoder(pixels=10**6, memory=budget)
+    decoder.decode(unit)
+    before = budget.free
+    decoder.decode(b"\0\0\1\x0c\x80" * 132 + unit)
+    assert budget.free < before - 100 * 4096
+    with pytest.raises(FrameError, match="other streams"):
+        decoder.decode(b"\0\0\1\x0c\x80" * 400 + unit)
+    assert decoder.decode(unit).shape == (64, 64, 3)
+    decoder.close()
+    assert budget.free == budget.total
+
+
+def test_a_stream_whose_pictures_the_decoder_would_keep_back_fails() -> None:
+    """Each answer would be another frame's, and up to 16 pictures were in no account."""
+    options = "bframes=3:b-adapt=0"
+    units = list(video_units(width=64, height=64, references=1, count=12, options=options))
+    assert len(units) == 12
+    decoder = VideoDecoder(pixels=10**6)
+    for unit in units:
+        with pytest.raises(FrameError) as failed:
+            decoder.decode(unit)
+        assert failed.value.code is FrameErrorCode.NEEDS_KEYFRAME
+    unit = next(video_units(width=64, height=64, references=1, count=1))
+    assert decoder.decode(unit).shape == (64, 64, 3)
+
+
 def test_streams_of_video_share_their_memory_and_give_it_back() -> None:
     unit = next(video_units(width=640, height=480, references=2, count=1))
     budget = MemoryBudget(4 * 640 * 480 * 3 // 2)

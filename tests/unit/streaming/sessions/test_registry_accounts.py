@@ -394,6 +394,19 @@ async def test_a_frame_that_has_its_outcome_is_settled_in_a_later_turn_of_the_lo
     assert server.pipeline.jobs == []
 
 
+async def test_a_dropped_frame_gives_its_credit_back_in_a_later_turn_of_the_loop() -> None:
+    server = Server()
+    connection = server.connect(policy="live")
+    first = server.send(connection)
+    first.outcome = DropReason.NEWER_FRAME
+    server.pipeline.submit = lambda job: [first]  # type: ignore[method-assign]
+    server.send(connection)
+    assert connection.said == []
+    await asyncio.sleep(0)
+    (dropped,) = connection.said
+    assert dropped.sequences == (0,)
+
+
 def test_gate_and_tracking_are_as_the_hello_asks() -> None:
     server = Server()
     plain = server.connect(track=False, key_interval=3).session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,54 @@ async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
         socket.transport.write(masked_ping * 2000)
         await socket.wait_closed()
         assert max(pieces) <= 4096
+
+
+@pytest.mark.parametrize("greeted", [True, False])
+@pytest.mark.parametrize("first_byte", [0x82, 0x00], ids=["messages", "fragments"])
+async def test_of_many_small_messages_few_are_read_in_one_turn_of_the_loop(
+    running: ServerFactory, monkeypatch: pytest.MonkeyPatch, first_byte: int, greeted: bool
+) -> None:
+    """One read holds 37,000 of one byte: a fifth of a second."""
+    turns = [0]
+    read = ServerConnection.data_received
+
+    def noted(self: ServerConnection, data: bytes) -> None:
+        turns[-1] += len(data)
+        read(self, data)
+
+    async def count() -> None:
+        while True:
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    async with running() as one:
+        if greeted:
+            socket = await open_stream(one.server.http_port, policy="lossless")
+            await socket.recv()
+        else:
+            socket = await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
+        monkeypatch.setattr(ServerConnection, "data_received", noted)
+        counting = asyncio.create_task(count())
+        begin = bytes([0x02, 0x81, 0, 0, 0, 0, 0x10]) if first_byte == 0 else b""
+        socket.transport.write(begin + bytes([first_byte, 0x81, 0, 0, 0, 0, 0x10]) * 20_000)
+        await socket.wait_closed()
+        counting.cancel()
+    assert 0 < max(turns) <= 2 * 4096
+
+
+async def test_a_requests_headers_are_bounded(running: ServerFactory) -> None:
+    async with running(limits=replace(Limits(), handshake_seconds=60, linger_seconds=60)) as one:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.server.http_port)
+        writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost")
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(b"\r\na: " + b"b" * 8000)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+                await reader.read()
+        assert one.server.registry.pending.make_room() == 0
+        writer.transport.abort()
 
 
 async def test_a_wrong_token_is_told_by_message_and_by_close_code(running: ServerFactory) -> None:
