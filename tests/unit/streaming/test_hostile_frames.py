@@ -39,6 +39,7 @@ from tests.unit.streaming.conftest import (
     offer,
     picture,
 )
+from visionstack.paths import IMPORT_ROOT
 from visionstack.stream.client import AsyncStreamClient
 from visionstack.stream.types import FailedFrame, StreamResult
 
@@ -169,9 +170,36 @@ def test_a_stream_whose_pictures_the_decoder_would_keep_back_fails() -> None:
     assert decoder.decode(unit).shape == (64, 64, 3)
 
 
+def test_a_video_decoder_keeps_no_more_than_it_has_reserved() -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from runtime.streaming.frames.video import VideoDecoder\n"
+        "from runtime.streaming.memory import MemoryBudget, return_freed_memory\n"
+        "from tests.hostile import video_units\n"
+        "def resident():\n"
+        "    return_freed_memory()\n"
+        "    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "units = list(video_units(width=1280, height=720, references=16, count=30))\n"
+        "small = list(video_units(width=64, height=64, references=1, count=2))\n"
+        "first = VideoDecoder(pixels=10**6)\n"
+        "for unit in small:\n"
+        "    first.decode(unit)\n"
+        "before, budget = resident(), MemoryBudget(2**30)\n"
+        "decoder = VideoDecoder(pixels=10**6, memory=budget)\n"
+        "for unit in units:\n"
+        "    decoder.decode(unit)\n"
+        "print(resident() - before, budget.total - budget.free)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=IMPORT_ROOT
+    )
+    kept, reserved = map(int, done.stdout.split())
+    assert 10 * 2**20 < kept < reserved
+
+
 def test_streams_of_video_share_their_memory_and_give_it_back() -> None:
     unit = next(video_units(width=640, height=480, references=2, count=1))
-    budget = MemoryBudget(4 * 640 * 480 * 3 // 2)
+    budget = MemoryBudget(6 * 640 * 480 * 3 // 2)
     first, second = (VideoDecoder(pixels=10**6, memory=budget) for _ in range(2))
     assert first.decode(unit).shape == (480, 640, 3)
     assert budget.free == 0
