@@ -12,7 +12,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ SMALL_SETTINGS = {
 }
 FIRST_MODULE, LAST_MODULE = "test_lanes", "test_destroy"
 HERE = Path(__file__).parent
+TOLD_WITHIN_S = 180
+"""Servers send their metrics once a minute and their log lines every five seconds."""
 DEPLOYMENT_TIMEOUT_S = 900
 """The first test's time includes the deployment, on a machine that may be busy."""
 
@@ -124,6 +127,14 @@ def named(folder: CloudFolder, port: int) -> Iterator[None]:
         patch.setenv(local_state.FOLDER_VARIABLE, str(folder.root))
         patch.setenv(local_state.PORT_VARIABLE, str(port))
         yield
+
+
+def until(condition: Callable[[], bool], *, message: str) -> None:
+    """Wait for what the deployed parts tell AWS in their own time."""
+    deadline = time.monotonic() + TOLD_WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, message
+        time.sleep(0.5)
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cloud.conftest import until
 from visionstack import paths
 
 if TYPE_CHECKING:
@@ -60,11 +61,17 @@ def test_status_finds_both_lanes_and_the_versions_that_they_serve(
 
 
 def test_the_logs_of_what_is_deployed_are_read(embedded_cloud: EmbeddedCloud) -> None:
-    done = embedded_cloud.visionstack("logs", "streaming", "--since", "1h", "--json")
+    def told() -> list[object]:
+        done = embedded_cloud.visionstack("logs", "streaming", "--since", "1h", "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["message"] for line in done.stdout.splitlines()]
 
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line)["message"] for line in done.stdout.splitlines()]
-    assert any(isinstance(one, dict) and one.get("message") == "model loaded" for one in told)
+    until(
+        lambda: any(
+            isinstance(one, dict) and one.get("message") == "model loaded" for one in told()
+        ),
+        message="no model loaded",
+    )
 
 
 def test_a_wrong_token_is_refused_by_the_deployed_server(embedded_cloud: EmbeddedCloud) -> None:

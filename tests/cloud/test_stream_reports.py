@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ import pytest
 from runtime.contract import STREAM_DRAIN_HOOK, Env, Output, Stack, StreamMetric
 from runtime.streaming.host import aws
 from runtime.streaming.host.instance import InstanceMetadata, leaving
+from tests.cloud.conftest import until
 from visionstack.cloud import local_state
 from visionstack.cloud.local_fleet import Fleet
 from visionstack.paths import SAMPLES
@@ -29,19 +28,10 @@ if TYPE_CHECKING:
     from tests.cloud.conftest import EmbeddedCloud
 
 pytestmark = pytest.mark.cloud
-PUBLISHED_WITHIN_S = 180
-"""Servers publish once a minute."""
 
 
 def group(cloud: EmbeddedCloud) -> str:
     return cloud.deployment.output(Stack.STREAMING, Output.STREAM_AUTO_SCALING_GROUP)
-
-
-def until(condition: Callable[[], bool], *, message: str) -> None:
-    deadline = time.monotonic() + PUBLISHED_WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, message
-        time.sleep(0.5)
 
 
 def shown(cloud: EmbeddedCloud) -> set[str]:
