@@ -17,11 +17,10 @@ from typing import Final, Protocol
 
 import lap
 import numpy as np
-from numpy.typing import NDArray
 
-from runtime.inference.motion import Motion
+from runtime.inference import motion
+from runtime.inference.motion import Floats
 
-Floats = NDArray[np.float64]
 BoxXyxy = tuple[float, float, float, float]
 
 CONFIDENT: Final = 0.25
@@ -69,7 +68,8 @@ class _Object:
     began: int
     seen: int
     confirmed: bool
-    motion: Motion
+    motion: Floats
+    """State of its filter, (5, 4)."""
     lost: bool = False
 
 
@@ -123,7 +123,7 @@ class Tracker:
         for missing in unseen:
             missing.lost = True
         once, confident = self._match(fresh, confident, limit=_CONFIRMING_COST, cost=_fused_cost)
-        begun = [self._begin(detection) for detection in confident]
+        begun = self._begin(confident)
 
         gone = {o.id for o in once} | {
             o.id for o in known if o.lost and self._frame - o.seen > self._lost_frames
@@ -135,7 +135,9 @@ class Tracker:
     def predict(self) -> list[Track]:
         """The tracks of the last inferred frame, where they should be in a frame that was not."""
         self._advance()
-        return [_track(o, o.motion.box) for o in self._reported()]
+        reported = self._reported()
+        boxes = motion.boxes(_states(reported)).tolist()
+        return [_track(o, tuple(box)) for o, box in zip(reported, boxes, strict=True)]
 
     def _reported(self) -> list[_Object]:
         return [o for o in self._objects if not o.lost and (o.confirmed or self._provisional)]
@@ -148,19 +150,26 @@ class Tracker:
 
     def _advance(self) -> None:
         self._frame += 1
-        for tracked in self._objects:
-            tracked.motion.advance(lost=tracked.lost)
+        lost = np.array([o.lost for o in self._objects], bool)
+        states = motion.advance(_states(self._objects), lost=lost)
+        for tracked, state in zip(self._objects, states, strict=True):
+            tracked.motion = state
 
-    def _begin(self, detection: Detected) -> _Object:
-        self._last_id += 1
-        return _Object(
-            id=self._last_id,
-            detection=detection,
-            began=self._frame,
-            seen=self._frame,
-            confirmed=self._frame == 1,
-            motion=Motion(detection.box),
-        )
+    def _begin(self, detections: Sequence[Detected]) -> list[_Object]:
+        begun = []
+        for detection, state in zip(detections, motion.begin(_detected(detections)), strict=True):
+            self._last_id += 1
+            begun.append(
+                _Object(
+                    id=self._last_id,
+                    detection=detection,
+                    began=self._frame,
+                    seen=self._frame,
+                    confirmed=self._frame == 1,
+                    motion=state,
+                )
+            )
+        return begun
 
     def _match(
         self,
@@ -174,12 +183,13 @@ class Tracker:
         if not objects or not detections:
             return list(objects), list(detections)
         _, chosen, takers = lap.lapjv(cost(objects, detections), extend_cost=True, cost_limit=limit)
-        for tracked, index in zip(objects, chosen, strict=True):
-            if index >= 0:
-                tracked.detection = detections[index]
-                tracked.motion.correct(detections[index].box)
-                tracked.seen = self._frame
-                tracked.confirmed, tracked.lost = True, False
+        matched = [o for o, index in zip(objects, chosen, strict=True) if index >= 0]
+        seen = [detections[index] for index in chosen if index >= 0]
+        states = motion.correct(_states(matched), _detected(seen))
+        for tracked, detection, state in zip(matched, seen, states, strict=True):
+            tracked.detection, tracked.motion = detection, state
+            tracked.seen = self._frame
+            tracked.confirmed, tracked.lost = True, False
         return (
             [o for o, index in zip(objects, chosen, strict=True) if index < 0],
             [d for d, index in zip(detections, takers, strict=True) if index < 0],
@@ -187,22 +197,36 @@ class Tracker:
 
 
 def _iou_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Floats:
-    return 1 - _iou([o.motion.box for o in objects], [d.box for d in detections])
+    return 1 - _iou(_boxes(objects), _detected(detections))
 
 
 def _fused_cost(objects: Sequence[_Object], detections: Sequence[Detected]) -> Floats:
     """Overlap weighed by confidence, as ByteTrack's own program does in its first stage."""
     confidence = np.array([d.confidence for d in detections])
-    fused: Floats = _iou([o.motion.box for o in objects], [d.box for d in detections]) * confidence
+    fused: Floats = _iou(_boxes(objects), _detected(detections)) * confidence
     return 1 - fused
 
 
-def _iou(one: Sequence[BoxXyxy], other: Sequence[BoxXyxy]) -> Floats:
-    a, b = np.array(one)[:, None], np.array(other)[None]
-    extent = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = extent.clip(0).prod(axis=-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1)
-    overlap: Floats = shared / (areas - shared)
+def _states(objects: Sequence[_Object]) -> Floats:
+    return np.array([o.motion for o in objects], np.float64).reshape(-1, 5, 4)
+
+
+def _boxes(objects: Sequence[_Object]) -> Floats:
+    return motion.boxes(_states(objects))
+
+
+def _detected(detections: Sequence[Detected]) -> Floats:
+    return np.array([d.box for d in detections], np.float64).reshape(-1, 4)
+
+
+def _iou(one: Floats, other: Floats) -> Floats:
+    """Of each box of (n, 4) with each of (m, 4)."""
+    left, top, right, bottom = one.T[..., None]
+    x1, y1, x2, y2 = other.T
+    width = np.minimum(right, x2) - np.maximum(left, x1)
+    height = np.minimum(bottom, y2) - np.maximum(top, y1)
+    shared = width.clip(0) * height.clip(0)
+    overlap: Floats = shared / ((right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - shared)
     return overlap
 
 
@@ -216,7 +240,7 @@ def _without_duplicates(objects: list[_Object]) -> list[_Object]:
     lost = [o for o in objects if o.lost]
     if not seen or not lost:
         return objects
-    overlap = _iou([o.motion.box for o in seen], [o.motion.box for o in lost])
+    overlap = _iou(_boxes(seen), _boxes(lost))
     twice: set[int] = set()
     for row, column in zip(*np.nonzero(overlap > _DUPLICATE_IOU), strict=True):
         one, other = seen[row], lost[column]

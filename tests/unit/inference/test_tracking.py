@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from runtime.inference.motion import Motion
+from runtime.inference import motion
 from runtime.inference.tracking import Track, Tracker, _Object, _without_duplicates
 
 CLIP = Path(__file__).parent / "data" / "pedestrians_yolov3_tiny.npz"
@@ -354,7 +354,9 @@ def test_where_a_lost_object_known_longer_lies_on_a_seen_one_it_goes_on(since: i
 
 
 def known_object(number: int, box: Box, *, began: int, seen: int, lost: bool) -> _Object:
-    return _Object(number, Seen(box), began, seen, confirmed=True, motion=Motion(box), lost=lost)
+    return _Object(
+        number, Seen(box), began, seen, confirmed=True, motion=motion.begin([box])[0], lost=lost
+    )
 
 
 def test_a_sighting_is_taken_over_once_and_the_pairs_after_it_are_settled_too():
