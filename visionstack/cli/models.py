@@ -379,7 +379,7 @@ def gc(
     cloud: CloudOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the published versions that are neither current nor among the last current ones."""
+    """Delete the published versions but the last current ones and those uploaded since."""
     gone = _versions(name, cloud).collect(keep=keep)
     if as_json:
         console.print_json({"deleted": list(gone)})

@@ -255,7 +255,8 @@ class Versions:
 
     def collect(self, *, keep: int = KEPT) -> tuple[str, ...]:
         """Delete the versions that are neither current nor tried nor among the `keep` that were
-        current last; returns them. The log keeps their entries.
+        current last, nor `newer`: uploaded to be promoted or tried later. Returns them; the log
+        keeps their entries.
 
         What a killed `publish` or `collect` left of a version goes too, after `LONGEST_UPLOAD`.
         """
@@ -263,7 +264,7 @@ class Versions:
         if pointer is None:
             raise ModelError(f"{self.name} has no current version.", remedy="Publish it first.")
         kept = {pointer.version}
-        spared = {pointer.canary.version} if pointer.canary else set()
+        spared = {*self.newer(), *([pointer.canary.version] if pointer.canary else [])}
         for version in reversed([pointer.version, *self._order()]):
             if len(kept) < max(1, keep):
                 kept.add(version)

@@ -194,6 +194,20 @@ def test_what_was_current_last_is_kept_and_the_rest_is_deleted(
     assert versions.rollback().new == "v3"
 
 
+def test_what_was_uploaded_to_be_promoted_later_is_kept_until_a_later_one_is_current(
+    s3: FakeS3, versions: Versions
+) -> None:
+    for day, version in enumerate(("v1", "v2", "v3", "v4", "v5"), start=1):
+        s3.written[f"models/m/{version}/model.json"] = datetime(2026, 11, day, tzinfo=UTC)
+    versions.promote("v2")
+    versions.promote("v3")
+    versions.rollback()
+    assert versions.collect(keep=1) == ("v1", "v3")
+    assert versions.published() == ["v2", "v4", "v5"]
+    versions.promote("v5")
+    assert versions.collect(keep=1) == ("v2", "v4")
+
+
 def test_a_version_that_is_being_deleted_is_not_promoted(
     s3: FakeS3, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
