@@ -16,6 +16,7 @@ from rich.markup import escape
 from runtime.protocol.errors import StreamingError
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import EngineBrokenError
+from runtime.streaming.host.descriptors import make_room_when_exhausted, raise_limit
 from runtime.streaming.memory import exempt_from_collection
 from runtime.streaming.server import Server
 from runtime.streaming.settings import Settings, Tls
@@ -72,6 +73,8 @@ async def _run(settings: Settings, *, open_browser: bool, qr_code: bool) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     server = Server(settings)
+    raise_limit(settings.limits.descriptors)
+    make_room_when_exhausted(server.make_room)
     with console.err.status(f"loading {', '.join(settings.models)}"):
         await server.start()
     exempt_from_collection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from runtime.protocol.errors import StreamingError
 from runtime.streaming import server as server_module
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.server import Server
@@ -67,6 +69,37 @@ def test_a_broken_engine_ends_the_command_and_is_named(
         with pytest.raises(VisionstackError, match="engine failed"):
             serve(["fake"], port=0, models_folder=tmp_path, **OPTIONS)
         used.result(timeout=20)
+
+
+async def test_it_makes_room_for_newcomers_as_an_instances_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--phone` and `--host` open it to a network."""
+
+    class FullServer(Server):
+        def make_room(self) -> int:
+            evicted.append(True)
+            return 1
+
+        async def start(self) -> None:
+            limits.append(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            context = {"message": "socket.accept() out of system resource"}
+            asyncio.get_running_loop().call_exception_handler(context)
+            raise StreamingError("enough seen")
+
+    evicted: list[bool] = []
+    limits: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    settings = make_server(tmp_path).settings
+    monkeypatch.setattr(serve_run, "Server", FullServer)
+    try:
+        with pytest.raises(StreamingError, match="enough seen"):
+            await serve_run._run(settings, open_browser=False, qr_code=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert evicted
+    assert limits[0] >= min(settings.limits.descriptors, hard)
 
 
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
