@@ -112,6 +112,12 @@ def address(server: Server, *, token: str = TOKEN, more: str = "") -> str:
 
 async def until(page: Page, expression: str, *, seconds: float = 30) -> None:
     """Wait for it to be true. Playwright's own waiting evaluates text, which the policy forbids."""
-    async with asyncio.timeout(seconds):
-        while not await page.evaluate(expression):
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(seconds):
+            while not await page.evaluate(expression):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        said = await page.locator("[role=status]").all_text_contents()
+        raise AssertionError(
+            f"not within {seconds:g} s: {expression}; the page says {said}"
+        ) from None

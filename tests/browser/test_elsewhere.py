@@ -6,6 +6,7 @@ the page's files, with the headers that the stack gives to CloudFront.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from playwright.async_api import Route
 
 from runtime.page_headers import HEADERS, content_security_policy
 from runtime.streaming.server import Server
@@ -172,11 +174,20 @@ async def test_the_model_runs_on_this_device_from_there(
     if find_runtime() is None:
         pytest.skip("no onnxruntime-web: run `npm ci`")
     put_page(elsewhere, await start(elsewhere.origin), api)
+    chosen = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await chosen.wait()
+        await route.continue_()
+
     async with browser() as page:
+        await page.route("**/device.js", late)
         await page.goto(f"{elsewhere.origin}/{GIVEN}&tab=device")
         await page.wait_for_selector("html[data-ready]")
         await until(page, "document.getElementById('model').options.length > 1")
+        # Before the tab's code is there, as by a slow network.
         await page.set_input_files("#device-file", DOG)
+        chosen.set()
         await until(page, "!document.getElementById('download').disabled", seconds=60)
         assert "This device: W" in await page.inner_text("#rows")
 

@@ -1,6 +1,6 @@
 // The Classify tab: one photo to the serverless lane (docs/api/openapi.json).
 
-import { element, say } from "./page.js";
+import { element, onFile, say } from "./page.js";
 
 const LONGER_SIDE = 1600;
 const NAMES = { init: "Environment starts", model_download: "Model fetched", model_load: "Model loaded",
@@ -124,7 +124,7 @@ function show({ answer, ms, upload: uploaded }) {
 }
 
 async function classify(file) {
-  if (busy || !file) return;
+  if (busy) return;
   busy = true;
   photo = file;
   try {
@@ -150,9 +150,7 @@ async function classify(file) {
 }
 
 export function setUpClassify() {
-  for (const id of ["take", "choose"]) {
-    element(id).addEventListener("change", () => classify(element(id).files[0]));
-  }
+  for (const id of ["take", "choose"]) onFile(id, classify);
   element("again").addEventListener("click", () => classify(photo));
   element("classify-form").addEventListener("submit", (event) => {
     event.preventDefault();

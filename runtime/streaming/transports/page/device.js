@@ -2,7 +2,7 @@
 
 import { serverRow } from "./detect.js";
 import { paint } from "./draw.js";
-import { element, say, streamServer } from "./page.js";
+import { element, onFile, say, streamServer } from "./page.js";
 import { median } from "./stats.js";
 import { blueFirst, decodeDarknet, letterbox, suppress, toSource } from "./yolo.js";
 
@@ -203,7 +203,7 @@ async function measure() {
 
 export function setUpDevice() {
   element("measure").addEventListener("click", measure);
-  element("device-file").addEventListener("change", () => { [file] = element("device-file").files; measure(); });
+  onFile("device-file", (chosen) => { file = chosen; measure(); });
   element("download").addEventListener("click", () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([JSON.stringify(measured, null, 1)], { type: "application/json" }));
