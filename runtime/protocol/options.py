@@ -172,6 +172,9 @@ class WelcomeOffer:
     model: ModelOffer
     revision: int = 0
     """Of the model: results of this revision are its."""
+    server_id: str = ""
+    """Of the server's process, another after each start: whoever meets it again knows that it was
+    not lost. Empty where the server does not tell."""
 
     def to_json(self) -> bytes:
         return _dump(asdict(self))
@@ -193,6 +196,7 @@ class WelcomeOffer:
                 server=_text(fields, "server", None),
                 model=_model(fields.get("model")),
                 revision=_whole(fields, "revision", 0, low=0, high=2**16 - 1),
+                server_id=_text(fields, "server_id", ""),
             )
         except ProtocolError as error:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, f"the welcome's {error.reason}") from None

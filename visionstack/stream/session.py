@@ -29,7 +29,7 @@ from runtime.protocol.messages import (
     ResultFlag,
     Welcome,
 )
-from runtime.protocol.options import HelloOptions, ModelOffer
+from runtime.protocol.options import HelloOptions, ModelOffer, WelcomeOffer
 from visionstack.stream.pictures import EncodedPicture
 from visionstack.stream.types import (
     Answer,
@@ -75,8 +75,10 @@ class ClientSession:
         self._live_limit = _LEAST_LIVE
         self._answered = False
         """Whether any frame was answered since the last welcome."""
-        self._lost: dict[int, int] = {}
-        """Of frames that may have ended a server: how many were lost while they were under way."""
+        self._server_id = ""
+        """Whose connection it is, or was last."""
+        self._lost: dict[int, set[str]] = {}
+        """Of frames that may have ended a server: which were lost while they were under way."""
         self._given_up: list[Answer] = []
         self._starved = False
         """Whether a frame was dropped here since the last result, for want of an answer."""
@@ -264,19 +266,28 @@ class ClientSession:
         self._lost.pop(sequence, None)
         return outgoing
 
-    def _blame(self) -> None:
-        """A welcome by a server without the session: the one before is gone. Note which frames it
+    def _blame(self, offer: WelcomeOffer) -> None:
+        """A server without the session welcomes: the one before may be gone. Note which frames that
         was given without answering any, and give up one that alone was with the last of several.
 
-        A connection that was cut while the server lived is not held against its frames.
+        A connection that was cut while the server lived is not held against its frames: that server
+        has the session still, or is met again by its id, as where a balancer or a list of addresses
+        leads to another one meanwhile.
         """
-        if not self._answered:
+        before, self._server_id = self._server_id, offer.server_id or str(self.counts.connections)
+        for sequence, servers in list(self._lost.items()):
+            servers.discard(self._server_id)
+            if not servers:
+                del self._lost[sequence]
+        if offer.resumed or self._live:
+            return
+        if not self._answered and before != self._server_id:
             for sequence in self._under_way:
-                self._lost[sequence] = self._lost.get(sequence, 0) + 1
+                self._lost.setdefault(sequence, set()).add(before)
         if len(self._under_way) != 1:
             return
         ((sequence, outgoing),) = self._under_way.items()
-        if self._lost.get(sequence, 0) < _FATAL_CONNECTIONS:
+        if len(self._lost.get(sequence, ())) < _FATAL_CONNECTIONS:
             return
         del self._under_way[sequence], self._lost[sequence]
         self.counts.failed += 1
@@ -288,8 +299,7 @@ class ClientSession:
 
     def _welcomed(self, welcome: Welcome) -> None:
         offer = welcome.offer
-        if not offer.resumed and not self._live:
-            self._blame()
+        self._blame(offer)
         self._answered = False
         self._model = offer.model
         self.server = ServerInfo(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -95,6 +96,7 @@ class Registry:
         self.loading: str | None = None
         """Why there is no model yet; None when all are loaded."""
         self._token = token.encode()
+        self._id = secrets.token_hex(8)
         self._hosts = hosts
         self._connections: set[ManagedConnection] = set()
         self._owner: dict[Session, ManagedConnection] = {}
@@ -304,6 +306,7 @@ class Registry:
             server=SERVER_NAME,
             model=model.offer,
             revision=model.revision,
+            server_id=self._id,
         )
 
     def _count(self, job: FrameJob) -> None:

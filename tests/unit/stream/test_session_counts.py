@@ -74,6 +74,34 @@ def test_a_frame_that_three_servers_in_a_row_were_lost_with_is_given_up_and_the_
     assert frames(session) == [3, 4, 5, 6]
 
 
+def test_servers_that_are_met_again_were_not_lost() -> None:
+    """A cut connection leads to the other of two servers, where nobody knows the stream."""
+    session = opened("lossless", server_id="server 1")
+    submit(session)
+    for number in range(12):
+        assert frames(session) == [0]
+        session.disconnected()
+        session.connected("t")
+        told(session, Welcome(replace(OFFER, server_id=f"server {number % 2}")))
+    assert session.given_up() == []
+    assert frames(session) == [0]
+    answer(session, 0)
+    submit(session, 4)
+    assert frames(session) == [1, 2, 3, 4]
+
+
+def test_servers_that_start_again_and_again_are_lost() -> None:
+    session = opened("lossless")
+    submit(session)
+    for number in range(3):
+        assert (frames(session), session.given_up()) == ([0], [])
+        session.disconnected()
+        session.connected("t")
+        told(session, Welcome(replace(OFFER, server_id=f"process {number}")))
+    (failed,) = session.given_up()
+    assert failed.sequence == 0
+
+
 def test_an_answer_acquits_the_frames_that_a_server_was_lost_with() -> None:
     session = opened("lossless")
     for _ in range(5):
