@@ -118,7 +118,8 @@ def test_after_a_reconnect_only_what_the_server_lacks_is_sent_again() -> None:
     session.disconnected()
     hello = reconnected(session)
     assert (hello.options.session, hello.options.next_sequence) == ("s1", 1)
-    told(session, Welcome(replace(OFFER, resumed=True, next_sequence=3)))
+    welcome = Welcome(replace(OFFER, resumed=True, next_sequence=3))
+    assert told(session, welcome) == welcome  # type: ignore[comparison-overlap]
     assert frames(session) == [3, 4]
     for sequence in (1, 2, 3, 4):
         answer(session, sequence)
