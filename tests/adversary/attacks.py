@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sys
 
@@ -15,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.adversary.client import PING, Connection, frame, hello, ping, upgraded, websocket_frame
+from tests.hostile import many_scans
 
 ADDRESS = "127.0.0.2"
 
@@ -72,6 +74,24 @@ async def heavy_websockets(port: int, http_port: int, token: str) -> None:
                 unanswered -= 1
 
     await asyncio.gather(*(use() for _ in range(4)))
+
+
+async def slow_pictures(port: int, http_port: int, token: str) -> None:
+    """Six streams of pictures within all limits that each take half a second of a processor."""
+    picture = many_scans(11, size=(3000, 3000))
+    streams = [await Connection.open(port, source=ADDRESS) for _ in range(6)]
+    for one in streams:
+        # A lossless stream's frames would be decoded after it was killed as well.
+        assert isinstance(await one.hello(token=token, policy="live"), dict)
+
+    async def use(one: Connection) -> None:
+        for sequence in itertools.count():
+            one.send(frame(sequence, picture, encoding=1))
+            await one.writer.drain()
+            if sequence:
+                await one.receive()
+
+    await asyncio.gather(*map(use, streams))
 
 
 async def pings(port: int, http_port: int, token: str) -> None:
@@ -157,6 +177,7 @@ ATTACKS = {
         long_hellos,
         heavy_streams,
         heavy_websockets,
+        slow_pictures,
         pings,
         websocket_pings,
         downloads,

@@ -153,7 +153,7 @@ def unhurt(pairs: Pairs) -> bool:
     return loud <= 2 * quiet + 0.005
 
 
-@pytest.mark.parametrize("attack", ["heavy_websockets", "downloads", "requests"])
+@pytest.mark.parametrize("attack", ["heavy_websockets", "downloads", "requests", "slow_pictures"])
 async def test_what_slows_an_honest_stream_neither_cuts_it_off_nor_fills_memory(
     target: Target, attack: str
 ) -> None:

@@ -54,6 +54,8 @@ class FrameJob:
     inference: int = 0
     post: int = 0
     batch: int = 0
+    work: int = 0
+    """Of a processor, for decoding; `decode` has the time that others took meanwhile as well."""
     ready_at: int = 0
     key: bool | None = None
     """Whether it is to be inferred; None until its decoding begins."""

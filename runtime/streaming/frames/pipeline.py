@@ -54,7 +54,9 @@ class Pipeline:
         self._done = done
         self._observer = observer
         self._frame_pixels = frame_pixels
-        self._scheduler = Scheduler(max_delay=max_delay_us, memory=limits.decoding_bytes)
+        self._scheduler = Scheduler(
+            max_delay=max_delay_us, memory=limits.decoding_bytes, slow=max(1, threads - 1)
+        )
         self._memory = limits.decoding_bytes
         self._videos = MemoryBudget(limits.video_bytes)
         self._ended: set[StreamDecoder] = set()
@@ -197,10 +199,13 @@ class Pipeline:
         """Returns the bytes that a frame wants before it can be decoded, 0 if the job is done."""
         match step:
             case Decode(job):
+                began = time.thread_time_ns()
                 try:
                     _guarded(self._decode, job)
                 except MemoryNeededError as error:
                     return error.needed
+                finally:
+                    job.work = (time.thread_time_ns() - began) // 1000
             case Infer():
                 self._infer(step)
             case Finish(job):

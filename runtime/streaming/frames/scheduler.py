@@ -7,9 +7,10 @@ come first (they are what is paid for), then finishing (nearly done), then decod
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.protocol.errors import DropReason
 from runtime.streaming.frames.frame import FrameJob
@@ -17,6 +18,12 @@ from runtime.streaming.frames.frame import FrameJob
 if TYPE_CHECKING:
     from runtime.streaming.frames.stream import StreamDecoder
     from runtime.streaming.models import LoadedModel, ModelHost
+
+_SLOW_WORK: Final = 20_000
+"""Microseconds of a processor for one frame, above which a stream is slow: a camera's pictures take
+a few milliseconds, some within all limits half a second."""
+_SLOW_FOR: Final = 60_000_000
+"""Microseconds for which it is then; else one slow frame after a fast one would find a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +119,17 @@ class Scheduler:
     """Not thread-safe: `pipeline` holds a lock around it.
 
     `max_delay` (microseconds): a batch that is not full waits this long for frames that are being
-    decoded already. `memory` (bytes): frames that take much to be decoded share it.
+    decoded already. `memory` (bytes): frames that take much to be decoded share it. `slow`: so many
+    frames of streams that are slow to decode are decoded at once, so that others find a thread.
     """
 
-    def __init__(self, *, max_delay: int = 0, memory: int = 2**63) -> None:
+    def __init__(self, *, max_delay: int = 0, memory: int = 2**63, slow: int = 2**63) -> None:
         self._memory = memory
         self._memory_free = memory
+        self._slow_free = slow
+        self._slow: set[FrameJob] = set()
+        """Those being decoded of streams that were slow when that began."""
+        self._now = 0
         self._max_delay = max_delay
         self._waiting = _Turns()
         self._decoding: Counter[StreamDecoder] = Counter()
@@ -154,7 +166,11 @@ class Scheduler:
         """Decoding ended. Returns the frame if it has its outcome (an error, nothing changed)."""
         lane = self._lane(job.stream.host)
         lane.coming -= 1
-        self._leave_decoding(job.stream)
+        self._leave_decoding(job)
+        if job.work > _SLOW_WORK:
+            job.stream.slow_until = self._now + _SLOW_FOR
+        elif job.stream.slow_until == math.inf:
+            job.stream.slow_until = 0
         self._memory_free += min(job.memory, self._memory)
         if job.outcome is not None:
             return [job]
@@ -164,7 +180,7 @@ class Scheduler:
     def postpone(self, job: FrameJob, *, memory: int) -> None:
         """Decoding the frame would take so many bytes: it waits until they are free."""
         self._lane(job.stream.host).coming -= 1
-        self._leave_decoding(job.stream)
+        self._leave_decoding(job)
         job.memory = memory
         self._waiting.push_first(job)
 
@@ -190,6 +206,7 @@ class Scheduler:
 
     def next(self, now: int) -> tuple[Step | None, int | None]:
         """A job, or None and the time at which to ask again (None: when something happens)."""
+        self._now = now
         deadline: int | None = None
         for lane in self._lanes.values():
             if lane.whole or not lane.ready.count:
@@ -242,23 +259,37 @@ class Scheduler:
                 continue
             if stream.serial and stream in self._decoding:
                 continue
+            slow = stream.slow_until > self._now
+            if slow and not self._slow_free:
+                continue
             host = stream.host
             lane = self._lane(host)
-            # Decoded pictures are large: no more of them than the engine will soon take.
+            # Decoded pictures are large: no more of them than the engine will soon take. Slow ones
+            # will not be there soon.
             model = host.current
-            if lane.ready.count + lane.coming >= 2 * max(model.max_batch, model.streams):
+            soon = lane.ready.count + lane.coming
+            if not slow:
+                soon -= sum(job.stream.host is host for job in self._slow)
+            if soon >= 2 * max(model.max_batch, model.streams):
                 continue
             # One frame ahead is enough for a live stream: a later one will be newer.
             if stream.newest_wins and (stream in self._decoding or stream in lane.ready):
                 continue
             job = self._waiting.pop(stream)
             self._memory_free -= wanted
+            if slow:
+                self._slow_free -= 1
+                self._slow.add(job)
             lane.coming += 1
             self._decoding[stream] += 1
             return Decode(job)
         return None
 
-    def _leave_decoding(self, stream: StreamDecoder) -> None:
+    def _leave_decoding(self, job: FrameJob) -> None:
+        stream = job.stream
+        if job in self._slow:
+            self._slow.remove(job)
+            self._slow_free += 1
         self._decoding[stream] -= 1
         if not self._decoding[stream]:
             del self._decoding[stream]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,8 @@ class StreamDecoder:
     It knows nothing of answers; those are `runtime.streaming.sessions.answers.Session`'s, which
     makes one of these and names it in every frame's job. From where its methods may be called:
 
-    - with the pipeline's lock held: `expect`, `close`, and reading `serial` and `newest_wins`;
+    - with the pipeline's lock held: `expect`, `close`, `slow_until`, and reading `serial` and
+      `newest_wins`;
     - from one of the pipeline's threads, for the frame that the scheduler gave it to decode:
       `next_is_key`, `picture`, `unchanged`, `video` and `size`. Where the stream is `serial` the
       scheduler gives out one frame at a time. Two threads in the stream's state at once, or `close`
@@ -65,6 +67,8 @@ class StreamDecoder:
         """Frames must be decoded one after another, because each depends on those before."""
         self.video: VideoDecoder | None = None
         """Made when the first H.264 frame is decoded."""
+        self.slow_until: float = math.inf
+        """Microseconds until when its frames are taken for slow to decode; at first they are."""
         self.size = (0, 0)
         """Width and height of the last decoded picture."""
         self._gate = gate

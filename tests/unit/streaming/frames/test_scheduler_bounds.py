@@ -107,6 +107,51 @@ def test_a_postponed_frame_of_a_stream_in_order_is_decoded_again() -> None:
     assert scheduler.next(0) == (None, None)
 
 
+def decoded_after(scheduler: Scheduler, session: Session, sequence: int, *, work: int) -> None:
+    """The stream's frame is decoded, which takes so many microseconds of a processor."""
+    job, _ = arrive(scheduler, session, sequence)
+    assert scheduler.next(0)[0] == Decode(job)
+    job.work = work
+    job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
+    assert scheduler.decoded(job) == [job]
+
+
+def test_streams_that_are_slow_to_decode_leave_a_thread_to_the_others() -> None:
+    """Six streams of slow pictures held every thread: another one's frames took half a second."""
+    scheduler = Scheduler(slow=2)
+    shared = host()
+    sessions = [make_session(host=shared) for _ in range(5)]
+    works = (20_001, 20_001, 20_001, 20_000, 0)
+    for session, work in zip(sessions, works, strict=True):
+        decoded_after(scheduler, session, 0, work=work)
+    jobs = [arrive(scheduler, session, 1)[0] for session in sessions]
+    # The engine takes one at a time, so two are decoded for it; slow ones are not for soon.
+    steps = [scheduler.next(59_999_999)[0] for _ in range(5)]
+    assert steps == [*map(Decode, (jobs[0], jobs[1], jobs[3], jobs[4])), None]
+    jobs[1].outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
+    scheduler.decoded(jobs[1])
+    for job in jobs[3:]:
+        job.outcome = FrameError(FrameErrorCode.UNDECODABLE, "no picture")
+        scheduler.decoded(job)
+    assert [scheduler.next(59_999_999)[0] for _ in range(2)] == [Decode(jobs[2]), None]
+
+
+def test_a_stream_is_slow_for_a_minute_and_until_its_first_frame_is_decoded() -> None:
+    scheduler = Scheduler(slow=1)
+    once, new, newer = (make_session(host=host()) for _ in range(3))
+    decoded_after(scheduler, once, 0, work=30_000)
+    first, second, third = (
+        arrive(scheduler, session, sequence)[0]
+        for session, sequence in ((new, 0), (newer, 0), (once, 1))
+    )
+    assert scheduler.next(59_999_999)[0] == Decode(first)
+    assert scheduler.next(59_999_999)[0] is None
+    assert scheduler.next(60_000_000)[0] == Decode(third)
+    # One that is put off holds no place meanwhile.
+    scheduler.postpone(first, memory=1)
+    assert scheduler.next(60_000_000)[0] in (Decode(first), Decode(second))
+
+
 def test_frames_share_the_memory_and_none_overtakes_a_large_one_that_waits_for_it() -> None:
     scheduler = Scheduler(memory=100)
     shared = host(batch=8)
