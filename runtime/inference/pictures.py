@@ -39,6 +39,7 @@ from runtime.inference.picture_costs import (
     RUN_LENGTH_PIXELS,
     RUN_LENGTH_READS,
     check_tiff,
+    is_plain_png,
     is_run_length_bmp,
     pixels_in_memory,
     pnm_pixels,
@@ -82,7 +83,6 @@ _DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyErr
 """What Pillow's readers raise for damaged files."""
 _JPEG_BEGIN: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
-_PNG_END: Final = b"IEND\xaeB`\x82"
 _JPEG_SCAN: Final = b"\xff\xda"
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
@@ -351,7 +351,8 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
             opaque.alpha_composite(image.convert("RGBA"))
             image = opaque
         return image if image.mode == "RGB" else image.convert("RGB")
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    # Damaged metadata makes Pillow's readers raise the last two.
+    except (*_DAMAGE, Image.DecompressionBombError, TypeError, struct.error) as error:
         raise TruncatedPictureError(
             f"The picture's pixels are missing or damaged: {error}."
         ) from error
@@ -427,7 +428,7 @@ def _opencv_reads(image: Image.Image, data: bytes) -> bool:
         return image.mode in ("RGB", "L") and data.endswith(_JPEG_END) and not timed
     if image.format == "PNG":
         usual = image.mode in ("RGB", *_SIXTEEN_BIT) and not image.info
-        return usual and data.endswith(_PNG_END)
+        return usual and is_plain_png(data)
     if image.format == "WEBP":
         # In OpenCV it takes 3 bytes a pixel, in Pillow 20, and the pixels are the same.
         plain = image.mode == "RGB" and getattr(image, "n_frames", 1) == 1

@@ -7,6 +7,7 @@ that are stated for a JPEG of many scans, and a sixth of what `/readyz` takes fo
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import struct
@@ -23,11 +24,12 @@ from PIL import ExifTags, Image
 
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 from runtime.inference.errors import (
+    NotAPictureError,
     TooCostlyPictureError,
     TooManyPixelsError,
     TruncatedPictureError,
 )
-from runtime.inference.picture_costs import pnm_pixels
+from runtime.inference.picture_costs import is_plain_png, pnm_pixels
 from runtime.inference.pictures import (
     PictureLimits,
     decode_bgr,
@@ -255,6 +257,52 @@ def test_metadata_is_not_written_anew_when_a_picture_is_turned(
     Image.new("RGB", (16, 8)).save(file, "PNG", exif=exif)
     monkeypatch.setattr(Image.Exif, "tobytes", lambda *_: pytest.fail("written anew"))
     assert decode_rgb(file.getvalue()).shape == (16, 8, 3)
+
+
+def png_chunk(kind: bytes, body: bytes = b"") -> bytes:
+    return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
+
+
+def small_png() -> tuple[bytes, bytes, bytes]:
+    """Its head with the first chunk, its pixels, its end."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), (90, 120, 30)).save(file, "PNG")
+    data = file.getvalue()
+    return data[:33], data[33:-12], data[-12:]
+
+
+HEAD, PIXELS, END = small_png()
+LONG = b"\xff\xff\xff\xff"
+LARGE_HEAD = png_chunk(b"IHDR", struct.pack(">LLBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0))
+ODD_PNGS = {
+    "pixels said to be longer": HEAD + LONG + PIXELS[4:] + END,
+    "a chunk said to be longer": HEAD + PIXELS + LONG + b"aaAa" + END,
+    "two heads": HEAD[:8] + LARGE_HEAD + HEAD[8:] + PIXELS + END,
+    "no end": HEAD + PIXELS,
+    "more behind the end": HEAD + PIXELS + END + END,
+    "frames": HEAD + png_chunk(b"fcTL", bytes(26)) + PIXELS + END,
+    "very many chunks": HEAD + PIXELS + png_chunk(b"aaAa") * 50_000 + END,
+}
+
+
+@pytest.mark.parametrize("kind", ODD_PNGS)
+def test_a_png_that_is_not_whole_is_not_given_to_opencv(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the memory that a chunk says: 4 GiB and 4 s for 83 bytes."""
+    assert is_plain_png(HEAD + PIXELS + END)
+    assert is_plain_png(HEAD + png_chunk(b"aaAa") * 3 + PIXELS + END)
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("given to OpenCV"))
+    with contextlib.suppress(TruncatedPictureError, NotAPictureError, TooCostlyPictureError):
+        assert decode_bgr(ODD_PNGS[kind]).shape == (30, 40, 3)
+
+
+def test_numbers_of_a_wrong_type_are_damage_and_no_fault_of_ours() -> None:
+    places = {273: (5, bytes(8)), 278: (4, struct.pack("<L", 8)), 279: (4, struct.pack("<L", 192))}
+    data = tiff_picture(8, 8, places, bytes(192))
+    for decode in (decode_rgb, decode_bgr):
+        with pytest.raises(TruncatedPictureError, match="IFDRational"):
+            decode(data)
 
 
 def test_pillow_tells_the_log_nothing_of_a_picture() -> None:
