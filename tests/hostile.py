@@ -29,16 +29,16 @@ def flat_webp(side: int) -> bytes:
     return file.getvalue()
 
 
-def deep_png(side: int) -> bytes:
-    """A PNG of 16 bits a pixel, one grey level; compressed a thousand times."""
+def deep_png(side: int, *, colours: bool = False) -> bytes:
+    """A PNG of 16 bits a sample, one grey level; compressed a thousand times."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checked = kind + body
         return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    header = struct.pack(">IIBBBBB", side, side, 16, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, 16, 2 if colours else 0, 0, 0, 0)
     packer = zlib.compressobj(6)
-    row = b"\0" + b"\x80\x40" * side
+    row = b"\0" + b"\x80\x40" * side * (3 if colours else 1)
     pixels = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
     begin = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
     return begin + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

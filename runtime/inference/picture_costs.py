@@ -30,7 +30,8 @@ _TEXT: Final = (1, 2, 6, 7)
 """Types whose values stay bytes: BYTE, ASCII, SBYTE, UNDEFINED."""
 _JPEG: Final = 7
 _PNG_BEGIN: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS: Final = 50_000
+_PNG_CHUNKS: Final = 3_000
+"""10 MB in the chunks of 8 KiB that libpng writes are 1,280. It may tell the log a line for each."""
 _ANIMATED: Final = (b"acTL", b"fcTL", b"fdAT")
 
 
@@ -95,6 +96,12 @@ def is_plain_png(data: bytes) -> bool:
         if last == b"IEND" or at >= len(data):
             break
     return data.startswith(_PNG_BEGIN) and last == b"IEND" and at == len(data)
+
+
+def has_deep_colours(image: Image.Image) -> bool:
+    """Whether it is a PNG of three samples of 16 bits, which OpenCV holds beside the result."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return bool(tiles) and str(tiles[0].args).startswith("RGB;16")
 
 
 def is_run_length_bmp(image: Image.Image) -> bool:

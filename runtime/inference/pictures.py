@@ -39,6 +39,7 @@ from runtime.inference.picture_costs import (
     RUN_LENGTH_PIXELS,
     RUN_LENGTH_READS,
     check_tiff,
+    has_deep_colours,
     is_plain_png,
     is_run_length_bmp,
     pixels_in_memory,
@@ -79,8 +80,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _METADATA: Final = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
-_DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError)
-"""What Pillow's readers raise for damaged files."""
+_DAMAGE: Final = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError),
+    *(TypeError, AssertionError, OverflowError, struct.error),
+)
+"""What Pillow's readers raise for damaged files, the second line for damaged metadata."""
 _JPEG_BEGIN: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
 _JPEG_SCAN: Final = b"\xff\xda"
@@ -229,6 +233,7 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
         file = _TimedFile(data, reads=limits.header_reads, seconds=limits.seconds, what=what)
     try:
         image = _opened(file, data)
+        area, scans = pixels_in_memory(image), scans or scans_in_tiff(image, data)
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"The picture's header announces more than the {limits.pixels:,} pixels allowed."
@@ -243,14 +248,13 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
     file.end_header(reads=RUN_LENGTH_READS if run_length else limits.pixel_reads)
     width, height = image.size
     most = min(limits.pixels, RUN_LENGTH_PIXELS) if run_length else limits.pixels
-    if (area := pixels_in_memory(image)) > most:
+    if area > most:
         tiles = "" if area == width * height else f" in tiles of {area:,}"
         kind = " of a run-length BMP" if run_length else ""
         raise TooManyPixelsError(
             f"The picture is {width} x {height} pixels{tiles}, more than the {most:,} "
             f"allowed{kind}."
         )
-    scans = scans or scans_in_tiff(image, data)
     if width * height * scans > limits.scanned_pixels:
         raise TooCostlyPictureError(
             f"The {image.format} has {scans:,} scans of {width} x {height} pixels, more than the "
@@ -281,7 +285,7 @@ def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
     """Memory that decoding takes at its highest point, the result included, by what was measured
     with pictures of 49 million pixels and rounded up."""
     if opencv:
-        each = 7
+        each = 11 if has_deep_colours(image) else 7
     elif image.format == "WEBP":
         each = 24
     elif image.mode in ("I", "F"):
@@ -325,11 +329,11 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
 
     Raises `TruncatedPictureError`, `TooCostlyPictureError` and `DecodedTooLargeError`.
     """
-    _check_memory(image, limits=limits, opencv=False)
     file = getattr(image, "fp", None)
     data = file.getvalue() if isinstance(file, io.BytesIO) else b""
     whole_jpeg = image.format == "JPEG" and not isinstance(file, _TimedFile)
     try:
+        _check_memory(image, limits=limits, opencv=False)
         if (samples := pnm_pixels(image, data)) is not None:
             image = Image.fromarray(samples)
         image.load()
@@ -351,8 +355,7 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
             opaque.alpha_composite(image.convert("RGBA"))
             image = opaque
         return image if image.mode == "RGB" else image.convert("RGB")
-    # Damaged metadata makes Pillow's readers raise the last two.
-    except (*_DAMAGE, Image.DecompressionBombError, TypeError, struct.error) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise TruncatedPictureError(
             f"The picture's pixels are missing or damaged: {error}."
         ) from error

@@ -254,6 +254,7 @@ def test_a_comment_full_of_scan_markers_costs_nothing() -> None:
 def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
     for data, each in (
         (deep_png(64), 7),
+        (deep_png(64, colours=True), 11),
         (flat_webp(64), 7),
         (encoded(Image.new("RGBA", (64, 64)), "PNG"), 20),
         (encoded(Image.new("F", (64, 64)), "TIFF"), 32),
@@ -265,10 +266,10 @@ def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
         assert refused.value.needed == 64 * 64 * each
 
 
-@pytest.mark.parametrize("kind", ["webp", "png"])
-def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "each"), [("webp", 7), ("png", 7), ("colours", 11)])
+def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str, each: int) -> None:
     side = 3000
-    data = flat_webp(side) if kind == "webp" else deep_png(side)
+    data = flat_webp(side) if kind == "webp" else deep_png(side, colours=kind == "colours")
     program = (
         "import resource, sys\n"
         "from runtime.inference.pictures import decode_bgr\n"
@@ -281,7 +282,7 @@ def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, input=data, capture_output=True
     )
-    assert int(done.stdout) < side * side * 7 * 1.15
+    assert int(done.stdout) < side * side * each * 1.15
 
 
 @pytest.mark.parametrize("options", [{"quality": 60}, {"lossless": True}])

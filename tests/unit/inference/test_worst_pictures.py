@@ -25,6 +25,7 @@ from PIL import ExifTags, Image
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 from runtime.inference.errors import (
     NotAPictureError,
+    PictureError,
     TooCostlyPictureError,
     TooManyPixelsError,
     TruncatedPictureError,
@@ -281,7 +282,7 @@ ODD_PNGS = {
     "no end": HEAD + PIXELS,
     "more behind the end": HEAD + PIXELS + END + END,
     "frames": HEAD + png_chunk(b"fcTL", bytes(26)) + PIXELS + END,
-    "very many chunks": HEAD + PIXELS + png_chunk(b"aaAa") * 50_000 + END,
+    "very many chunks": HEAD + PIXELS + png_chunk(b"tIME") * 3_000 + END,
 }
 
 
@@ -295,6 +296,20 @@ def test_a_png_that_is_not_whole_is_not_given_to_opencv(
     monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("given to OpenCV"))
     with contextlib.suppress(TruncatedPictureError, NotAPictureError, TooCostlyPictureError):
         assert decode_bgr(ODD_PNGS[kind]).shape == (30, 40, 3)
+
+
+def test_a_palette_that_is_missing_is_damage_and_no_fault_of_ours() -> None:
+    head = HEAD[:8] + png_chunk(b"IHDR", struct.pack(">LLBBBBB", 8, 8, 8, 3, 0, 0, 0))
+    for decode in (decode_rgb, decode_bgr):
+        with pytest.raises(TruncatedPictureError):
+            decode(head + png_chunk(b"IDAT", zlib.compress(bytes(72))) + END)
+
+
+def test_a_jpegs_places_that_are_no_numbers_are_damage_and_no_fault_of_ours() -> None:
+    places = {259: (3, struct.pack("<H", 7)), 273: (5, bytes(8)), 279: (4, bytes(4))}
+    for large in (False, True):
+        with pytest.raises(PictureError):
+            decode_rgb(tiff_picture(8, 8, places, bytes(192), large=large))
 
 
 def test_numbers_of_a_wrong_type_are_damage_and_no_fault_of_ours() -> None:
