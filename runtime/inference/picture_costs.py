@@ -31,7 +31,7 @@ _TEXT: Final = (1, 2, 6, 7)
 _JPEG: Final = 7
 _PNG_BEGIN: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS: Final = 3_000
-"""10 MB in the chunks of 8 KiB that libpng writes are 1,280. It may tell the log a line for each."""
+"""10 MB in the chunks of 8 KiB that libpng writes are 1,280; each may be a line of the log."""
 _ANIMATED: Final = (b"acTL", b"fcTL", b"fdAT")
 
 
