@@ -5,6 +5,7 @@ Some are Python, which all threads wait for; some take memory that the picture's
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from PIL import Image, ImageFile
 
 from runtime.inference.errors import TooCostlyPictureError
 
+_MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+"""What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
 RUN_LENGTH_PIXELS: Final = 8_000_000
 """Of a BMP in run lengths: Pillow's decoder is Python, and fills rows up pixel by pixel."""
 RUN_LENGTH_READS: Final = 2_000_000
@@ -55,6 +58,36 @@ def check_tiff(data: bytes, *, entries: int) -> None:
                 )
     except (struct.error, OverflowError):
         return
+
+
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG has, from its markers alone (ITU-T T.81, annex B)."""
+    scans, at = 0, 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            break
+        kind = data[at + 1]
+        if kind in {0xFF, 0x01} or 0xD0 <= kind <= 0xD8:
+            at += 1 if kind == 0xFF else 2
+            continue
+        if kind == 0xD9:
+            break
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        if kind == 0xDA:
+            scans += 1
+            found = _MARKER_IN_SCAN.search(data, at)
+            if found is None:
+                break
+            at = found.end() - 2
+    return scans
+
+
+def coefficient_bytes(image: Image.Image, data: bytes) -> int:
+    """What libjpeg keeps of a JPEG of several scans until the last has come, whatever part of its
+    size it is decoded at: two bytes for each of up to three samples a pixel."""
+    if image.format != "JPEG" or data.count(b"\xff\xda") < 2 or count_scans(data) < 2:
+        return 0
+    return 6 * image.width * image.height
 
 
 def pixels_in_memory(image: Image.Image) -> int:

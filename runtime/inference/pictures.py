@@ -15,7 +15,6 @@ with more than a camera or an image program writes are decoded piece by piece, a
 from __future__ import annotations
 
 import io
-import re
 import struct
 import time
 import warnings
@@ -39,6 +38,7 @@ from runtime.inference.picture_costs import (
     RUN_LENGTH_PIXELS,
     RUN_LENGTH_READS,
     check_tiff,
+    count_scans,
     has_deep_colours,
     is_plain_png,
     is_run_length_bmp,
@@ -88,8 +88,6 @@ _DAMAGE: Final = (
 _JPEG_BEGIN: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
 _JPEG_SCAN: Final = b"\xff\xda"
-_MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-"""What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
 _PNM_IN_DIGITS: Final = (b"P1", b"P2", b"P3")
 """Pillow reads the numbers in Python, a hundred times slower than any other format."""
 _TURNS: Final = {
@@ -186,28 +184,6 @@ class _TimedFile(_CountedFile):
         return super().read(size)
 
 
-def count_scans(data: bytes) -> int:
-    """How many scans a JPEG has, from its markers alone (ITU-T T.81, annex B)."""
-    scans, at = 0, 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            break
-        kind = data[at + 1]
-        if kind in {0xFF, 0x01} or 0xD0 <= kind <= 0xD8:
-            at += 1 if kind == 0xFF else 2
-            continue
-        if kind == 0xD9:
-            break
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-        if kind == 0xDA:
-            scans += 1
-            found = _MARKER_IN_SCAN.search(data, at)
-            if found is None:
-                break
-            at = found.end() - 2
-    return scans
-
-
 def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Image.Image:
     """The picture with its header read and checked against `limits`, its pixels not yet decoded.
 
@@ -297,8 +273,8 @@ def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
     return pixels_in_memory(image) * each
 
 
-def _check_memory(image: Image.Image, *, limits: PictureLimits, opencv: bool) -> None:
-    needed = decoded_bytes(image, opencv=opencv)
+def check_memory(image: Image.Image, needed: int, *, limits: PictureLimits) -> None:
+    """Raises `DecodedTooLargeError`."""
     if needed > limits.decoded_bytes:
         raise DecodedTooLargeError(
             f"Decoding the {image.format} picture of {image.width} x {image.height} pixels "
@@ -333,7 +309,7 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
     data = file.getvalue() if isinstance(file, io.BytesIO) else b""
     whole_jpeg = image.format == "JPEG" and not isinstance(file, _TimedFile)
     try:
-        _check_memory(image, limits=limits, opencv=False)
+        check_memory(image, decoded_bytes(image, opencv=False), limits=limits)
         if (samples := pnm_pixels(image, data)) is not None:
             image = Image.fromarray(samples)
         image.load()
@@ -381,7 +357,7 @@ def read_picture(
     """
     image = open_checked(data, limits=limits)
     if _opencv_reads(image, data):
-        _check_memory(image, limits=limits, opencv=True)
+        check_memory(image, decoded_bytes(image, opencv=True), limits=limits)
         import cv2
 
         # Pillow alone says how a picture is turned: OpenCV reads some EXIF otherwise, and no XMP.

@@ -27,7 +27,8 @@ from runtime.inference.errors import (
     TooManyPixelsError,
     TruncatedPictureError,
 )
-from runtime.inference.pictures import PictureLimits, count_scans, decode_bgr, decode_rgb
+from runtime.inference.picture_costs import count_scans
+from runtime.inference.pictures import PictureLimits, decode_bgr, decode_rgb
 from tests.hostile import deep_png, flat_webp, many_scans
 
 RED, GREEN, BLUE, WHITE = (250, 10, 20), (10, 240, 20), (15, 25, 245), (255, 255, 255)
