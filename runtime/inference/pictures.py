@@ -38,6 +38,7 @@ from runtime.inference.picture_costs import (
     RUN_LENGTH_PIXELS,
     RUN_LENGTH_READS,
     check_tiff,
+    coefficient_bytes,
     count_scans,
     has_deep_colours,
     is_plain_png,
@@ -357,7 +358,9 @@ def read_picture(
     """
     image = open_checked(data, limits=limits)
     if _opencv_reads(image, data):
-        check_memory(image, decoded_bytes(image, opencv=True), limits=limits)
+        scanned = coefficient_bytes(image, data) + 3 * image.width * image.height
+        needed = max(decoded_bytes(image, opencv=True), scanned)
+        check_memory(image, needed, limits=limits)
         import cv2
 
         # Pillow alone says how a picture is turned: OpenCV reads some EXIF otherwise, and no XMP.

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -256,6 +258,8 @@ def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
     for data, each in (
         (deep_png(64), 7),
         (deep_png(64, colours=True), 11),
+        (encoded(Image.new("RGB", (64, 64)), "JPEG"), 7),
+        (encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=True), 9),
         (flat_webp(64), 7),
         (encoded(Image.new("RGBA", (64, 64)), "PNG"), 20),
         (encoded(Image.new("F", (64, 64)), "TIFF"), 32),
@@ -267,10 +271,26 @@ def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
         assert refused.value.needed == 64 * 64 * each
 
 
-@pytest.mark.parametrize(("kind", "each"), [("webp", 7), ("png", 7), ("colours", 11)])
-def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str, each: int) -> None:
+def scanned_jpeg(side: int) -> bytes:
+    """Progressive, with as many samples of each colour."""
+    return encoded(Image.new("RGB", (side, side)), "JPEG", progressive=True, subsampling=0)
+
+
+@pytest.mark.parametrize(
+    ("made", "each"),
+    [
+        (flat_webp, 7),
+        (deep_png, 7),
+        (partial(deep_png, colours=True), 11),
+        (scanned_jpeg, 9),
+    ],
+    ids=["webp", "png", "colours", "progressive"],
+)
+def test_decoding_stays_within_the_memory_it_is_counted_with(
+    made: Callable[[int], bytes], each: int
+) -> None:
     side = 3000
-    data = flat_webp(side) if kind == "webp" else deep_png(side, colours=kind == "colours")
+    data = made(side)
     program = (
         "import resource, sys\n"
         "from runtime.inference.pictures import decode_bgr\n"
