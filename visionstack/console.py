@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.text import Text
 
-out = Console(highlight=False)
+_STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""C0 without tab and line feed, C1, and what turns the direction of writing (UAX 9)."""
+_C0_PICTURES: Final = 0x2400
+
+
+class _PlainTextConsole(Console):
+    """Text cannot steer the terminal: labels, names and log lines come from others, and an escape
+    sequence could clear the screen, write to the clipboard or look like the command's own words."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Strings, so that tables measure what is shown."""
+        return super().render_str(_STEERING.sub(_visible, text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Everything else."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _STEERING.search(segment.text):
+                yield Segment(_STEERING.sub(_visible, segment.text), segment.style)
+            else:
+                yield segment
+
+
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(_C0_PICTURES + code) if code < 0x20 else "\ufffd"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+out: Console = _PlainTextConsole(highlight=False)
 """Answers and tables (stdout)."""
-err = Console(stderr=True, highlight=False)
+err: Console = _PlainTextConsole(stderr=True, highlight=False)
 """Progress, warnings and errors (stderr)."""
 
 
@@ -56,11 +92,16 @@ def progress(line: Callable[[], str] | None = None) -> Progress:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout, for `--json`."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(_document(value, indent=2))
     sys.stdout.flush()
 
 
 def print_json_line(value: Any) -> None:
     """One line of JSON on stdout, for commands that answer many times."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sys.stdout.write(_document(value, separators=(",", ":")))
     sys.stdout.flush()
+
+
+def _document(value: Any, **form: Any) -> str:
+    """With the signs that steer a terminal as JSON's escapes; json leaves those above ASCII."""
+    return _STEERING.sub(_escaped, json.dumps(value, ensure_ascii=False, **form)) + "\n"

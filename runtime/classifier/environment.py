@@ -90,7 +90,23 @@ def return_freed_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
 
 
+_REQUEST_BYTES: Final = 96 * 1024 * 1024
+"""For a call's body in base64 and as bytes, its answer, and inference."""
+_LEAST_BYTES: Final = 32 * 1024 * 1024
+
+
+def room_for_a_picture(memory_mb: int, *, statm: Path = Path("/proc/self/statm")) -> int:
+    """Bytes that decoding may take of a function of `memory_mb` beside what is resident now.
+
+    Above its memory Lambda ends the environment, and the next call waits for another.
+    """
+    return max(memory_mb * 1024 * 1024 - _resident(statm) - _REQUEST_BYTES, _LEAST_BYTES)
+
+
 def has_room_for_a_second_model(memory_mb: int, *, statm: Path = Path("/proc/self/statm")) -> bool:
     """Whether a function of `memory_mb` can load its model again while the first one serves."""
-    resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return resident * _SECOND_MODEL <= memory_mb * 1024 * 1024
+    return _resident(statm) * _SECOND_MODEL <= memory_mb * 1024 * 1024
+
+
+def _resident(statm: Path) -> int:
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

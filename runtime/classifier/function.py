@@ -81,6 +81,7 @@ class Function:
                 scratch=settings.scratch,
                 engine=settings.engine,
                 threads=settings.threads,
+                memory_mb=settings.memory_mb,
             ),
             wait_for_current=settings.wait_for_current_model,
             may_optimise=lambda: has_room_for_a_second_model(settings.memory_mb),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from runtime.classifier.environment import room_for_a_picture
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.inference.artifact import Artifact
 from runtime.inference.errors import ArtifactMissingError, InferenceError
@@ -119,14 +120,17 @@ class PublishedModelSource:
         scratch: Path,
         engine: str,
         threads: int,
+        memory_mb: int,
     ) -> None:
-        """`packaged`: holds `{name}/current` and `{name}/{version}/`, or nothing."""
+        """`packaged`: holds `{name}/current` and `{name}/{version}/`, or nothing. `memory_mb`: of
+        the function, for models and pictures."""
         self._store = store
         self._packaged = packaged / name
         self._name = name
         self._scratch = scratch
         self._engine = engine
         self._threads = threads
+        self._memory_mb = memory_mb
 
     def packaged_version(self) -> str | None:
         """What the file `current` in the package says."""
@@ -178,6 +182,7 @@ class PublishedModelSource:
             artifact,
             engine=self._engine,
             threads=self._threads,
+            memory_mb=self._memory_mb,
             optimised=optimised,
             download_ms=download_ms,
         )
@@ -401,12 +406,21 @@ class ModelHost:
 
 
 def _served(
-    artifact: Artifact, *, engine: str, threads: int, optimised: bool, download_ms: float
+    artifact: Artifact,
+    *,
+    engine: str,
+    threads: int,
+    memory_mb: int,
+    optimised: bool,
+    download_ms: float,
 ) -> ServedModel:
     from runtime.inference.classification import Classifier
 
     started = time.perf_counter()
     classifier = Classifier.load(artifact, engine=engine, threads=threads, optimised=optimised)
+    limits = classifier.limits
+    room = min(limits.decoded_bytes, room_for_a_picture(memory_mb))
+    classifier.limits = limits._replace(decoded_bytes=room)
     return ServedModel(
         classifier=classifier,
         name=artifact.manifest.name,

@@ -16,7 +16,14 @@ from PIL import Image
 from runtime.inference.artifact import Artifact, Manifest
 from runtime.inference.engines import AUTO, Engine, create_engine
 from runtime.inference.errors import ArtifactDamagedError
-from runtime.inference.pictures import DEFAULT_LIMITS, PictureLimits, open_checked, to_rgb
+from runtime.inference.picture_costs import coefficient_bytes
+from runtime.inference.pictures import (
+    DEFAULT_LIMITS,
+    PictureLimits,
+    check_memory,
+    open_checked,
+    to_rgb,
+)
 
 TOP: Final = 5
 _RESAMPLING: Final = {
@@ -45,6 +52,8 @@ class Classifier:
         self.manifest: Manifest = manifest
         self.engine = engine
         self.labels = tuple(artifact.labels())
+        self.limits = DEFAULT_LIMITS
+        """Of the pictures for which a call names no others."""
 
     @classmethod
     def load(
@@ -65,9 +74,12 @@ class Classifier:
         artifact = source if isinstance(source, Artifact) else Artifact.load(source)
         return cls(artifact, create_engine(engine, artifact, threads=threads, optimised=optimised))
 
-    def prepare(self, data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    def prepare(self, data: bytes, *, limits: PictureLimits | None = None) -> NDArray[np.uint8]:
         """Decode and crop: uint8 (height, width, 3), red first. Raises `PictureError` kinds."""
+        limits = limits or self.limits
         image = open_checked(data, limits=limits)
+        # By its whole size, and of what is drafted no more is counted.
+        check_memory(image, coefficient_bytes(image, data), limits=limits)
         shortest = self.manifest.preprocessing.resize
         # A JPEG decodes at a half, a quarter or an eighth for little; twice the size that is
         # wanted leaves the resampling something to average.
@@ -89,7 +101,7 @@ class Classifier:
         ]
 
     def classify(
-        self, data: bytes, *, top: int = TOP, limits: PictureLimits = DEFAULT_LIMITS
+        self, data: bytes, *, top: int = TOP, limits: PictureLimits | None = None
     ) -> list[Prediction]:
         """All stages for one picture's bytes."""
         return self.rank(self.infer([self.prepare(data, limits=limits)])[0], top=top)

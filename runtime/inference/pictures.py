@@ -15,7 +15,6 @@ with more than a camera or an image program writes are decoded piece by piece, a
 from __future__ import annotations
 
 import io
-import re
 import struct
 import time
 import warnings
@@ -34,6 +33,19 @@ from runtime.inference.errors import (
     TooCostlyPictureError,
     TooManyPixelsError,
     TruncatedPictureError,
+)
+from runtime.inference.picture_costs import (
+    RUN_LENGTH_PIXELS,
+    RUN_LENGTH_READS,
+    check_tiff,
+    coefficient_bytes,
+    count_scans,
+    has_deep_colours,
+    is_plain_png,
+    is_run_length_bmp,
+    pixels_in_memory,
+    pnm_pixels,
+    scans_in_tiff,
 )
 
 Pixels = NDArray[np.uint8]
@@ -65,15 +77,18 @@ _open: Final = Image.open
 # Between one and two times its own limit Pillow only warns; ours is the one that decides, and
 # catching warnings around each call would not be safe with threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# It tells of damaged metadata too, in a line for each of up to 65,535 entries of one picture.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+_METADATA: Final = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _SIXTEEN_BIT: Final = ("I;16", "I;16B", "I;16L", "I;16N")
-_DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError)
-"""What Pillow's readers raise for damaged files."""
+_DAMAGE: Final = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError),
+    *(TypeError, AssertionError, OverflowError, struct.error),
+)
+"""What Pillow's readers raise for damaged files, the second line for damaged metadata."""
 _JPEG_BEGIN: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
-_PNG_END: Final = b"IEND\xaeB`\x82"
 _JPEG_SCAN: Final = b"\xff\xda"
-_MARKER_IN_SCAN: Final = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-"""What ends a scan's data: any marker but a stuffed zero and a restart (ITU-T T.81, B.1.1)."""
 _PNM_IN_DIGITS: Final = (b"P1", b"P2", b"P3")
 """Pillow reads the numbers in Python, a hundred times slower than any other format."""
 _TURNS: Final = {
@@ -115,6 +130,8 @@ class PictureLimits(NamedTuple):
     header_reads: int = 2_000
     """Calls of `read` until the pixels begin. 10 MB of metadata in the longest segments that a JPEG
     can have are 640."""
+    pixel_reads: int = 100_000
+    """Calls of `read` from there on. A PNG of 10 MB in pieces of 1 KiB has 40,000."""
     seconds: float = 5.0
     """For decoding a JPEG of more than `PLAIN_SCANS` scans."""
     decoded_bytes: int = 640 * 1024 * 1024
@@ -126,27 +143,31 @@ PLAIN_SCANS: Final = 12
 """A JPEG of up to so many scans is decoded in one go."""
 
 
-class _HeaderFile(io.BytesIO):
-    """A file whose header must be read with so many calls. Pillow's readers are Python, a few calls
-    for each segment, and keep what they find: a JPEG of 10 MB in empty segments takes seconds and
-    hundreds of megabytes, and one in pieces of EXIF, which are joined one by one, many minutes."""
+class _CountedFile(io.BytesIO):
+    """A file that can be read with so many calls. Pillow's readers are Python, a few calls for each
+    segment, and keep what they find: a JPEG of 10 MB in empty segments takes seconds and hundreds
+    of megabytes, and one in pieces of EXIF, which are joined one by one, many minutes."""
 
     def __init__(self, data: bytes, *, reads: int) -> None:
         super().__init__(data)
+        self._part = "header"
         self._reads = reads
-        self.opened = False
-        """Set once the header has been read: from then on nothing is counted."""
+
+    def end_header(self, *, reads: int) -> None:
+        """The pixels come now, and what may be behind them: for these another number counts."""
+        self._part, self._reads = "data", reads
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads -= 1
-        if self._reads < 0 and not self.opened:
+        if self._reads < 0:
             raise TooCostlyPictureError(
-                "The picture's header is in more pieces than any program writes; save it anew."
+                f"The picture's {self._part} is in more pieces than any program writes; "
+                "save it anew."
             )
         return super().read(size)
 
 
-class _TimedFile(_HeaderFile):
+class _TimedFile(_CountedFile):
     """A file that can be read until a time, in pieces."""
 
     def __init__(self, data: bytes, *, reads: int, seconds: float, what: str) -> None:
@@ -162,28 +183,6 @@ class _TimedFile(_HeaderFile):
                 "baseline JPEG."
             )
         return super().read(size)
-
-
-def count_scans(data: bytes) -> int:
-    """How many scans a JPEG has, from its markers alone (ITU-T T.81, annex B)."""
-    scans, at = 0, 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            break
-        kind = data[at + 1]
-        if kind in {0xFF, 0x01} or 0xD0 <= kind <= 0xD8:
-            at += 1 if kind == 0xFF else 2
-            continue
-        if kind == 0xD9:
-            break
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-        if kind == 0xDA:
-            scans += 1
-            found = _MARKER_IN_SCAN.search(data, at)
-            if found is None:
-                break
-            at = found.end() - 2
-    return scans
 
 
 def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -203,14 +202,15 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
             f"The picture is a PNM written in digits of {len(data):,} bytes, more than the "
             f"{limits.digits_bytes:,} allowed; save it as PNG."
         )
+    check_tiff(data, entries=limits.header_reads)
     scans = _scans(data, limits=limits)
-    file = _HeaderFile(data, reads=limits.header_reads)
+    file = _CountedFile(data, reads=limits.header_reads)
     if scans > PLAIN_SCANS:
         what = f"The JPEG of {scans:,} scans"
         file = _TimedFile(data, reads=limits.header_reads, seconds=limits.seconds, what=what)
     try:
         image = _opened(file, data)
-        file.opened = True
+        area, scans = pixels_in_memory(image), scans or scans_in_tiff(image, data)
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(
             f"The picture's header announces more than the {limits.pixels:,} pixels allowed."
@@ -221,14 +221,20 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
         ) from error
     except _DAMAGE as error:
         raise TruncatedPictureError(f"The picture's header is damaged: {error}.") from error
+    run_length = is_run_length_bmp(image)
+    file.end_header(reads=RUN_LENGTH_READS if run_length else limits.pixel_reads)
     width, height = image.size
-    if width * height > limits.pixels:
+    most = min(limits.pixels, RUN_LENGTH_PIXELS) if run_length else limits.pixels
+    if area > most:
+        tiles = "" if area == width * height else f" in tiles of {area:,}"
+        kind = " of a run-length BMP" if run_length else ""
         raise TooManyPixelsError(
-            f"The picture is {width} x {height} pixels, more than the {limits.pixels:,} allowed."
+            f"The picture is {width} x {height} pixels{tiles}, more than the {most:,} "
+            f"allowed{kind}."
         )
     if width * height * scans > limits.scanned_pixels:
         raise TooCostlyPictureError(
-            f"The JPEG has {scans:,} scans of {width} x {height} pixels, more than the "
+            f"The {image.format} has {scans:,} scans of {width} x {height} pixels, more than the "
             f"{limits.scanned_pixels:,} pixels in all its scans that are allowed; save it anew as "
             "a baseline JPEG."
         )
@@ -239,7 +245,7 @@ def open_checked(data: bytes, *, limits: PictureLimits = DEFAULT_LIMITS) -> Imag
     return image
 
 
-def _opened(file: _HeaderFile, data: bytes) -> Image.Image:
+def _opened(file: _CountedFile, data: bytes) -> Image.Image:
     """As `Image.open`, which for a JPEG too would first import the readers of four other formats:
     a fiftieth of a cold start."""
     if not data.startswith(_JPEG_BEGIN):
@@ -256,7 +262,7 @@ def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
     """Memory that decoding takes at its highest point, the result included, by what was measured
     with pictures of 49 million pixels and rounded up."""
     if opencv:
-        each = 7
+        each = 11 if has_deep_colours(image) else 7
     elif image.format == "WEBP":
         each = 24
     elif image.mode in ("I", "F"):
@@ -265,11 +271,11 @@ def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
         each = 20
     else:
         each = 12
-    return image.width * image.height * each
+    return pixels_in_memory(image) * each
 
 
-def _check_memory(image: Image.Image, *, limits: PictureLimits, opencv: bool) -> None:
-    needed = decoded_bytes(image, opencv=opencv)
+def check_memory(image: Image.Image, needed: int, *, limits: PictureLimits) -> None:
+    """Raises `DecodedTooLargeError`."""
     if needed > limits.decoded_bytes:
         raise DecodedTooLargeError(
             f"Decoding the {image.format} picture of {image.width} x {image.height} pixels "
@@ -300,11 +306,13 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
 
     Raises `TruncatedPictureError`, `TooCostlyPictureError` and `DecodedTooLargeError`.
     """
-    _check_memory(image, limits=limits, opencv=False)
     file = getattr(image, "fp", None)
     data = file.getvalue() if isinstance(file, io.BytesIO) else b""
     whole_jpeg = image.format == "JPEG" and not isinstance(file, _TimedFile)
     try:
+        check_memory(image, decoded_bytes(image, opencv=False), limits=limits)
+        if (samples := pnm_pixels(image, data)) is not None:
+            image = Image.fromarray(samples)
         image.load()
         if whole_jpeg and image.mode in ("RGB", "L"):
             _check_complete(data, image)
@@ -313,6 +321,10 @@ def to_rgb(image: Image.Image, *, limits: PictureLimits = DEFAULT_LIMITS) -> Ima
             image = Image.fromarray(_upper_bytes(image))
         elif image.mode in ("I", "F"):
             image = Image.fromarray(_scaled_to_bytes(np.asarray(image, np.float64)))
+        # Else Pillow writes all of it anew, without the orientation: seconds for 10 MB of numbers.
+        image.getexif()
+        for name in _METADATA:
+            image.info.pop(name, None)
         # In place, and no conversion of what is RGB: each would be a copy.
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode != "RGB" and image.has_transparency_data:
@@ -346,7 +358,9 @@ def read_picture(
     """
     image = open_checked(data, limits=limits)
     if _opencv_reads(image, data):
-        _check_memory(image, limits=limits, opencv=True)
+        scanned = coefficient_bytes(image, data) + 3 * image.width * image.height
+        needed = max(decoded_bytes(image, opencv=True), scanned)
+        check_memory(image, needed, limits=limits)
         import cv2
 
         # Pillow alone says how a picture is turned: OpenCV reads some EXIF otherwise, and no XMP.
@@ -396,7 +410,7 @@ def _opencv_reads(image: Image.Image, data: bytes) -> bool:
         return image.mode in ("RGB", "L") and data.endswith(_JPEG_END) and not timed
     if image.format == "PNG":
         usual = image.mode in ("RGB", *_SIXTEEN_BIT) and not image.info
-        return usual and data.endswith(_PNG_END)
+        return usual and is_plain_png(data)
     if image.format == "WEBP":
         # In OpenCV it takes 3 bytes a pixel, in Pillow 20, and the pixels are the same.
         plain = image.mode == "RGB" and getattr(image, "n_frames", 1) == 1

@@ -23,6 +23,7 @@ from runtime.classifier.s3 import PresignedPost
 from runtime.classifier.service import ClassifierService
 from runtime.contract import MAX_PICTURE_BYTES
 from runtime.inference.classification import Classifier
+from runtime.inference.pictures import DEFAULT_LIMITS
 from runtime.inference.store import Current
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api" / "openapi.json"
@@ -103,6 +104,7 @@ class FlatClassifier:
         input=SimpleNamespace(width=8, height=8, colour="RGB"),
         preprocessing=SimpleNamespace(resize=8, interpolation="bilinear"),
     )
+    limits = DEFAULT_LIMITS
     labels = tuple(SimpleNamespace(id=f"{n:04d}", name=f"product {n}") for n in range(10))
 
     def prepare(self, data: bytes) -> Any:

@@ -137,7 +137,7 @@ def _classify_folder(
         )
         for failure in report.failures:
             console.out.print(
-                f"[red]{escape(failure.file)}[/] {failure.code}: {escape(failure.message)}"
+                f"[red]{escape(failure.file)}[/] {escape(failure.code)}: {escape(failure.message)}"
             )
     if report.failures:
         console.err.print("Leave out what is no picture, or save it anew as JPEG, PNG or WebP.")
@@ -150,7 +150,8 @@ def _show(results: Sequence[Classification | Failure]) -> None:
     answered = [result for result in results if isinstance(result, Classification)]
     random_weights = {one.model["name"] for one in answered if not one.model.get("trained", True)}
     for name in sorted(random_weights):
-        console.err.print(f"[bold yellow]{name} has random weights: its answers mean nothing[/]")
+        told = f"{escape(str(name))} has random weights: its answers mean nothing"
+        console.err.print(f"[bold yellow]{told}[/]")
     few = len(results) <= 10
     table = Table(box=None, pad_edge=False)
     for heading in ("picture", "class", "id"):

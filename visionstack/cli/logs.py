@@ -85,4 +85,5 @@ def line(entry: Entry) -> str | None:
         return f"{head} {' '.join(entry.message.split())}"
     level = f"{logged['level']} " if logged.get("level", "INFO") != "INFO" else ""
     rest = " ".join(f"{key}={value}" for key, value in logged.items() if key not in _PLACES)
-    return f"{head} {level}{logged['message']} {rest}".rstrip()
+    # Lines within an entry are further in: none looks like an entry of its own.
+    return f"{head} {level}{logged['message']} {rest}".rstrip().replace("\n", "\n    ")

@@ -184,8 +184,10 @@ class _Watch:
 
 def _introduce(server: ServerInfo, policy: str) -> None:
     console.err.print(
-        f"{escape(server.model)} {server.version} on {server.engine} {server.precision} "
-        f"({escape(server.device)}), {policy}"
+        escape(
+            f"{server.model} {server.version} on {server.engine} {server.precision} "
+            f"({server.device}), {policy}"
+        )
     )
     if not server.weights_trained:
         console.err.print(f"[yellow]The weights are random: {escape(server.weights)}[/]")

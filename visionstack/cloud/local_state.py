@@ -20,6 +20,8 @@ FOLDER_VARIABLE: Final = "VISIONSTACK_CLOUD_FOLDER"
 """Where the embedded cloud keeps its state and logs, instead of `.cloud`."""
 PORT_VARIABLE: Final = "VISIONSTACK_CLOUD_PORT"
 """The port it listens on, instead of 4566."""
+USERS_VARIABLE: Final = "VISIONSTACK_CLOUD_USERS"
+"""`any` lets programs of other users of this machine in, who can then do all that its own can."""
 MARK_VARIABLE: Final = "VISIONSTACK_CLOUD_MARK"
 """Set, to the state folder, in everything that `visionstack local up` starts."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -21,7 +21,10 @@ READY_TIMEOUT_S: Final = 60
 STOP_GRACE_S: Final = 60
 """It writes its state down while it stops."""
 GUARDED: Final = Path(__file__).with_name("guarded_emulator.py")
-KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+KEPT_VARIABLES: Final = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"),
+    local_state.USERS_VARIABLE,
+)
 
 
 def start(folder: CloudFolder, *, python: Path, port: int) -> ProcessId:

@@ -1,9 +1,11 @@
-"""MiniStack behind a guard that answers this machine's programs, and pages by CORS settings only.
+"""MiniStack behind a guard that answers its user's programs, and pages by CORS settings only.
 
 And with a /tmp of its own for each of its functions' environments.
 
 MiniStack itself answers any Host and any Origin and allows every page to read the answer, so
-whoever's page is open in a browser could create and run functions here. Runs by itself in the
+whoever's page is open in a browser could create and run functions here. It asks for no password, so
+whoever else works on this machine could do so too, with all the rights of the user who started it.
+Runs by itself in the
 embedded cloud's environment, which has MiniStack and nothing of this project.
 """
 
@@ -12,7 +14,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
+import socket
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +35,9 @@ OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 BucketCors = Callable[[str, str, dict[str, str]], dict[str, str]]
 """Bucket, method and request headers to what the bucket's CORS rules allow: answer headers."""
-API_PATH: Final = "/_aws/execute-api/"
+API_PATH: Final = re.compile(r"/_aws/execute-api/[a-z0-9]+/[A-Za-z0-9_-]+/.*", re.DOTALL)
+"""Id and stage of a deployed API. What only begins so MiniStack takes for a call of any service, by
+its other headers, and lets every page read the answer."""
 
 
 def asks_a_deployed_api(scope: Scope) -> bool:
@@ -39,7 +46,7 @@ def asks_a_deployed_api(scope: Scope) -> bool:
     Its preflight is answered by the API's own OPTIONS methods. A page can send a key only after a
     preflight that allowed it; what a page can send without one goes no further.
     """
-    if not scope["path"].startswith(API_PATH) or ".." in scope["path"]:
+    if not API_PATH.fullmatch(scope["path"]) or ".." in scope["path"]:
         return False
     return scope["method"] == "OPTIONS" or bool(_values(list(scope["headers"]), b"x-api-key"))
 
@@ -79,10 +86,59 @@ def reason_to_refuse(headers: list[tuple[bytes, bytes]], *, pages: bool = False)
     return None
 
 
-def guarded(app: App, *, bucket_cors: BucketCors = lambda *_: {}) -> App:
+_CONNECTIONS: Final = Path("/proc/net/tcp")
+
+
+def user_at(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """Whose the other end is of a connection within this machine, by Linux's table (proc_net_tcp).
+
+    None where that is not told: on another system, and for an end that its program has closed
+    already, which the table gives to root.
+    """
+    try:
+        lines = _CONNECTIONS.read_text("ascii").splitlines()[1:]
+    except OSError:
+        return None
+    wanted = [_as_listed(client), _as_listed(server)]
+    for line in lines:
+        fields = line.split()
+        if fields[1:3] == wanted:
+            return int(fields[7]) if fields[9] != "0" else None
+    return None
+
+
+def _as_listed(address: tuple[str, int]) -> str:
+    """An IPv4 address and port as the table has them: the number in this machine's byte order."""
+    number = int.from_bytes(socket.inet_aton(address[0]), sys.byteorder)
+    return f"{number:08X}:{address[1]:04X}"
+
+
+def users_are_told() -> bool:
+    """Whether this system says whose a connection is, tried with one of our own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        with socket.create_connection(place) as client:
+            return user_at(client.getsockname(), place) == os.getuid()
+
+
+def admits_its_user(scope: Scope) -> bool:
+    """Whether a request comes from the user who runs this, or from root, who needs no leave."""
+    client, server = scope.get("client"), scope.get("server")
+    if client is None or server is None:
+        return False
+    return user_at((client[0], client[1]), (server[0], server[1])) in {0, os.getuid()}
+
+
+def guarded(
+    app: App,
+    *,
+    bucket_cors: BucketCors = lambda *_: {},
+    admits: Callable[[Scope], bool] = lambda _: True,
+) -> App:
     """`app`, with refused requests answered by 403 and without its CORS headers.
 
     A deployed API, and a bucket for uploads, let in the pages that their own CORS settings name.
+    `admits` says whether the program that asks may.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +151,8 @@ def guarded(app: App, *, bucket_cors: BucketCors = lambda *_: {}) -> App:
         else:
             to_api, allowed = False, {}
         reason = reason_to_refuse(list(scope["headers"]), pages=to_api or bool(allowed))
+        if not admits(scope):
+            reason = "the request comes from another user of it"
         if reason is None and to_api:
             await app(scope, receive, send)
         elif reason is None:
@@ -181,7 +239,12 @@ def main() -> None:
     environments.subprocess = ProcessesWithOwnTmp()
     ministack: Any = importlib.import_module("ministack.app")
     s3: Any = importlib.import_module("ministack.services.s3")
-    ministack.app = guarded(ministack.app, bucket_cors=s3.cors_response_headers)
+    own_only = os.environ.get("VISIONSTACK_CLOUD_USERS") != "any" and users_are_told()
+    ministack.app = guarded(
+        ministack.app,
+        bucket_cors=s3.cors_response_headers,
+        admits=admits_its_user if own_only else lambda _: True,
+    )
     ministack.main()
 
 

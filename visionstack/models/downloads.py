@@ -113,6 +113,8 @@ def _download(http: httpx.Client, remote: RemoteFile, partial: Path, say: Say) -
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 say(f"fetching {remote.name}: {file.tell() >> 20} of {total >> 20} MB")
+                if remote.bytes is not None and file.tell() > remote.bytes:
+                    return  # It may never end; the check refuses it.
 
 
 def _validator(partial: Path) -> Path:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from runtime.classifier.environment import ExecutionEnvironment
+from runtime.classifier.environment import ExecutionEnvironment, room_for_a_picture
 
 
 class Clock:
@@ -42,3 +45,10 @@ def test_provisioned_and_restored_environments_are_not_cold(kind: str) -> None:
 def test_two_environments_have_two_ids() -> None:
     made = [ExecutionEnvironment({}, started=0.0) for _ in range(2)]
     assert made[0].id != made[1].id
+
+
+def test_a_picture_may_take_what_the_function_has_left(tmp_path: Path) -> None:
+    statm, mib = tmp_path / "statm", 1024 * 1024
+    statm.write_text(f"1 {300 * mib // os.sysconf('SC_PAGE_SIZE')} 1 1 0 1 0\n")
+    assert room_for_a_picture(1024, statm=statm) == (1024 - 300 - 96) * mib
+    assert room_for_a_picture(256, statm=statm) == 32 * mib, "a usual JPEG is read at an eighth"

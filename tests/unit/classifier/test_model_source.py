@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import onnx
 import pytest
+from PIL import Image
 
 from runtime.classifier.errors import ModelUnavailableError
 from runtime.classifier.model import ModelHost, PublishedModelSource
 from runtime.inference.artifact import Artifact, file_entry
-from runtime.inference.errors import ArtifactMissingError
+from runtime.inference.errors import ArtifactMissingError, DecodedTooLargeError
 from runtime.inference.store import Current
 
 
@@ -44,12 +46,41 @@ def test_a_packaged_model_that_was_never_published_is_current(
         scratch=tmp_path_factory.mktemp("scratch"),
         engine="onnxruntime",
         threads=1,
+        memory_mb=3008,
     )
     version = source.wanted().version
     assert version == source.packaged_version()
     served = source.load(version, optimised=False)
     assert (served.version, served.download_ms) == (version, 0.0)
     served.exercise()
+
+
+@pytest.mark.parametrize(("memory_mb", "refused"), [(100_000, False), (128, True)])
+def test_a_picture_that_the_functions_memory_does_not_hold_is_refused(
+    artifact: Artifact,
+    tmp_path_factory: pytest.TempPathFactory,
+    memory_mb: int,
+    refused: bool,
+) -> None:
+    """Lambda would end the environment: the call fails, and the next one waits for another."""
+    source = PublishedModelSource(
+        EmptyStore(),  # type: ignore[arg-type]
+        packaged=packaged(artifact, tmp_path_factory.mktemp("package")),
+        name="toy",
+        scratch=tmp_path_factory.mktemp("scratch"),
+        engine="onnxruntime",
+        threads=1,
+        memory_mb=memory_mb,
+    )
+    served = source.load(source.wanted().version, optimised=False)
+    served.exercise()
+    file = io.BytesIO()
+    Image.new("RGBA", (1500, 1500)).save(file, "PNG")
+    if refused:
+        with pytest.raises(DecodedTooLargeError):
+            served.classifier.prepare(file.getvalue())
+    else:
+        served.classifier.prepare(file.getvalue())
 
 
 def test_without_a_packaged_or_a_published_model_the_error_says_so(tmp_path: Path) -> None:
@@ -60,6 +91,7 @@ def test_without_a_packaged_or_a_published_model_the_error_says_so(tmp_path: Pat
         scratch=tmp_path,
         engine="onnxruntime",
         threads=1,
+        memory_mb=3008,
     )
     assert source.packaged_version() is None
     with pytest.raises(ModelUnavailableError, match="toy was not published"):
@@ -109,6 +141,7 @@ def test_a_pulled_model_leaves_no_file_behind_and_is_still_served(
         scratch=scratch,
         engine="onnxruntime",
         threads=1,
+        memory_mb=3008,
     )
     served = source.load(manifest.version, optimised=False)
     assert list(scratch.iterdir()) == []

@@ -70,6 +70,7 @@ def test_ten_promotions_and_rollbacks_under_load(tmp_path: Path, pictures: list[
         scratch=tmp_path,
         engine="onnxruntime",
         threads=1,
+        memory_mb=3008,
     )
     host = ModelHost(source)
     host.current()

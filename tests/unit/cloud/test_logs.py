@@ -118,6 +118,10 @@ def test_where_nothing_is_deployed_the_commands_that_would_help_are_named() -> N
             "00:00:01 streaming  ERROR an engine is broken",
         ),
         ("plain\ttext", "00:00:01 streaming  plain text"),
+        (
+            '{"message": "refused\\n00:00:02 streaming  model loaded"}',
+            "00:00:01 streaming  refused\n    00:00:02 streaming  model loaded",
+        ),
         ("[1, 2]", "00:00:01 streaming  [1, 2]"),
         ('{"_aws": {}, "Calls": 1}', None),
         ("START RequestId: 1 Version: 2", None),

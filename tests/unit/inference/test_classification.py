@@ -11,7 +11,8 @@ from PIL import Image
 
 from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
-from runtime.inference.errors import ArtifactDamagedError, PictureError
+from runtime.inference.errors import ArtifactDamagedError, DecodedTooLargeError, PictureError
+from runtime.inference.pictures import PictureLimits
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
 from visionstack.models.draft import BuildOptions
@@ -144,6 +145,24 @@ def test_a_large_jpeg_is_classified_as_its_full_decoding(
     drafted, full = (classifier.classify(file.getvalue()) for file in (jpeg, lossless))
     assert drafted[0].id == full[0].id
     assert drafted[0].softmax == pytest.approx(full[0].softmax, abs=0.1)
+
+
+def test_what_a_progressive_jpeg_keeps_of_its_whole_size_is_counted(
+    make_artifact: MakeArtifact,
+) -> None:
+    """290 MiB for 49 million pixels, of which an eighth of the size is decoded."""
+    classifier = Classifier.load(make_artifact(), engine="onnxruntime")
+    for progressive in (False, True):
+        file = io.BytesIO()
+        Image.new("RGB", (640, 480)).save(file, "JPEG", progressive=progressive)
+        enough = PictureLimits(decoded_bytes=640 * 480 * 6)
+        classifier.classify(file.getvalue(), limits=enough)
+        classifier.limits = enough._replace(decoded_bytes=640 * 480 * 6 - 1)
+        if progressive:
+            with pytest.raises(DecodedTooLargeError):
+                classifier.classify(file.getvalue())
+        else:
+            classifier.classify(file.getvalue())
 
 
 def test_bad_pictures_are_the_senders_error(make_artifact: MakeArtifact) -> None:

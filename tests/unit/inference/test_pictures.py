@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,8 @@ from runtime.inference.errors import (
     TooManyPixelsError,
     TruncatedPictureError,
 )
-from runtime.inference.pictures import PictureLimits, count_scans, decode_bgr, decode_rgb
+from runtime.inference.picture_costs import count_scans
+from runtime.inference.pictures import PictureLimits, decode_bgr, decode_rgb
 from tests.hostile import deep_png, flat_webp, many_scans
 
 RED, GREEN, BLUE, WHITE = (250, 10, 20), (10, 240, 20), (15, 25, 245), (255, 255, 255)
@@ -254,6 +257,9 @@ def test_a_comment_full_of_scan_markers_costs_nothing() -> None:
 def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
     for data, each in (
         (deep_png(64), 7),
+        (deep_png(64, colours=True), 11),
+        (encoded(Image.new("RGB", (64, 64)), "JPEG"), 7),
+        (encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=True), 9),
         (flat_webp(64), 7),
         (encoded(Image.new("RGBA", (64, 64)), "PNG"), 20),
         (encoded(Image.new("F", (64, 64)), "TIFF"), 32),
@@ -265,10 +271,26 @@ def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
         assert refused.value.needed == 64 * 64 * each
 
 
-@pytest.mark.parametrize("kind", ["webp", "png"])
-def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str) -> None:
+def scanned_jpeg(side: int) -> bytes:
+    """Progressive, with as many samples of each colour."""
+    return encoded(Image.new("RGB", (side, side)), "JPEG", progressive=True, subsampling=0)
+
+
+@pytest.mark.parametrize(
+    ("made", "each"),
+    [
+        (flat_webp, 7),
+        (deep_png, 7),
+        (partial(deep_png, colours=True), 11),
+        (scanned_jpeg, 9),
+    ],
+    ids=["webp", "png", "colours", "progressive"],
+)
+def test_decoding_stays_within_the_memory_it_is_counted_with(
+    made: Callable[[int], bytes], each: int
+) -> None:
     side = 3000
-    data = flat_webp(side) if kind == "webp" else deep_png(side)
+    data = made(side)
     program = (
         "import resource, sys\n"
         "from runtime.inference.pictures import decode_bgr\n"
@@ -281,7 +303,7 @@ def test_decoding_stays_within_the_memory_it_is_counted_with(kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, input=data, capture_output=True
     )
-    assert int(done.stdout) < side * side * 7 * 1.15
+    assert int(done.stdout) < side * side * each * 1.15
 
 
 @pytest.mark.parametrize("options", [{"quality": 60}, {"lossless": True}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -20,8 +21,14 @@ import pytest
 from visionstack import processes
 from visionstack.cloud import local_state
 from visionstack.cloud.local_state import CloudFolder
-from visionstack.localcloud import emulator, environment
-from visionstack.localcloud.guarded_emulator import ProcessesWithOwnTmp, guarded
+from visionstack.localcloud import emulator, environment, guarded_emulator
+from visionstack.localcloud.guarded_emulator import (
+    ProcessesWithOwnTmp,
+    admits_its_user,
+    guarded,
+    user_at,
+    users_are_told,
+)
 
 FUNCTIONS = "/2015-03-31/functions"
 
@@ -171,6 +178,91 @@ async def test_a_page_of_somebody_else_opens_no_websocket(
     assert (seen, sent) == ((["websocket"], []) if reached else ([], ["websocket.close"]))
 
 
+needs_the_table = pytest.mark.skipif(
+    not users_are_told(), reason="this system does not say whose a connection is"
+)
+OTHER_USER = 65534
+
+
+@needs_the_table
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_of_this_machine_is_refused_and_creates_no_function(
+    running: RunningEmulator,
+) -> None:
+    """They would run programs as the user who started it, and read all that it holds."""
+    asks = (
+        "import http.client, sys\n"
+        "one = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=30)\n"
+        f"one.request('GET', '{FUNCTIONS}', headers={signed('lambda')!r})\n"
+        "print(one.getresponse().status, end='')\n"
+    )
+    told = [
+        subprocess.run(
+            ["/usr/bin/env", "python3", "-c", asks, str(running.port)],
+            user=user, capture_output=True, text=True, check=True, cwd="/",
+        ).stdout
+        for user in (OTHER_USER, os.getuid())
+    ]  # fmt: skip
+    assert told == ["403", "200"]
+
+
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, uid: int, inode: int) -> Any:
+    """A request over a connection that the system's table gives to `uid`."""
+    row = f"   0: 0100007F:D431 0100007F:11D6 01 0:0 00:0 0 {uid} 0 {inode} 1 0 20 4 0 10 -1"
+    if sys.byteorder == "big":
+        row = row.replace("0100007F", "7F000001")
+    (tmp_path / "tcp").write_text(f"  sl  local_address rem_address\n{row}\n")
+    monkeypatch.setattr(guarded_emulator, "_CONNECTIONS", tmp_path / "tcp")
+    return {"client": ("127.0.0.1", 0xD431), "server": ("127.0.0.1", 0x11D6)}
+
+
+@pytest.mark.parametrize(
+    ("uid", "inode", "admitted"),
+    [
+        (os.getuid(), 7, True),
+        (0, 7, True),
+        (OTHER_USER, 7, False),
+        (0, 0, False),  # closed by its program, whose it was is no longer told
+    ],
+)
+async def test_whose_a_connection_is_decides_whether_it_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, inode: int, admitted: bool
+) -> None:
+    scope = listed(tmp_path, monkeypatch, uid=uid, inode=inode)
+    assert admits_its_user(scope) is admitted
+    assert not admits_its_user({**scope, "client": ("127.0.0.1", 1)}), "a connection that is gone"
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+
+    async def send(message: Any) -> None:
+        seen.append(str(message.get("status")))
+
+    scope |= {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
+    await guarded(app, admits=admits_its_user)(scope, app, send)
+    assert seen[0] == ("/" if admitted else "403")
+
+
+@needs_the_table
+def test_whose_a_connection_is_is_read_from_the_system() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        with socket.create_connection(place) as client:
+            mine = client.getsockname()
+            assert user_at(mine, place) == os.getuid()
+        taken, _ = server.accept()
+        with taken:
+            assert user_at(mine, place) is None, "its program has closed it"
+
+
+def test_where_the_system_does_not_tell_nobody_is_refused_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded_emulator, "_CONNECTIONS", tmp_path / "none")
+    assert not users_are_told()
+
+
 def test_a_refusal_says_what_was_refused(running: RunningEmulator) -> None:
     answer, body = running.ask("GET", "/", headers={"Host": "evil.example"})
     assert answer.status == 403
@@ -241,6 +333,27 @@ def test_a_deployed_api_itself_says_which_pages_it_lets_in(
     assert refused(asked) is not answered
     # There is no such API, so nobody allowed the page to read that.
     assert asked[0].headers["Access-Control-Allow-Origin"] is None
+
+
+@pytest.mark.parametrize("rest", ["", "zz", "0a1b2c3d", "0a1b2c3d/", "/v1/images", "0a1b2c3d//x"])
+def test_a_page_of_somebody_else_reads_no_secret_by_an_address_like_an_apis(
+    running: RunningEmulator, rest: str
+) -> None:
+    """MiniStack takes these for calls of the service that a header names."""
+    secrets = {"Content-Type": "application/x-amz-json-1.1", **signed("secretsmanager")}
+    made = {**secrets, "X-Amz-Target": "secretsmanager.CreateSecret"}
+    document = json.dumps({"Name": f"token{rest}", "SecretString": "secret"})
+    assert running.ask("POST", "/", body=document, headers=made)[0].status == 200
+    wanted = {
+        **secrets,
+        "X-Amz-Target": "secretsmanager.GetSecretValue",
+        "Origin": "https://evil.example",
+        "x-api-key": "any",
+    }
+    for method in ("OPTIONS", "POST"):
+        body = json.dumps({"SecretId": f"token{rest}"})
+        asked = running.ask(method, f"/_aws/execute-api/{rest}", body=body, headers=wanted)
+        assert refused(asked), method
 
 
 def test_every_environment_has_a_tmp_of_its_own(tmp_path: Path) -> None:

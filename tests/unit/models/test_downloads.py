@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from visionstack.models.downloads import RemoteFile, fetch
@@ -69,6 +71,23 @@ def test_another_file_is_refused_and_removed(
     server.content = CONTENT
     with pytest.raises(DownloadError, match=message):
         fetch(remote(server, **changes), cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_does_not_end_is_given_up_where_it_should_have_ended(tmp_path: Path) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 200 << 20:
+            sent += 1 << 20
+            yield bytes(1 << 20)
+
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    wanted = RemoteFile(url="https://weights.example/w", name="w", bytes=5 << 20)
+    with pytest.raises(DownloadError, match="instead of 5,242,880"):
+        fetch(wanted, cache=tmp_path, client=httpx.Client(transport=answer))
+    assert sent <= 10 << 20
     assert list(tmp_path.iterdir()) == []
 
 

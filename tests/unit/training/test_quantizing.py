@@ -224,6 +224,7 @@ def served(artifact: Artifact, *, optimised: bool = False):  # type: ignore[no-u
         scratch=home,
         engine="onnxruntime",
         threads=1,
+        memory_mb=3008,
     )
     model = source.load(artifact.manifest.version, optimised=optimised)
     model.exercise()
