@@ -1,4 +1,7 @@
-"""Where the command line writes: people read stderr, programs read stdout."""
+"""Where the command line writes: people read stderr, programs read stdout.
+
+Names and addresses are printed as they are: rich would make an emoji of the `:abc:` in one.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-out = Console(highlight=False)
+out = Console(highlight=False, emoji=False)
 """Answers and tables (stdout)."""
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 """Progress, warnings and errors (stderr)."""
 
 
