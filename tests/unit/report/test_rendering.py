@@ -292,6 +292,21 @@ def test_a_table_loses_no_column_to_a_narrow_terminal(width: int) -> None:
     assert shown.count("last") == 2
 
 
+def test_names_of_rows_are_not_broken_where_a_narrow_terminal_has_room() -> None:
+    names = ["visionstack-classifier", "local PC (GTX 1080), yolov3"]
+    price = "$0.0000166667 a GB-s"
+    table = Table(
+        "t",
+        ["stack", "seconds per image", "price"],
+        [Row([n, "0.0628 s", price]) for n in names],
+    )
+    console = Console(file=io.StringIO(), width=80, record=True)
+    console.print(terminal.rich_table(table, width=80))
+    shown = console.export_text()
+    for text in (*names, price, "0.0628 s"):
+        assert text in shown
+
+
 def test_points_and_bars_are_told_with_their_units() -> None:
     plot = Frontier("f", [Point("g6", 0.5, 4.0)], "USD an hour", "ms")
     assert lines.plain_lines(plot) == ["g6: 0.5 USD an hour, 4 ms"]
