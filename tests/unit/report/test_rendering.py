@@ -204,6 +204,22 @@ def test_plots_follow_the_pages_colours(html: str) -> None:
     assert "#0102" not in svg
 
 
+def test_commands_in_backticks_are_set_as_code_and_nothing_else_is() -> None:
+    notes = ["do `a <b>` and `c`", "one ` alone & <i>"]
+    shown = page.render(Report(title="t", sections=[Note(text) for text in notes]))
+    assert "do <code>a &lt;b&gt;</code> and <code>c</code></div>" in shown
+    assert "one ` alone &amp; &lt;i&gt;</div>" in shown
+
+
+def test_labels_of_any_colour_stand_out_from_their_black_edge() -> None:
+    for number in range(200):
+        colour = page._colour(f"label {number}")
+        channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+        assert (luminance + 0.05) / 0.05 > 4.5, colour  # WCAG 2.2, 1.4.3
+
+
 def test_boxes_are_drawn_in_the_pictures_own_pixels(html: str) -> None:
     assert 'viewBox="0 0 64 48"' in html
     assert 'x="5" y="6" width="25" height="34"' in html
