@@ -126,8 +126,11 @@ def _terminal(section: Section, *, width: int) -> list[RenderableType]:
     if isinstance(section, Note):
         colour = "yellow" if section.level == "warning" else "blue"
         return [f"[{colour}]▍[/] {_escape(section.text)}"]
+    lines = [f"  {_escape(line)}" for line in plain_lines(section)]
+    if not lines:
+        return []  # a curve, say: only the page can show it
     title = [f"\n[bold]{_escape(section.title)}[/]"] if section.title else []
-    return [*title, *(f"  {_escape(line)}" for line in plain_lines(section))]
+    return [*title, *lines]
 
 
 def _escape(text: str) -> str:
