@@ -69,14 +69,17 @@ def start(
     as_json: bool,
     labelled: Labelled | None = None,
     loss: float = LOSS,
-) -> None:
+) -> list[Record]:
     """Plan and run a new comparison; of several models each in a folder of its name.
+
+    Rows that failed are in the records that are given back, one a model.
 
     Raises:
         VisionstackError: it cannot be planned, may not be paid, or could not be destroyed.
     """
     if len(set(models)) != len(models):
         raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
+    _check_picture(request.picture)
     if dry_run and not request.names_a_row:
         request = _what_one_may_compare(request, out)
     look = _reached if dry_run else _deployment
@@ -97,7 +100,7 @@ def start(
     if dry_run:
         if as_json:
             _print([record.to_json() for record in records])
-        return
+        return records
     check_budget(*records, max_usd=max_usd, confirmed=confirmed)
     folders = [out if len(models) == 1 else out / record.model for record in records]
     every = [
@@ -112,6 +115,7 @@ def start(
         _measure(record, folder, executors, request, strategy)
         _score(record, folder, labelled)
     draw(folders, out, strategy, as_json=as_json, loss=loss)
+    return records
 
 
 def resume(
@@ -123,7 +127,7 @@ def resume(
     max_usd: float | None,
     confirmed: bool,
     as_json: bool,
-) -> None:
+) -> Record:
     """Go on with a recorded comparison.
 
     Raises:
@@ -152,6 +156,7 @@ def resume(
     _measure(record, out, executors, size, strategy)
     _score(record, out, labelled)
     draw([out], out, strategy, as_json=as_json)
+    return record
 
 
 def draw(
@@ -189,6 +194,21 @@ def draw(
 
 def _print(comparisons: Sequence[dict[str, Any]]) -> None:
     console.print_json(comparisons[0] if len(comparisons) == 1 else {"comparisons": comparisons})
+
+
+def _check_picture(path: Path) -> None:
+    """Before machines are paid for that could not decode it."""
+    from runtime.inference.errors import PictureError
+    from runtime.inference.pictures import read_picture
+
+    try:
+        read_picture(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", remedy="Name a picture (--picture)."
+        ) from error
+    except PictureError as error:
+        raise UsageError(f"{path}: {error}", remedy="Name a picture (--picture).") from error
 
 
 def _what_one_may_compare(request: Request, out: Path) -> Request:

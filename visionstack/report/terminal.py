@@ -122,7 +122,7 @@ def _terminal_cell(value: Cell) -> RichText:
 
 def _terminal(section: Section, *, width: int) -> list[RenderableType]:
     if isinstance(section, Table):
-        return [rich_table(section, width=width)]
+        return [rich_table(section, width=width)] if section.rows else []
     if isinstance(section, Note):
         colour = "yellow" if section.level == "warning" else "blue"
         return [f"[{colour}]▍[/] {_escape(section.text)}"]

@@ -255,13 +255,15 @@ def test_the_terminal_shows_every_section_and_fits_a_pipe(report: Report) -> Non
     assert max(len(line) for line in shown.splitlines()) <= 90
 
 
-def test_the_terminal_has_no_title_of_a_curve_that_it_cannot_show() -> None:
+def test_the_terminal_has_no_title_of_what_it_cannot_show() -> None:
     console = Console(file=io.StringIO(), width=80, record=True)
     curve = Lines("Precision and recall", [Line("m", [(0.0, 1.0), (1.0, 0.5)])], "recall", "p")
-    terminal.show(Report(title="t", sections=[curve, Note("a note")]), console)
+    empty = Table("Every scenario", ["row", "p50"], [])
+    terminal.show(Report(title="t", sections=[curve, empty, Note("a note")]), console)
     shown = console.export_text()
     assert "a note" in shown
     assert "Precision and recall" not in shown
+    assert "Every scenario" not in shown
 
 
 def test_csv_holds_kind_samples_and_reason_of_every_cell(report: Report) -> None:
