@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from visionstack import console, paths
+from visionstack import console, extras, paths
 from visionstack.cloud.aws_errors import translated
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
@@ -102,6 +102,7 @@ def start(
             _print([record.to_json() for record in records])
         return records
     check_budget(*records, max_usd=max_usd, confirmed=confirmed)
+    extras.require(*extras.MEASURING)
     folders = [out if len(models) == 1 else out / record.model for record in records]
     every = [
         _executors(record, deployment, artifact, picture=request.picture, out=folder, size=request)
