@@ -75,6 +75,8 @@ _MACHINES_FAULT: Final = {
 }
 """Errors of the file system that no command foresees everywhere, and what to do about them."""
 
+_INTERRUPTED: Final = 130
+
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _group in (models.app, data.app, local.app, compare.app, train.app):
@@ -125,9 +127,11 @@ def main() -> None:
         _end(missing)
     except VisionstackError as error:
         _end(error)
-    except KeyboardInterrupt:
-        console.err.print("interrupted")
-        sys.exit(130)
+    except SystemExit as ending:
+        # Typer makes it of a KeyboardInterrupt, without a word.
+        if ending.code == _INTERRUPTED:
+            console.err.print("interrupted")
+        raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _MACHINES_FAULT:
             _end(_about_this_machine(error))

@@ -342,7 +342,7 @@ def _measure_here(
     comparisons: Sequence[tuple[Record, Path, Executors]], strategy: Strategy
 ) -> None:
     """This machine's rows of all models, which take turns: theirs are the ones compared closest."""
-    with _live(strategy) as tell:
+    with _told_when_interrupted(comparisons), _live(strategy) as tell:
 
         def changed(record: Record, folder: Path, what: str) -> None:
             record.save(folder)
@@ -363,16 +363,24 @@ def _measure(
         from visionstack.deploy.cdk import bootstrap_embedded_cloud
 
         bootstrap_embedded_cloud()
+    with _told_when_interrupted([(record, out, executors)]), _live(strategy) as tell:
+        run(record, out, executors, minutes=size.minutes, tell=tell)
+
+
+@contextmanager
+def _told_when_interrupted(
+    comparisons: Sequence[tuple[Record, Path, Executors]],
+) -> Iterator[None]:
+    """What is left of what it started, and how each comparison goes on."""
     try:
-        with _live(strategy) as tell:
-            run(record, out, executors, minutes=size.minutes, tell=tell)
+        yield
     except KeyboardInterrupt:
-        left = f"these stacks may be left: {', '.join(record.deployed)}"
-        console.err.print(
-            f"interrupted; {left if record.deployed else 'nothing that it started is left'}. "
-            f"Go on: visionstack compare resume --out {out}",
-            markup=False,
-        )
+        stacks = [stack for record, _, _ in comparisons for stack in record.deployed]
+        left = f"These stacks may be left: {', '.join(stacks)}."
+        console.err.print(left if stacks else "Nothing that it started is left.", markup=False)
+        for record, folder, _ in comparisons:
+            record.save(folder)
+            console.err.print(f"Go on: visionstack compare resume --out {folder}", markup=False)
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -162,9 +163,10 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "run", interrupted)
+    monkeypatch.setattr(session, "measure_in_turns", interrupted)
     record = plan(instance_types=["g6.xlarge"])
     for deployed, words in (
-        ([], "nothing that it started is left"),
+        ([], "Nothing that it started is left"),
         (["visionstack-compare-storage"], "may be left: visionstack-compare-storage"),
     ):
         record.deployed = deployed
@@ -173,3 +175,6 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
         said = " ".join(capsys.readouterr().err.split())
         assert words in said
         assert "compare resume" in said
+        with pytest.raises(KeyboardInterrupt):
+            session._measure_here([(record, tmp_path, Mock())], "cost")
+        assert "compare resume" in capsys.readouterr().err
