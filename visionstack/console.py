@@ -1,4 +1,7 @@
-"""Where the command line writes: people read stderr, programs read stdout."""
+"""Where the command line writes: people read stderr, programs read stdout.
+
+Names and addresses are printed as they are: rich would make an emoji of the `:abc:` in one.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,9 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-out: Console = _PlainTextConsole(highlight=False)
+out: Console = _PlainTextConsole(highlight=False, emoji=False)
 """Answers and tables (stdout)."""
-err: Console = _PlainTextConsole(stderr=True, highlight=False)
+err: Console = _PlainTextConsole(stderr=True, highlight=False, emoji=False)
 """Progress, warnings and errors (stderr)."""
 
 

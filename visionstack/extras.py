@@ -24,22 +24,39 @@ EXTRAS: Final = {
     "aws_cdk": "aws",
     "boto3": "aws",
     "botocore": "aws",
+    "cdk_nag": "aws",
     "constructs": "aws",
     "pydantic": "aws",
     "faster_coco_eval": "compare",
     "jinja2": "compare",
     "locust": "compare",
     "matplotlib": "compare",
-    "mlcommons_loadgen": "compare",
+    "mlperf_loadgen": "compare",
+    "motrics": "compare",
+    "yaml": "compare",
+    "pytorch_lightning": "train",
+    "timm": "train",
     "torch": "train",
     "torchvision": "train",
     "ultralytics": "train",
 }
 """Top-level module to extra, as pyproject.toml has them."""
 
+MEASURING: Final = ("faster_coco_eval", "jinja2", "matplotlib", "yaml")
+"""What scores and reports measurements, imported when the measuring is over."""
+
 
 class MissingExtraError(VisionstackError):
     """A library is missing that an extra of this package brings."""
+
+
+def require(*modules: str) -> None:
+    """Ask for libraries before the work that they are to finish. Raises MissingExtraError."""
+    from importlib.util import find_spec
+
+    for module in modules:
+        if find_spec(module) is None:
+            raise _missing(module, EXTRAS[module])
 
 
 def explain(error: ModuleNotFoundError) -> MissingExtraError | None:
@@ -48,6 +65,10 @@ def explain(error: ModuleNotFoundError) -> MissingExtraError | None:
     extra = EXTRAS.get(module)
     if extra is None:
         return None
+    return _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
         f"This needs the library {module}, which is not installed.",
         remedy=f"Install it with: pip install '{requirement(extra)}'",

@@ -161,3 +161,23 @@ async def test_what_is_wrong_is_said_with_what_to_do(
         api.cors = False
         await page.click("#again")
         await until(page, f"{status}.includes('-c cors_origin=http://127.0.0.1:')")
+
+
+async def test_nothing_of_another_photo_stands_beside_one_that_cannot_be_read(
+    browser: Browser, fake: Server, api: Api, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture", encoding="utf-8")
+    async with browser() as page:
+        await page.goto(address(fake, more=f"&api={api.address}&key=a%20key&tab=classify"))
+        await page.wait_for_selector("#classify[data-ready]")
+        assert await page.inner_text("#classify-status") == "Take or choose a photo."
+        await page.set_input_files("#choose", DOG)
+        await page.wait_for_selector("#classes:not([hidden])")
+        await page.set_input_files("#choose", text)
+        status = "document.getElementById('classify-status').textContent"
+        await until(page, f"{status}.includes('cannot read text.jpg')")
+        assert not await page.is_visible("#classes")
+        assert not await page.is_visible("#photo")
+        assert await page.is_visible("#photo-empty")
+        assert await page.is_disabled("#again")

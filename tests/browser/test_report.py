@@ -19,7 +19,7 @@ async def test_a_report_does_not_overflow_a_phone_and_labels_stay_apart(
     photo = (IMPORT_ROOT / "samples" / "dog.jpg").read_bytes()
     boxes = [Box("bicycle", 700, 20, 767, 300, 0.9), Box("dog", 690, 30, 760, 290, 0.8)]
     report = Report(
-        title="A report",
+        title="Accuracy on samples/ground_truth_pictures_of_a_long_name.json",
         sections=[
             Table(title="Many columns", columns=columns, rows=[Row(cells=cells)]),
             Pictures(title="Pictures", pictures=[Picture(data=photo, alt="a dog", boxes=boxes)]),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from visionstack import console
+from visionstack import console, paths
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.outcome import Outcome, Streamed
 from visionstack.accuracy.results import (
@@ -18,9 +18,10 @@ from visionstack.accuracy.results import (
     differences,
     score_found,
 )
-from visionstack.accuracy.tracking import score_tracks
+from visionstack.accuracy.tracking import check_followed, score_tracks
 from visionstack.accuracy.variants import Answers, Variant, answer, check_distinct
 from visionstack.errors import UsageError
+from visionstack.models.building import current_folder
 from visionstack.stream.pictures import ArrayEncoding
 
 
@@ -56,6 +57,11 @@ def measure(options: AccuracyOptions) -> Outcome:
         )
     if (options.stream or options.track) and inputs.labels is None:
         raise UsageError("--stream and --track need a clip and its --labels.")
+    if options.track and inputs.labels is not None:
+        check_followed(inputs.labels)
+    reference = [] if options.reference is None else [options.reference]
+    for variant in [*options.variants, *reference]:
+        current_folder(paths.MODELS, variant.model)  # before the first of them has run for long
     outcome = Outcome(inputs=inputs)
     for variant in options.variants:
         outcome.answers.append(_answered(variant, inputs))
@@ -64,16 +70,16 @@ def measure(options: AccuracyOptions) -> Outcome:
         outcome.scored = [against_labels(inputs, one) for one in outcome.answers]
         outcome.compared = differences(outcome.scored, inputs)
     if options.reference is not None:
-        reference = _reference(options.reference, outcome)
-        outcome.reference = reference.name
+        compared_with = _reference(options.reference, outcome)
+        outcome.reference = compared_with.name
         outcome.agreements = [
-            agreement(inputs, reference, one)
+            agreement(inputs, compared_with, one)
             for one in outcome.answers
-            if one.name != reference.name
+            if one.name != compared_with.name
         ]
         if not outcome.agreements:
             raise UsageError(
-                f"The reference {reference.name} is the only model.",
+                f"The reference {compared_with.name} is the only model.",
                 remedy="Name another by --model or --engine.",
             )
     if options.stream or options.track:

@@ -42,6 +42,17 @@ class TrackingScore:
     switches: int
 
 
+def check_followed(labels: LabelSet) -> None:
+    """Raises `LabelError` where the labels follow no objects, or those of several classes."""
+    if any(label.track is None for picture in labels.pictures for label in picture.labels):
+        raise LabelError(
+            f"{labels.source} does not say which boxes are of one object.",
+            remedy="MOTChallenge's gt.txt does, or `track_id` in a COCO file.",
+        )
+    if len(labels.classes) > 1:
+        raise LabelError(f"{labels.source} labels several classes; tracks are scored for one.")
+
+
 def score_tracks(labels: LabelSet, found: Sequence[Sequence[Tracked]]) -> TrackingScore:
     """Score the tracks found in each of the labelled frames, in their order.
 
@@ -53,13 +64,7 @@ def score_tracks(labels: LabelSet, found: Sequence[Sequence[Tracked]]) -> Tracki
             f"{labels.source} labels {len(labels.pictures)} frames, and there are answers to "
             f"{len(found)}."
         )
-    if any(label.track is None for picture in labels.pictures for label in picture.labels):
-        raise LabelError(
-            f"{labels.source} does not say which boxes are of one object.",
-            remedy="MOTChallenge's gt.txt does, or `track_id` in a COCO file.",
-        )
-    if len(labels.classes) > 1:
-        raise LabelError(f"{labels.source} labels several classes; tracks are scored for one.")
+    check_followed(labels)
     import motrics
 
     name = coco_name(labels.classes[0])

@@ -223,7 +223,9 @@ class ClassifierClient:
             raise ClassifierError(
                 f"{name} has {len(data):,} bytes; the service takes 1 to {MAX_PICTURE_BYTES:,}.",
                 code="too_large" if data else "empty",
-                remedy="Send it smaller or compress it more.",
+                remedy="Send it smaller or compress it more."
+                if data
+                else "Copy or download the file again.",
             )
         if len(data) > MAX_DIRECT_BYTES:
             if content_type not in CONTENT_TYPES.values():

@@ -7,7 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from visionstack import paths
+from visionstack import extras, paths
 
 
 def accuracy(
@@ -80,6 +80,7 @@ def accuracy(
         raise UsageError(
             f"--encoding is {', '.join(get_args(ArrayEncoding))}, not {', '.join(sorted(unknown))}."
         )
+    extras.require(*extras.MEASURING)
     run(
         AccuracyOptions(
             source=source,

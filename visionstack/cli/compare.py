@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visionstack import paths
 from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.errors import VisionstackError
+
+if TYPE_CHECKING:
+    from visionstack.compare.record import Record
 
 app = typer.Typer(
     name="compare",
@@ -132,7 +137,7 @@ def run(
             "--labels needs the pictures that they label.",
             remedy="Name a clip or a folder: --labelled DIR --labels FILE",
         )
-    session.start(
+    records = session.start(
         request,
         models=model or ["yolov3-tiny"],
         labelled=None if labelled is None else Labelled(source=labelled, labels=labels),
@@ -145,6 +150,7 @@ def run(
         dry_run=dry_run,
         as_json=as_json,
     )
+    _raise_if_rows_failed(records, out)
 
 
 @app.command()
@@ -164,7 +170,7 @@ def resume(
     from visionstack.compare import session
     from visionstack.compare.plan import MeasurementSize
 
-    session.resume(
+    record = session.resume(
         out,
         strategy=session.strategy_named(strategy),
         size=MeasurementSize(minutes, calls, cold_calls),
@@ -173,6 +179,7 @@ def resume(
         confirmed=yes,
         as_json=as_json,
     )
+    _raise_if_rows_failed([record], out)
 
 
 @app.command()
@@ -256,3 +263,15 @@ def report(
         loss=accuracy_loss,
         devices=device or [],
     )
+
+
+def _raise_if_rows_failed(records: Sequence[Record], out: Path) -> None:
+    rows = [(record, row) for record in records for row in record.rows]
+    failed = [(record, row) for record, row in rows if row.status == "failed"]
+    if failed:
+        names = ", ".join(row.name for _, row in failed)
+        folder = out if len(records) == 1 else out / failed[0][0].model
+        raise VisionstackError(
+            f"{len(failed)} of {len(rows)} rows failed: {names}.",
+            remedy=f"The report says why; `visionstack compare resume --out {folder}` tries again.",
+        )

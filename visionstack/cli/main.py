@@ -6,6 +6,7 @@ need it (tests/unit/cli/test_main.py has a list).
 
 from __future__ import annotations
 
+import errno
 import inspect
 import signal
 import sys
@@ -66,6 +67,16 @@ _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "cost": cost.cost,
     "papers": papers.papers,
 }
+_MACHINES_FAULT: Final = {
+    errno.EACCES: "Is it yours to read and write?",
+    errno.EROFS: "Choose a folder that can be written to.",
+    errno.ENOSPC: "Make room: `df -h` says where there is some.",
+    errno.EDQUOT: "Make room: your quota on this disk is used up.",
+}
+"""Errors of the file system that no command foresees everywhere, and what to do about them."""
+
+_INTERRUPTED: Final = 130
+
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _group in (models.app, data.app, local.app, compare.app, train.app):
@@ -116,10 +127,14 @@ def main() -> None:
         _end(missing)
     except VisionstackError as error:
         _end(error)
-    except KeyboardInterrupt:
-        console.err.print("interrupted")
-        sys.exit(130)
+    except SystemExit as ending:
+        # Typer makes it of a KeyboardInterrupt, without a word.
+        if ending.code == _INTERRUPTED:
+            console.err.print("interrupted")
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _MACHINES_FAULT:
+            _end(_about_this_machine(error))
         from runtime.redaction import redacted_traceback
 
         # A fault of this program: all of it, for a report, which must not give a camera away.
@@ -127,10 +142,16 @@ def main() -> None:
         sys.exit(1)
 
 
+def _about_this_machine(error: OSError) -> VisionstackError:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return VisionstackError(f"{where}{error.strerror}.", remedy=_MACHINES_FAULT[error.errno or 0])
+
+
 def _end(error: VisionstackError) -> NoReturn:
-    console.err.print(f"[bold red]error:[/] {escape(error.message)}")
+    # A terminal wraps what is long, and copies it without the breaks; `grep` finds it.
+    console.err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
     if error.remedy:
-        console.err.print(escape(error.remedy))
+        console.err.print(escape(error.remedy), soft_wrap=True)
     sys.exit(2 if isinstance(error, UsageError) else 1)
 
 

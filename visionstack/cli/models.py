@@ -263,6 +263,8 @@ def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = Fal
     if as_json:
         console.print_json(rows)
         return
+    if not rows:
+        _tell_unpublished(name)
     for row in rows:
         words = ["current"] if row["current"] else []
         if 0 < row["share"] < 1:
@@ -317,6 +319,8 @@ def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -
     if as_json:
         console.print_json([change.to_json() for change in found])
         return
+    if not found:
+        _tell_unpublished(name)
     for change in found:
         told = f"{change.old or '-'} to {change.new}"
         if change.action == "canary":
@@ -385,6 +389,11 @@ def gc(
         console.print_json({"deleted": list(gone)})
         return
     console.out.print(f"deleted: {', '.join(gone) or 'none'}")
+
+
+def _tell_unpublished(name: str) -> None:
+    told = f"Nothing of {name} is published; `visionstack models list` has the names."
+    console.err.print(told, markup=False, soft_wrap=True)
 
 
 def _versions(name: str, cloud: Cloud) -> Versions:

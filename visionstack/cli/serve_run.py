@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import secrets
+import shlex
 import signal
 import socket
 from collections.abc import Sequence
@@ -64,7 +66,14 @@ def serve(
         )
         asyncio.run(_run(settings, open_browser=open_browser, qr_code=qr_code))
     except StreamingError as error:
-        raise VisionstackError(str(error)) from error
+        raise VisionstackError(str(error), remedy=_remedy(error)) from error
+
+
+def _remedy(error: StreamingError) -> str | None:
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+        return "End what has the port, or take free ones: --port 0 --http-port 0"
+    return None
 
 
 async def _run(settings: Settings, *, open_browser: bool, qr_code: bool) -> None:
@@ -123,7 +132,7 @@ def _announce(server: Server) -> None:
     pinned = f" --fingerprint {server.fingerprint}" if server.fingerprint else ""
     console.err.print(
         f"try: visionstack stream SOURCE --connect {reached}:{server.port} "
-        f"--token {settings.token}{pinned}",
+        f"--token {shlex.quote(str(settings.token))}{pinned}",
         soft_wrap=True,
         markup=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from visionstack import console
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.blocking import StreamClient
 from visionstack.stream.client import Policy, StreamOptions
-from visionstack.stream.errors import WindowClosedError
-from visionstack.stream.pictures import Picture
+from visionstack.stream.errors import StreamError, WindowClosedError
+from visionstack.stream.pictures import Picture, encode_picture
 from visionstack.stream.sources import Source, SourceFrame, open_source, paced
 from visionstack.stream.summary import StreamSummary, answer_json
 from visionstack.stream.types import (
@@ -59,7 +60,7 @@ class StreamRequest:
 def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> StreamAddress:
     """`host:port`; raises UsageError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
+    if not colon or not host or "/" in host or not port.isdecimal() or not 0 < int(port) <= 65_535:
         raise UsageError(f"--connect {text}: give host:port, as 127.0.0.1:7443.")
     if not token:
         raise UsageError(
@@ -75,6 +76,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
     policy: Policy = request.policy or ("live" if source.realtime else "lossless")
     options: StreamOptions = {**request.options, "policy": policy}
     summary = StreamSummary()
+    unreadable: deque[tuple[str, StreamError]] = deque()
     with ExitStack() as stack:
         saver = _saver(request, source, stack)
         window = _window(source, stack) if request.show else None
@@ -89,13 +91,15 @@ def run_stream(request: StreamRequest) -> StreamSummary:
         answers = stack.enter_context(
             closing(
                 client.stream(
-                    _frames(request, source, policy), idle=window.pump if window else None
+                    _frames(request, source, policy, unreadable),
+                    idle=window.pump if window else None,
                 )
             )
         )
         interrupted = None
         try:
             for answer in answers:
+                _tell_unreadable(unreadable, summary, as_json=request.as_json)
                 summary.add(answer)
                 name, picture = answer.context
                 if saver is not None and isinstance(answer, StreamResult):
@@ -109,6 +113,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
         except KeyboardInterrupt as error:
             # A camera's usual end: what was seen is told all the same.
             interrupted = error
+        _tell_unreadable(unreadable, summary, as_json=request.as_json)
         _finish_progress(progress, task, summary)
     if interrupted is not None and not summary.results:
         raise interrupted
@@ -121,15 +126,39 @@ def run_stream(request: StreamRequest) -> StreamSummary:
 
 
 def _frames(
-    request: StreamRequest, source: Source, policy: Policy
+    request: StreamRequest,
+    source: Source,
+    policy: Policy,
+    unreadable: deque[tuple[str, StreamError]],
 ) -> Iterator[tuple[Picture, tuple[str, Picture]]]:
+    """Pictures to send. A file that is none goes to `unreadable`: the others are still wanted."""
     frames: Iterator[SourceFrame] = islice(source.frames, request.limit)
     rate = request.fps
     if rate is None and policy == "live" and not source.realtime:
         # A file played live is a camera: it has its own beat.
         rate = source.rate
     for frame in paced(frames, rate) if rate else frames:
-        yield frame.picture, (frame.name, frame.picture)
+        picture = frame.picture
+        if isinstance(picture, Path):
+            try:
+                picture = encode_picture(picture)
+            except StreamError as error:
+                unreadable.append((frame.name, error))
+                continue
+        yield picture, (frame.name, frame.picture)
+
+
+def _tell_unreadable(
+    unreadable: deque[tuple[str, StreamError]], summary: StreamSummary, *, as_json: bool
+) -> None:
+    while unreadable:
+        name, error = unreadable.popleft()
+        summary.failed += 1
+        if as_json:
+            said = {"code": "unreadable", "message": error.message}
+            console.print_json_line({"frame": None, "name": name, "error": said})
+        else:
+            console.err.print(f"[red]{escape(error.message)}[/]", soft_wrap=True)
 
 
 def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from visionstack import console, paths
+from visionstack import console, extras, paths
 from visionstack.cloud.aws_errors import translated
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
@@ -69,14 +69,17 @@ def start(
     as_json: bool,
     labelled: Labelled | None = None,
     loss: float = LOSS,
-) -> None:
+) -> list[Record]:
     """Plan and run a new comparison; of several models each in a folder of its name.
+
+    Rows that failed are in the records that are given back, one a model.
 
     Raises:
         VisionstackError: it cannot be planned, may not be paid, or could not be destroyed.
     """
     if len(set(models)) != len(models):
         raise UsageError("A model was named twice.", remedy="Name each once: --model A --model B.")
+    _check_picture(request.picture)
     if dry_run and not request.names_a_row:
         request = _what_one_may_compare(request, out)
     look = _reached if dry_run else _deployment
@@ -97,8 +100,9 @@ def start(
     if dry_run:
         if as_json:
             _print([record.to_json() for record in records])
-        return
+        return records
     check_budget(*records, max_usd=max_usd, confirmed=confirmed)
+    extras.require(*extras.MEASURING)
     folders = [out if len(models) == 1 else out / record.model for record in records]
     every = [
         _executors(record, deployment, artifact, picture=request.picture, out=folder, size=request)
@@ -112,6 +116,7 @@ def start(
         _measure(record, folder, executors, request, strategy)
         _score(record, folder, labelled)
     draw(folders, out, strategy, as_json=as_json, loss=loss)
+    return records
 
 
 def resume(
@@ -123,7 +128,7 @@ def resume(
     max_usd: float | None,
     confirmed: bool,
     as_json: bool,
-) -> None:
+) -> Record:
     """Go on with a recorded comparison.
 
     Raises:
@@ -152,6 +157,7 @@ def resume(
     _measure(record, out, executors, size, strategy)
     _score(record, out, labelled)
     draw([out], out, strategy, as_json=as_json)
+    return record
 
 
 def draw(
@@ -189,6 +195,21 @@ def draw(
 
 def _print(comparisons: Sequence[dict[str, Any]]) -> None:
     console.print_json(comparisons[0] if len(comparisons) == 1 else {"comparisons": comparisons})
+
+
+def _check_picture(path: Path) -> None:
+    """Before machines are paid for that could not decode it."""
+    from runtime.inference.errors import PictureError
+    from runtime.inference.pictures import read_picture
+
+    try:
+        read_picture(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", remedy="Name a picture (--picture)."
+        ) from error
+    except PictureError as error:
+        raise UsageError(f"{path}: {error}", remedy="Name a picture (--picture).") from error
 
 
 def _what_one_may_compare(request: Request, out: Path) -> Request:
@@ -321,7 +342,7 @@ def _measure_here(
     comparisons: Sequence[tuple[Record, Path, Executors]], strategy: Strategy
 ) -> None:
     """This machine's rows of all models, which take turns: theirs are the ones compared closest."""
-    with _live(strategy) as tell:
+    with _told_when_interrupted(comparisons), _live(strategy) as tell:
 
         def changed(record: Record, folder: Path, what: str) -> None:
             record.save(folder)
@@ -342,16 +363,24 @@ def _measure(
         from visionstack.deploy.cdk import bootstrap_embedded_cloud
 
         bootstrap_embedded_cloud()
+    with _told_when_interrupted([(record, out, executors)]), _live(strategy) as tell:
+        run(record, out, executors, minutes=size.minutes, tell=tell)
+
+
+@contextmanager
+def _told_when_interrupted(
+    comparisons: Sequence[tuple[Record, Path, Executors]],
+) -> Iterator[None]:
+    """What is left of what it started, and how each comparison goes on."""
     try:
-        with _live(strategy) as tell:
-            run(record, out, executors, minutes=size.minutes, tell=tell)
+        yield
     except KeyboardInterrupt:
-        left = f"these stacks may be left: {', '.join(record.deployed)}"
-        console.err.print(
-            f"interrupted; {left if record.deployed else 'nothing that it started is left'}. "
-            f"Go on: visionstack compare resume --out {out}",
-            markup=False,
-        )
+        stacks = [stack for record, _, _ in comparisons for stack in record.deployed]
+        left = f"These stacks may be left: {', '.join(stacks)}."
+        console.err.print(left if stacks else "Nothing that it started is left.", markup=False)
+        for record, folder, _ in comparisons:
+            record.save(folder)
+            console.err.print(f"Go on: visionstack compare resume --out {folder}", markup=False)
         raise
 
 

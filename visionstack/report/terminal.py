@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _WIDE: Final = 120
 _FIRST_COLUMN: Final = 14
+"""Characters that the rows' names have at least on a narrow terminal, if they need them."""
+_PADDING: Final = 3
+"""Characters of a column beside its text: a blank on each side, and where a line would be."""
 _STYLE: Final = {Kind.MEASURED: "bold", Kind.PAPER: "italic yellow", Kind.COMPUTED: "cyan"}
 
 
@@ -54,7 +57,7 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
     grid = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
     )
-    heads = [len(row.cells[0]) for row in table.rows if row.cells and isinstance(row.cells[0], str)]
+    widths = _narrow_widths(table, width) if narrow else [None] * len(table.columns)
     for place, name in enumerate(table.columns):
         numeric = any(
             isinstance(row.cells[place], Figure) for row in table.rows if place < len(row.cells)
@@ -63,8 +66,7 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
             name,
             justify="right" if numeric else "left",
             overflow="fold",
-            # Fixed, since Rich shrinks a column below its least width and then cuts the last one.
-            width=min(_FIRST_COLUMN, max(heads, default=0) + 2) if place == 0 and narrow else None,
+            width=widths[place],
         )
     for row in table.rows:
         cells = [_terminal_cell(value) for value in row.cells]
@@ -75,6 +77,26 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
         grid.caption = table.note
         grid.caption_justify = "left"
     return grid
+
+
+def _narrow_widths(table: Table, width: int) -> list[int | None]:
+    """Of each column, in characters; None is what Rich makes of it.
+
+    Rows' names get what the others leave. Where that is too little it is fixed all the same, since
+    Rich shrinks a column below its least width and then cuts the last one.
+    """
+    names = [len(row.cells[0]) for row in table.rows if row.cells and isinstance(row.cells[0], str)]
+    wanted = max(names, default=0) + 2
+    others: list[int] = []
+    left = width - _PADDING - 1
+    for place, name in enumerate(table.columns[1:], 1):
+        cells = (_terminal_cell(row.cells[place]) for row in table.rows if place < len(row.cells))
+        words = (len(word) for word in name.split())
+        others.append(max([*words, *(cell.cell_len for cell in cells)], default=0))
+        left -= others[-1] + _PADDING
+    if left < min(_FIRST_COLUMN, wanted):
+        return [min(_FIRST_COLUMN, wanted), *(None for _ in others)]
+    return [min(left, wanted), *others]
 
 
 def _narrowed(table: Table) -> Table:
@@ -100,12 +122,15 @@ def _terminal_cell(value: Cell) -> RichText:
 
 def _terminal(section: Section, *, width: int) -> list[RenderableType]:
     if isinstance(section, Table):
-        return [rich_table(section, width=width)]
+        return [rich_table(section, width=width)] if section.rows else []
     if isinstance(section, Note):
         colour = "yellow" if section.level == "warning" else "blue"
         return [f"[{colour}]▍[/] {_escape(section.text)}"]
+    lines = [f"  {_escape(line)}" for line in plain_lines(section)]
+    if not lines:
+        return []  # a curve, say: only the page can show it
     title = [f"\n[bold]{_escape(section.title)}[/]"] if section.title else []
-    return [*title, *(f"  {_escape(line)}" for line in plain_lines(section))]
+    return [*title, *lines]
 
 
 def _escape(text: str) -> str:

@@ -9,10 +9,11 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
+from visionstack.accuracy import session
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.inputs import read_clip
 from visionstack.cli.main import app
-from visionstack.errors import UsageError
+from visionstack.errors import UsageError, VisionstackError
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe
 from visionstack.paths import MODELS, SAMPLES
@@ -102,4 +103,26 @@ def test_what_cannot_be_measured_is_said(
     with pytest.raises(kind, match=message):
         CliRunner().invoke(
             app, ["accuracy", *arguments, "--out", str(tmp_path)], catch_exceptions=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ground_truth_pictures.json", "--reference", "no-such-model"], "not built here"),
+        (["ground_truth_pictures.json", "--model", "no-such-model"], "not built here"),
+        (["pedestrians.avi", "--labels", "ground_truth_pedestrians.json", "--track"], "one object"),
+    ],
+)
+def test_what_only_the_last_step_needs_is_missed_before_the_first(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(find_recipe("yolov3-tiny"), root=MODELS)
+    monkeypatch.setattr(session, "_answered", lambda *_: pytest.fail("a model was run"))
+    paths = [str(SAMPLES / one) if "." in one else one for one in arguments]
+    with pytest.raises(VisionstackError, match=message):
+        CliRunner().invoke(
+            app,
+            ["accuracy", *paths, "--model", "yolov3-tiny", "--out", str(tmp_path)],
+            catch_exceptions=False,
         )

@@ -147,11 +147,14 @@ def test_something_that_is_no_classifier_is_told() -> None:
         client.classify_stored("a.jpg")
 
 
-@pytest.mark.parametrize("size", [0, 10 * 1024 * 1024 + 1])
-def test_a_picture_that_cannot_fit_is_refused_unsent(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "remedy"), [(0, "Copy or download"), (10 * 1024 * 1024 + 1, "Send it smaller")]
+)
+def test_a_picture_that_cannot_fit_is_refused_unsent(size: int, remedy: str) -> None:
     service = Service()
-    with pytest.raises(ClassifierError, match="bytes"):
+    with pytest.raises(ClassifierError, match="bytes") as refused:
         make(service).classify_bytes(bytes(size), name="a.jpg")
+    assert str(refused.value.remedy).startswith(remedy)
     assert service.requests == []
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from visionstack.paths import IMPORT_ROOT
 
@@ -51,3 +55,30 @@ def test_the_version_is_the_packages() -> None:
         cwd=IMPORT_ROOT,
     )
     assert done.stdout.strip() == f"visionstack {project['version']}", done.stderr
+
+
+def _run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "visionstack.cli", *words],
+        text=True,
+        check=False,
+        cwd=IMPORT_ROOT,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
+    )
+
+
+def test_errors_give_names_as_they_were_typed_and_in_one_line() -> None:
+    done = _run("stream", "x", "--connect", "host:abc:" + 100 * "y", "--token", "t")
+    assert "host:abc:" + 100 * "y" + ": give host:port" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("command", [["models", "list", "--json"], ["models", "list"]])
+def test_a_full_disk_is_told_in_a_sentence(command: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = _run(*command, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No space left on device.\n"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

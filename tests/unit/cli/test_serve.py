@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import shlex
 import socket
 import ssl
 import time
@@ -34,6 +35,32 @@ def test_a_model_that_is_not_built_is_named_with_the_command_that_builds_it(
 ) -> None:
     with pytest.raises(VisionstackError, match="visionstack models build yolov9"):
         serve(["yolov9"], port=0, models_folder=tmp_path, **OPTIONS)
+
+
+def with_a_fake_detector(settings: Settings) -> Server:
+    return Server(settings, source=FakeSource(FakeDetector()), gpus=lambda: None)
+
+
+def test_a_port_that_is_taken_comes_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_run, "Server", with_a_fake_detector)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(VisionstackError, match=str(port)) as refused:
+            serve(["fake"], port=port, models_folder=tmp_path, **OPTIONS)
+    assert "--port 0" in str(refused.value.remedy)
+
+
+async def test_the_printed_command_takes_a_token_with_spaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = make_server(tmp_path, token="a token & more")
+    await server.start()
+    serve_run._announce(server)
+    await server.stop()
+    line = next(one for one in capsys.readouterr().err.splitlines() if one.startswith("try: "))
+    assert shlex.split(line)[-2:] == ["--token", "a token & more"]
 
 
 def test_a_host_beyond_loopback_wants_a_token_that_cannot_be_guessed(tmp_path: Path) -> None:

@@ -117,7 +117,29 @@ def test_a_frame_that_failed_makes_the_exit_code_1(connect: list[str], tmp_path:
     assert failed["error"]["code"] == "engine_failed"
 
 
-@pytest.mark.parametrize("address", ["7443", "host:", ":7443", "host:port", "host:70000"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_file_that_is_no_picture_fails_alone(
+    connect: list[str], tmp_path: Path, as_json: bool
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 1, np.uint8))
+    (tmp_path / "b.jpg").write_text("no picture", encoding="utf-8")
+    cv2.imwrite(str(tmp_path / "c.png"), np.full((8, 8, 3), 2, np.uint8))
+    options = ["--json"] if as_json else []
+    done = CliRunner().invoke(app, ["stream", str(tmp_path), *options, *connect])
+    assert done.exit_code == 1
+    assert "2 results, 0 dropped, 1 failed" in done.stderr
+    if as_json:
+        lines = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
+        assert sorted(lines) == ["a.png", "b.jpg", "c.png"]
+        assert lines["b.jpg"]["error"]["code"] == "unreadable"
+        assert lines["c.png"]["detections"]
+    else:
+        assert "b.jpg: not a JPEG, PNG or WebP picture." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["7443", "host:", ":7443", "host:port", "host:70000", "http://host:7443"]
+)
 def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
     with pytest.raises(UsageError, match="host:port"):
         parse_address(address, token="t", fingerprint=None)

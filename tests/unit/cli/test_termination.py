@@ -50,3 +50,17 @@ def test_a_command_under_nohup_outlives_its_terminal() -> None:
         check=False,
     )
     assert (done.stdout, done.returncode) == ("went on\nput back\n", 0)
+
+
+def test_who_interrupts_a_command_is_told_that_it_was() -> None:
+    # A test run in a shell's background has interrupts ignored, and hands that down.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + PROGRAM
+    done = subprocess.run(
+        [sys.executable, "-c", heeding],
+        env={**os.environ, "SIGNAL": str(int(signal.SIGINT))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("put back\n", "interrupted\n", 130)

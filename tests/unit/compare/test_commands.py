@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
 from visionstack.compare.plan import MeasurementSize
 from visionstack.compare.rows import take
-from visionstack.errors import UsageError
+from visionstack.errors import UsageError, VisionstackError
 
 RUN = CliRunner()
 
@@ -71,7 +72,7 @@ def test_a_dry_run_starts_nothing_and_writes_nothing(
         app,
         [
             *("compare", "run", "--local", "--dry-run", "--json", "--out", str(out)),
-            *("--picture", str(tmp_path / "dog.jpg")),
+            *("--picture", str(paths.SAMPLES / "dog.jpg")),
         ],
     )
     assert done.exit_code == 0, done.output
@@ -96,7 +97,7 @@ def test_a_dry_run_needs_no_account_no_row_and_no_project(
     if last:
         plan(instance_types=["g6.xlarge"]).save(tmp_path / "out")
     command = ["compare", "run", "--dry-run", "--json", "--cloud", "aws"]
-    where = ["--out", str(tmp_path / "out"), "--picture", str(tmp_path / "dog.jpg")]
+    where = ["--out", str(tmp_path / "out"), "--picture", str(paths.SAMPLES / "dog.jpg")]
     done = RUN.invoke(app, [*command, *where])
     assert done.exit_code == 0, done.output
     planned = json.loads(done.stdout)
@@ -105,6 +106,40 @@ def test_a_dry_run_needs_no_account_no_row_and_no_project(
     assert planned["most_usd"] > 0
     assert "without an account" in done.stderr
     assert ("last comparison's" in done.stderr) == last
+
+
+@pytest.mark.parametrize("name", ["text.jpg", "absent.jpg"])
+def test_what_is_no_picture_is_refused_before_machines_are_paid_for_it(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "text.jpg").write_text("no picture", encoding="utf-8")
+    done = RUN.invoke(app, ["compare", "run", "--local", "--picture", str(tmp_path / name)])
+    assert isinstance(done.exception, UsageError)
+    assert name in str(done.exception)
+    assert "--picture" in str(done.exception)
+
+
+def test_a_failed_row_fails_the_command_after_its_report(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.compare.conftest import artifact
+    from visionstack.compare import session
+    from visionstack.compare.record import Record, Status
+
+    def failed(record: Record, folder: Path, *_: object) -> None:
+        record.rows[0].status, record.rows[0].reason = Status.FAILED, "it broke"
+        record.save(folder)
+
+    monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
+    monkeypatch.setattr(session, "_executors", lambda *_, **__: None)
+    monkeypatch.setattr(session, "_measure_here", lambda *_: None)
+    monkeypatch.setattr(session, "_measure", failed)
+    monkeypatch.setattr(session, "_score", lambda *_: None)
+    done = RUN.invoke(app, ["compare", "run", "--local", "--out", str(tmp_path)])
+    assert isinstance(done.exception, VisionstackError)
+    assert "1 of 1 rows failed: this machine" in str(done.exception)
+    assert "it broke" in done.stdout
+    assert (tmp_path / "report.html").exists()
 
 
 def test_into_a_pipe_a_row_is_told_once_for_each_change(
@@ -128,9 +163,10 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "run", interrupted)
+    monkeypatch.setattr(session, "measure_in_turns", interrupted)
     record = plan(instance_types=["g6.xlarge"])
     for deployed, words in (
-        ([], "nothing that it started is left"),
+        ([], "Nothing that it started is left"),
         (["visionstack-compare-storage"], "may be left: visionstack-compare-storage"),
     ):
         record.deployed = deployed
@@ -139,3 +175,6 @@ def test_who_interrupts_a_run_is_told_what_is_left_and_how_to_go_on(
         said = " ".join(capsys.readouterr().err.split())
         assert words in said
         assert "compare resume" in said
+        with pytest.raises(KeyboardInterrupt):
+            session._measure_here([(record, tmp_path, Mock())], "cost")
+        assert "compare resume" in capsys.readouterr().err

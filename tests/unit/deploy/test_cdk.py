@@ -79,6 +79,18 @@ def test_a_failure_of_cdk_is_told_by_its_cause(checkout: Path, output: str, told
     assert output in (checkout / "out" / "logs" / "cdk-deploy.log").read_text()
 
 
+def test_roles_that_cannot_be_assumed_do_not_hide_the_cause(checkout: Path) -> None:
+    role = "current credentials could not be used to assume a role. Proceeding anyway."
+    _script(
+        checkout,
+        f"console.error('the cause'); for (let n = 0; n < 20; n += 1) console.error({role!r}); "
+        "process.exit(1)",
+    )
+    with pytest.raises(VisionstackError) as caught:
+        cdk(["deploy", "--all"], cloud="aws")
+    assert caught.value.message == "cdk deploy failed with exit code 1:\n  the cause"
+
+
 def test_a_deployment_that_waited_for_nothing_says_why_ec2_started_nothing(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:

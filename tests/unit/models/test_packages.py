@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,16 @@ def test_a_damaged_file_in_the_cache_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="has SHA-256"):
         fetch_packaged(packaged, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_traceback_of_pips_is_told_by_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = (
+        "ERROR: Exception:\nTraceback (most recent call last):\n  File x, line 1\n"
+        "OSError: [Errno 28] No space left on device\n"
+    )
+    failed = subprocess.CompletedProcess([], 2, "", stderr)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(DownloadError, match="No space left on device"):
+        fetch_members(FOOLBOX, "foolbox/data/imagenet_", cache=tmp_path)

@@ -386,6 +386,18 @@ def test_the_commands_try_a_version_tell_of_it_and_end_it(
             CliRunner().invoke(app, ["models", "promote", "m", *wrong], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("word", ["versions", "log"])
+def test_a_model_that_was_never_published_is_told_so(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(command, "_published", lambda _: lambda _: versions)
+    monkeypatch.setattr(versions, "published", list)
+    done = CliRunner().invoke(app, ["models", word, "m"])
+    assert done.exit_code == 0
+    assert not done.stdout
+    assert "Nothing of m is published" in done.stderr
+
+
 def test_what_was_left_again_is_not_called_newer(s3: FakeS3, versions: Versions) -> None:
     published = datetime(2026, 11, 1, tzinfo=UTC)
     for day, version in enumerate(("v1", "v2", "v3", "v4", "v5")):

@@ -204,6 +204,22 @@ def test_plots_follow_the_pages_colours(html: str) -> None:
     assert "#0102" not in svg
 
 
+def test_commands_in_backticks_are_set_as_code_and_nothing_else_is() -> None:
+    notes = ["do `a <b>` and `c`", "one ` alone & <i>"]
+    shown = page.render(Report(title="t", sections=[Note(text) for text in notes]))
+    assert "do <code>a &lt;b&gt;</code> and <code>c</code></div>" in shown
+    assert "one ` alone &amp; &lt;i&gt;</div>" in shown
+
+
+def test_labels_of_any_colour_stand_out_from_their_black_edge() -> None:
+    for number in range(200):
+        colour = page._colour(f"label {number}")
+        channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+        assert (luminance + 0.05) / 0.05 > 4.5, colour  # WCAG 2.2, 1.4.3
+
+
 def test_boxes_are_drawn_in_the_pictures_own_pixels(html: str) -> None:
     assert 'viewBox="0 0 64 48"' in html
     assert 'x="5" y="6" width="25" height="34"' in html
@@ -237,6 +253,17 @@ def test_the_terminal_shows_every_section_and_fits_a_pipe(report: Report) -> Non
     for word in ("71.8 frames/s", "weights are random", "dog 80%", "1 of 2", "break-even", "★"):
         assert word in shown
     assert max(len(line) for line in shown.splitlines()) <= 90
+
+
+def test_the_terminal_has_no_title_of_what_it_cannot_show() -> None:
+    console = Console(file=io.StringIO(), width=80, record=True)
+    curve = Lines("Precision and recall", [Line("m", [(0.0, 1.0), (1.0, 0.5)])], "recall", "p")
+    empty = Table("Every scenario", ["row", "p50"], [])
+    terminal.show(Report(title="t", sections=[curve, empty, Note("a note")]), console)
+    shown = console.export_text()
+    assert "a note" in shown
+    assert "Precision and recall" not in shown
+    assert "Every scenario" not in shown
 
 
 def test_csv_holds_kind_samples_and_reason_of_every_cell(report: Report) -> None:
@@ -290,6 +317,21 @@ def test_a_table_loses_no_column_to_a_narrow_terminal(width: int) -> None:
     shown = console.export_text()
     assert "ratio" in shown
     assert shown.count("last") == 2
+
+
+def test_names_of_rows_are_not_broken_where_a_narrow_terminal_has_room() -> None:
+    names = ["visionstack-classifier", "local PC (GTX 1080), yolov3"]
+    price = "$0.0000166667 a GB-s"
+    table = Table(
+        "t",
+        ["stack", "seconds per image", "price"],
+        [Row([n, "0.0628 s", price]) for n in names],
+    )
+    console = Console(file=io.StringIO(), width=80, record=True)
+    console.print(terminal.rich_table(table, width=80))
+    shown = console.export_text()
+    for text in (*names, price, "0.0628 s"):
+        assert text in shown
 
 
 def test_points_and_bars_are_told_with_their_units() -> None:

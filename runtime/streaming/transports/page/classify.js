@@ -126,6 +126,8 @@ function show({ answer, ms, upload: uploaded }) {
 async function classify(file) {
   if (busy) return;
   busy = true;
+  // What was said of another photo must not stand under this one.
+  if (file !== photo) element("classes").hidden = true;
   photo = file;
   try {
     const image = element("photo");
@@ -138,10 +140,14 @@ async function classify(file) {
     try {
       picture = await shrink(file);
     } catch {
+      photo = null;
+      image.hidden = true;
+      element("photo-empty").hidden = false;
       throw new ApiError(`This browser cannot read ${file.name}. Choose a JPEG, PNG or WebP photo.`);
     }
     show(await recognise(picture));
   } catch (error) {
+    element("classes").hidden = true;
     say("classify-status", error instanceof ApiError ? error.message : `It failed: ${error.message}`, true);
   } finally {
     busy = false;
@@ -150,6 +156,7 @@ async function classify(file) {
 }
 
 export function setUpClassify() {
+  if (element("api").value) say("classify-status", "Take or choose a photo.");
   for (const id of ["take", "choose"]) onFile(id, classify);
   element("again").addEventListener("click", () => classify(photo));
   element("classify-form").addEventListener("submit", (event) => {

@@ -38,8 +38,11 @@ export function placeLabels(boxes, sizes, bounds) {
   });
 }
 
+/** Bright enough for dark letters, so lighter around blue. */
 export function colour(number) {
-  return `hsl(${(number * 137.508 + 150) % 360} 95% 62%)`;
+  const hue = (number * 137.508 + 150) % 360;
+  const light = 62 + 14 * Math.max(0, Math.cos((hue - 245) * Math.PI / 180));
+  return `hsl(${hue.toFixed(1)} 95% ${light.toFixed(1)}%)`;
 }
 
 /** Draw an answer on the canvas, which lies over the picture; returns the boxes in its pixels. */

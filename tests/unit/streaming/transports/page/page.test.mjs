@@ -8,7 +8,7 @@ const page = (name) => import(new URL(name, process.env.PAGE));
 const codec = await page("protocol.js");
 const { Adaptation, framesInFlight, LEVELS } = await page("adapt.js");
 const { pause, ServerClock } = await page("connection.js");
-const { placeLabels } = await page("draw.js");
+const { colour, placeLabels } = await page("draw.js");
 const { median, Statistics } = await page("stats.js");
 const { decodeDarknet, letterbox, suppress, toSource } = await page("yolo.js");
 const conversation = JSON.parse(readFileSync(new URL("conversation.json", import.meta.url)));
@@ -66,6 +66,24 @@ test("a label stands above its box, and below it where the picture ends", () => 
   const bounds = { width: 400, height: 300 };
   assert.equal(placeLabels([[50, 100, 90, 200]], size, bounds)[0].y, 83);
   assert.equal(placeLabels([[50, 2, 90, 200]], size, bounds)[0].y, 201);
+});
+
+test("the dark letters of a label can be read on any colour", () => {
+  // WCAG 2.2: relative luminance and contrast (1.4.3); hsl as CSS Color 4 converts it.
+  const luminance = (rgb) => rgb
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, index) => sum + c * [0.2126, 0.7152, 0.0722][index], 0);
+  const letters = luminance([0x0b, 0x0d, 0x12].map((c) => c / 255));
+  for (let number = 0; number < 500; number += 1) {
+    const [hue, saturation, light] = colour(number).match(/[\d.]+/g)
+      .map((text, index) => Number(text) / (index ? 100 : 1));
+    const channel = (n) => {
+      const k = (n + hue / 30) % 12;
+      return light - saturation * Math.min(light, 1 - light) * Math.max(-1, Math.min(k - 3, 9 - k, 1));
+    };
+    const contrast = (luminance([0, 8, 4].map(channel)) + 0.05) / (letters + 0.05);
+    assert.ok(contrast > 4.5, `${colour(number)}: ${contrast}`);
+  }
 });
 
 test("a slow link lowers what is sent, a good one raises it, a failed rise waits longer", () => {
