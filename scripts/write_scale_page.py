@@ -53,7 +53,7 @@ def page() -> str:
         for kind in (SMALL, LARGE)
     }
     values = {
-        "book": _newest(),
+        "book": load(folders=[BOOKS]).name,
         "rounds": str(_rounds(known)),
         "seconds": f"{known['stretches'][0]['seconds']:.0f}",
         "cpu": known["machine"]["cpu"],
@@ -189,7 +189,7 @@ def _hashed(times: Times, *, rate: float, target: float) -> str:
 
 
 def _costs(plans: dict[str, list[Plan]]) -> str:
-    book = load(_newest())
+    book = load(folders=[BOOKS])
     rows = []
     for kind, of_kind in plans.items():
         for plan in of_kind:
@@ -225,7 +225,7 @@ def _costs(plans: dict[str, list[Plan]]) -> str:
 
 
 def _way_share(plan: Plan) -> str:
-    bill = plan.streaming_bill(load(_newest()))
+    bill = plan.streaming_bill(load(folders=[BOOKS]))
     return f"{bill.item('load balancer capacity') / bill.usd:.0%}"
 
 
@@ -264,11 +264,6 @@ def _used(share: float) -> str:
 
 def _dollars(usd: float) -> str:
     return f"{usd:,.0f}"
-
-
-def _newest() -> str:
-    # Not `today`, which a price book refreshed at this desk would change.
-    return max(path.stem for path in BOOKS.glob("????-??-??.json"))
 
 
 def _written(rows: Rows) -> str:
