@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.inference.artifact import Weights
 from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.models.downloads import Say
-from visionstack.report.write import replace_file
 from visionstack.training.errors import TrainingError
 
 if TYPE_CHECKING:

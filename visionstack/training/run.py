@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runtime.inference.artifact import Artifact, Weights
+from visionstack.files import replace_file
 from visionstack.models.downloads import Say
-from visionstack.report.write import replace_file
 from visionstack.training import judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.errors import TrainingError
