@@ -88,11 +88,9 @@ class Classifier:
             for index in best
         ]
 
-    def classify(
-        self, data: bytes, *, top: int = TOP, limits: PictureLimits = DEFAULT_LIMITS
-    ) -> list[Prediction]:
+    def classify(self, data: bytes, *, top: int = TOP) -> list[Prediction]:
         """All stages for one picture's bytes."""
-        return self.rank(self.infer([self.prepare(data, limits=limits)])[0], top=top)
+        return self.rank(self.infer([self.prepare(data)])[0], top=top)
 
 
 def centre_crop(image: Image.Image, manifest: Manifest) -> NDArray[np.uint8]:

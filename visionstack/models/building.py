@@ -86,9 +86,7 @@ def build(
     return Built(artifact, made=True)
 
 
-def ready(
-    recipe: Recipe, *, root: Path, options: BuildOptions | None = None, say: Say = lambda _: None
-) -> Artifact:
+def ready(recipe: Recipe, *, root: Path, options: BuildOptions | None = None) -> Artifact:
     """`build` for those who use the model: random weights only where the user built it so before.
 
     Raises `ModelError` kinds.
@@ -100,7 +98,7 @@ def ready(
         random = False
     options = options or BuildOptions()
     options = dataclasses.replace(options, random=options.random or random)
-    return build(recipe, root=root, options=options, say=say).artifact
+    return build(recipe, root=root, options=options).artifact
 
 
 def write_artifact(
