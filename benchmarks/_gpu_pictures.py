@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks._gpu_given import PICTURES, SECONDS, artifact, images, times
 from runtime.measurement.statistics import summarize
+from visionstack.accuracy.matching import overlap
 from visionstack.paths import MODELS, SAMPLES
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def agreement(
         for one in theirs:
             best = max(
                 (other for other in free if other.class_id == one.class_id),
-                key=lambda other: _overlap(one.box, other.box),
+                key=lambda other: overlap(one.box, other.box),
                 default=None,
             )
-            if best is None or _overlap(one.box, best.box) < _SAME_BOX:
+            if best is None or overlap(one.box, best.box) < _SAME_BOX:
                 continue
             free.remove(best)
             matched += 1
             difference = max(difference, abs(one.confidence - best.confidence))
-            least = min(least, _overlap(one.box, best.box))
+            least = min(least, overlap(one.box, best.box))
     return {
         "boxes": expected,
         "of ours": sum(map(len, found)),
@@ -72,14 +73,6 @@ def agreement(
         "confidence differs by": difference,
         "least overlap": least,
     }
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return shared / (areas - shared) if areas > shared else 0.0
 
 
 def latency(quick: bool) -> dict[str, Any]:

@@ -43,8 +43,9 @@ def jpeg(frame: Frame, *, quality: int = 90) -> bytes:
     return data.tobytes()
 
 
-def camera_pictures(folder: Path, *, size: tuple[int, int] = (640, 480)) -> list[Path]:
-    """The sample photographs as a camera of `size` would send them, JPEG files in `folder`."""
+def camera_pictures(folder: Path) -> list[Path]:
+    """The sample photographs as a camera would send them, JPEG files in `folder`."""
+    size = (640, 480)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in PICTURES:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.measurement import machine
-from visionstack.report.write import replace_file
+from visionstack.files import replace_file
 
 
 class Results:

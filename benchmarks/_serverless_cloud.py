@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks._inputs import model_folder
+from benchmarks._peers.servers import free_port
 from runtime.contract import Stack
 from visionstack.cloud import local_state
-from visionstack.cloud.deployment import Deployment, connect, default_prefix
+from visionstack.cloud.deployment import Deployment, connect
 from visionstack.cloud.local_state import CloudFolder
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.deploy.local import build_model, publish_models
@@ -22,10 +21,7 @@ from visionstack.localcloud import lifecycle
 @contextmanager
 def embedded_cloud() -> Iterator[CloudFolder]:
     """Up on a port of its own, and wiped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    changed = {local_state.PORT_VARIABLE: str(port)}
+    changed = {local_state.PORT_VARIABLE: str(free_port())}
     with tempfile.TemporaryDirectory(prefix="visionstack-bench-") as root:
         changed[local_state.FOLDER_VARIABLE] = root
         before = {name: os.environ.get(name) for name in changed}
@@ -46,22 +42,20 @@ def embedded_cloud() -> Iterator[CloudFolder]:
 
 def deploy_classifier(*, model: str, context: Mapping[str, object]) -> Deployment:
     """Storage, the model in it, classifier and, unless `context` says otherwise, the warmer."""
-    prefix = default_prefix()
     settings = {"classifier_model": model, **context}
     stacks = [Stack.CLASSIFIER]
     if settings.get("cold_start", "warmer") == "warmer":
         stacks.append(Stack.WARMER)
     deployment = connect(cloud="local")
+
+    def deploy(*names: str) -> None:
+        wanted = [deployment.stack_name(name) for name in names]
+        words = ["--exclusively", "--require-approval", "never"]
+        cdk(["deploy", *wanted, *words], cloud="local", context=settings)
+
     build_model(model, random=True)
-    for names in ([Stack.STORAGE], stacks):
-        wanted = [f"{prefix}-{name}" for name in names]
-        cdk(
-            ["deploy", *wanted, "--exclusively", "--require-approval", "never"],
-            cloud="local",
-            context=settings,
-        )
-        if names == [Stack.STORAGE]:
-            # SnapStart loads the model when the version is published.
-            model_folder(model)
-            publish_models(deployment, (model,))
+    deploy(Stack.STORAGE)
+    # SnapStart loads the model when the version is published.
+    publish_models(deployment, (model,))
+    deploy(*stacks)
     return deployment

@@ -32,42 +32,31 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from benchmarks import _growth_tables as tables
 from benchmarks._cameras import Played, play
+from benchmarks._growth_tables import FPS, INSTANCE
 from benchmarks._inputs import CLIP, model_folder
 from benchmarks._results import Results, table
 from runtime.measurement.statistics import percentile
-from stacks.settings.fields import SettingFields
 from visionstack.accuracy.inputs import open_inputs
 from visionstack.compare.cameras import Film, measure_single
-from visionstack.cost.bill import HOURS_A_MONTH
-from visionstack.cost.prices import list_prices
 from visionstack.localcloud.agent.balancer import HOST, Balancer
 from visionstack.paths import SAMPLES
-from visionstack.scale.got import Answers, Got, what_they_got
-from visionstack.scale.simulation import Cameras, Machine, Times, simulate
 from visionstack.server_process import Served, served
 from visionstack.stream.types import StreamAddress
 
-FPS: Final = 1.0
 COUNTS: Final = (1, 4, 16, 64)
 PRECISION: Final = "fp32"
 """What every processor computes; where one has AMX, `auto` is several times as fast."""
-INSTANCE: Final = "c7a.medium"
-"""One processor; its speed is not this machine's."""
 THROUGHPUT_BAND: Final = 0.25
 P50_BAND: Final = 0.15
 P99_BAND: Final = 0.1
 """How far the simulation may be from what was measured beyond the limit, as a share of that."""
-ENOUGH: Final = 20
-"""Answers of a stretch below which its rate says nothing."""
-RECORDED: Final = Path(__file__).with_name("growth_recorded.json")
 QUIET: Final = 0.7
 """Share of their processors that servers must have had or left idle for a stretch to count: below,
 other programs were measured. It is known without looking at any answer."""
 _TRIES: Final = 2
 _BUDGET_S: Final = 240.0
-_BEGIN_S: Final = 1.0
-"""Left out at the beginning: queues fill."""
 _BUSY: Final = re.compile(r"^visionstack_stream_engine_busy_seconds_total\{[^}]*\} (\S+)$", re.M)
 
 
@@ -107,29 +96,32 @@ def main(out: Path, quick: bool) -> None:
                     results.save()
                     if one["processors_open"] >= QUIET:
                         break
-    results.values |= summary(results.values)
+    results.values["counted"] = counted(results.values)
     results.save()
     _show(results.values)
 
 
 def record(run: Path) -> None:
-    """Put what docs/scale.md and a test go by into `RECORDED`, of stretches that count."""
-    measured = json.loads(run.read_text("utf-8"))
-    counted = [one for one in measured["stretches"] if one["processors_open"] >= QUIET]
+    """Put what docs/scale.md and a test go by into `RECORDED`."""
+    known = counted(json.loads(run.read_text("utf-8")))
+    tables.RECORDED.write_text(json.dumps(known, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def counted(measured: dict[str, Any]) -> dict[str, Any]:
+    """What the stretches that count say: what each step took, and what came of them."""
+    stretches = [one for one in measured["stretches"] if one["processors_open"] >= QUIET]
+    names = ("machine", "versions", "started", "frame_bytes", "fps")
     full = _full(measured)
-    stretches = [_short(one, seconds=measured["seconds"]) for one in counted]
-    known = {name: measured[name] for name in ("machine", "versions", "started", "frame_bytes")}
-    known |= {
-        "fps": FPS,
+    return {
+        **{name: measured[name] for name in names},
         "full": full,
-        "times": _steps_in_use(counted, predicted=full),
-        "stretches": stretches,
+        "times": _steps_in_use(stretches, predicted=full),
+        "stretches": [_short(one, seconds=measured["seconds"]) for one in stretches],
     }
-    RECORDED.write_text(json.dumps(known, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def _short(one: dict[str, Any], *, seconds: float) -> dict[str, Any]:
-    got = asdict(_got(one["answers"], end=seconds))
+    got = asdict(tables.got(one["answers"], end=seconds))
     names = ("servers", "cameras", "servers_cpu_s", "load_average")
     return {
         **{name: one[name] for name in names},
@@ -226,42 +218,10 @@ def engine_busy(server: Served) -> float:
     return float(found[1]) if found else 0.0
 
 
-def summary(values: dict[str, Any]) -> dict[str, Any]:
-    """Rows by servers and cameras, what each step took, and the knees; of the raw samples alone."""
-    end = values["seconds"]
-    stretches = [one for one in values["stretches"] if one["processors_open"] >= QUIET]
-    left_out = len(values["stretches"]) - len(stretches)
-    full = _full(values)
-    times = _steps_in_use(stretches, predicted=full)
-    if not times:
-        return {"left_out": left_out, "rows": []}
-    measured: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for one in stretches:
-        row = {
-            **asdict(_got(one["answers"], end=end)),
-            "engine_busy": median(one["engine_busy"]),
-            "answers_a_processor_second": sum(map(len, one["answers"])) / one["servers_cpu_s"],
-            "processors_open": one["processors_open"],
-            "dropped": (one["dropped_client"] + one["dropped_server"]) / max(one["taken"], 1),
-        }
-        measured.setdefault((one["servers"], one["cameras"]), []).append(row)
-    each = {one["servers"]: one["processors_each"] for one in stretches}
-    rows = [
-        _row(size, cameras, found, each=each[size], times=times, end=end)
-        for (size, cameras), found in sorted(measured.items())
-    ]
-    knees = [_knee(size, rows, full * each[size]) for size in sorted(each)]
-    return {"left_out": left_out, "times": times, "rows": rows, "knees": knees}
-
-
 def _full(values: dict[str, Any]) -> float:
     """Cameras of one server by its one full stream; 0 where none was measured."""
     full = [one["answers_a_processor_second"] for one in values["one_full_stream"]]
     return median(full) / FPS if full else 0.0
-
-
-def _got(answers: Answers, *, end: float) -> Got:
-    return what_they_got(answers, fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
 
 
 def _steps_in_use(
@@ -287,73 +247,6 @@ def _steps_in_use(
     return {**times, "around": [step["around"] for step in steps]}
 
 
-def simulated(
-    size: int, cameras: int, times: dict[str, list[float]], *, end: float, had: float
-) -> dict[str, float]:
-    """The same stretch with simulated servers, of which each has so much of a processor."""
-    outcome = simulate(
-        Cameras.evenly(cameras, fps=FPS, seconds=end),
-        Times(
-            decode=times["decode"],
-            inference={1: times["inference"]},
-            finish=times["finish"],
-            around=times["around"],
-        ),
-        Machine(processors=had),
-        servers=size,
-        until=end,
-    )
-    return {**asdict(_got(outcome.answers, end=end)), "engine_busy": median(outcome.engine_busy)}
-
-
-def _row(
-    size: int,
-    cameras: int,
-    found: Sequence[dict[str, float]],
-    *,
-    each: float,
-    times: dict[str, list[float]],
-    end: float,
-) -> dict[str, Any]:
-    spread = {
-        name: {
-            "median": median(one[name] for one in found),
-            "low": min(one[name] for one in found),
-            "high": max(one[name] for one in found),
-        }
-        for name in found[0]
-    }
-    had = each * spread["processors_open"]["median"]
-    rate = list_prices()[INSTANCE].usd * HOURS_A_MONTH * size
-    return {
-        "servers": size,
-        "cameras": cameras,
-        "rounds": len(found),
-        **spread,
-        "usd_a_camera_and_month": rate / cameras,
-        "processors_had": had,
-        "simulated": simulated(size, cameras, times, end=end, had=had),
-    }
-
-
-def _knee(size: int, rows: Sequence[dict[str, Any]], full: float) -> dict[str, Any]:
-    """Beside the most cameras that were tried and of whose frames 99 in 100 were answered."""
-    mine = [row for row in rows if row["servers"] == size]
-    served_all = [row["cameras"] for row in mine if row["answered"]["median"] >= 0.99]
-    most = max(row["answers_a_second"]["median"] for row in mine)
-    target: float = SettingFields.model_fields["scale_target"].default
-    return {
-        "servers": size,
-        "most_served": max(served_all, default=0),
-        "fewest_not_served": min(
-            (r["cameras"] for r in mine if r["cameras"] > max(served_all, default=0)), default=None
-        ),
-        "predicted": size * full,
-        "at_scale_target": target * size * full,
-        "most_answers_a_second": most,
-    }
-
-
 def _show(values: dict[str, Any]) -> None:
     every = [
         {
@@ -366,30 +259,15 @@ def _show(values: dict[str, Any]) -> None:
         for one in values["stretches"]
     ]
     print(table(list(every[0]), every))
-    if not values["rows"]:
+    known = values["counted"]
+    if not known["times"]:
         print(
             f"No time on the clock is shown: other programs left less than {QUIET:.0%} of the "
             "servers' processors in each stretch with one camera. Run it on a quieter machine."
         )
         return
-    rows = [
-        {
-            "servers": row["servers"],
-            "cameras": row["cameras"],
-            "answers/s": row["answers_a_second"]["median"],
-            "simulated": row["simulated"]["answers_a_second"],
-            "answered %": 100 * row["answered"]["median"],
-            "p50 ms": 1000 * row["p50_s"]["median"],
-            "p99 ms": 1000 * row["p99_s"]["median"],
-            "p99 simulated": 1000 * row["simulated"]["p99_s"],
-            "least to most": f"{row['least']['low']:.0f} to {row['most']['high']:.0f}",
-            "engine busy": row["engine_busy"]["median"],
-            "busy simulated": row["simulated"]["engine_busy"],
-            "$ a camera": row["usd_a_camera_and_month"],
-        }
-        for row in values["rows"]
-    ]
-    print(table(list(rows[0]), rows))
-    print(table(list(values["knees"][0]), values["knees"]))
-    steps = {name: f"{1000 * percentile(one, 50):.1f}" for name, one in values["times"].items()}
+    for rows in (tables.measured(known), tables.most(known), tables.foretold(known)):
+        if rows:
+            print(table(list(rows[0]), rows))
+    steps = {name: f"{1000 * percentile(one, 50):.1f}" for name, one in known["times"].items()}
     print(f"one server in good use, ms: {steps}")

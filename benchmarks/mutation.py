@@ -16,10 +16,8 @@ count.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
-import math
 import multiprocessing
 import random
 import time
@@ -30,8 +28,9 @@ from typing import Any, Final
 
 from benchmarks import _mutant_trial
 from benchmarks._mutants import Mutant, mutants
-from benchmarks._results import Results, table
+from benchmarks._results import Results, own_options, table
 from visionstack.paths import IMPORT_ROOT
+from visionstack.training.judging import Accuracy
 
 LEAST: Final = 0.94
 """Share of the mutants that are no equivalents which have to be killed."""
@@ -132,7 +131,7 @@ def measure(
         if fate.outcome == "survived":
             print(f"survived: {fate.module}:{fate.line}:{fate.column} {fate.change}: {fate.text}")
     counted, killed = results.values["all"]["counted"], results.values["all"]["killed"]
-    low, high = wilson(killed, counted)
+    low, high = Accuracy(right=killed, of=counted).interval
     results.values |= {"low": low, "high": high}
     results.save()
     print(f"{killed} of {counted} killed: {killed / counted:.1%} ({low:.1%} to {high:.1%})")
@@ -209,22 +208,12 @@ def _counts(fates: list[Fate]) -> dict[str, int]:
     }
 
 
-def wilson(hits: int, tries: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, JASA 22, 1927)."""
-    share = hits / tries
-    middle = share + z * z / (2 * tries)
-    half = z * math.sqrt(share * (1 - share) / tries + z * z / (4 * tries * tries))
-    return (middle - half) / (1 + z * z / tries), (middle + half) / (1 + z * z / tries)
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = own_options(__doc__)
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--each", type=int, default=_EACH, help="mutants of each module")
     parser.add_argument("--module", choices=list(MODULES), action="append")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     measure(
         asked.out,
         quick=False,

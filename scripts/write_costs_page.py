@@ -9,6 +9,7 @@ from typing import Final
 from runtime.contract import ClassifierMetric
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.prices import BOOKS, PriceBook, load
+from visionstack.cost.report import decimal
 from visionstack.cost.standing import USE, Standing
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -63,19 +64,19 @@ which it is called.
 
 def page() -> str:
     """The page as it should be."""
-    book = load(_newest())
+    book = load(folders=[BOOKS])
     shown = HEAD.format(book=book.name) + _bills(book) + USED
     for key, what in USE.items():
-        shown += f"| {what} | {_plain(book[key].usd)} per {book[key].unit} |\n"
-    shown += LEFT.format(s3=_plain(book["s3.gb_month"].usd), classifier=_classifier_metrics())
+        shown += f"| {what} | {decimal(book[key].usd)} per {book[key].unit} |\n"
+    shown += LEFT.format(s3=decimal(book["s3.gb_month"].usd), classifier=_classifier_metrics())
     for key, price in sorted(book.prices.items()):
         shown += (
-            f"| `{key}` | {_plain(price.usd)} per {price.unit} | {price.date} | {price.source} |\n"
+            f"| `{key}` | {decimal(price.usd)} per {price.unit} | {price.date} | {price.source} |\n"
         )
     for deployment in DEPLOYMENTS.values():
         price = book.instance(deployment.instance_type)
         shown += (
-            f"| `{deployment.instance_type}` | {_plain(price.usd)} per hour | {price.date}"
+            f"| `{deployment.instance_type}` | {decimal(price.usd)} per hour | {price.date}"
             f" | {price.source} |\n"
         )
     return shown
@@ -83,7 +84,7 @@ def page() -> str:
 
 def readme() -> str:
     """README as it should be."""
-    book = load(_newest())
+    book = load(folders=[BOOKS])
     each = ", ".join(
         f"{name} ${deployment.usd_per_hour(book):.2f} an hour"
         for name, deployment in DEPLOYMENTS.items()
@@ -97,11 +98,6 @@ def readme() -> str:
     if count != 1:
         raise ValueError(f"README.md has {count} rows of a table that begin with deploy, not one")
     return replaced
-
-
-def _newest() -> str:
-    # Not `today`, which a price book refreshed at this desk would change.
-    return max(path.stem for path in BOOKS.glob("????-??-??.json"))
 
 
 def _bills(book: PriceBook) -> str:
@@ -123,10 +119,6 @@ def _general(name: str) -> str:
 def _classifier_metrics() -> int:
     names = {key for key in vars(ClassifierMetric) if key.isupper()}
     return len(names - {"NAMESPACE", "FUNCTION_DIMENSION"})
-
-
-def _plain(usd: float) -> str:
-    return f"{usd:.12f}".rstrip("0").rstrip(".")
 
 
 if __name__ == "__main__":

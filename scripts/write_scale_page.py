@@ -9,20 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any, Final
 
-from benchmarks.growth import (
-    ENOUGH,
-    P50_BAND,
-    P99_BAND,
-    RECORDED,
-    THROUGHPUT_BAND,
-    simulated,
-)
+from benchmarks._growth_tables import INSTANCE, RECORDED, Rows, foretold, linear, measured, most
+from benchmarks.growth import P50_BAND, P99_BAND, THROUGHPUT_BAND
 from stacks.settings.fields import SettingFields
-from visionstack.cost.bill import HOURS_A_MONTH
-from visionstack.cost.prices import BOOKS, list_prices, load
+from visionstack.cost.prices import BOOKS, load
 from visionstack.cost.serverless import Function
 from visionstack.scale.fleet import Plan
 from visionstack.scale.limits import (
@@ -40,7 +33,7 @@ from visionstack.scale.simulation import Machine, Times
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGE = CHECKOUT / "docs" / "scale.md"
 CAMERAS: Final = (100, 10_000, 1_000_000)
-SMALL: Final = "c7a.medium"
+SMALL: Final = INSTANCE
 LARGE: Final = "c7a.8xlarge"
 CALL: Final = Function(memory_mb=1769, seconds=0.061, gateway="rest")
 """A warm call of ResNet50, as docs/performance.md has it."""
@@ -60,7 +53,7 @@ def page() -> str:
         for kind in (SMALL, LARGE)
     }
     values = {
-        "book": _newest(),
+        "book": load(folders=[BOOKS]).name,
         "rounds": str(_rounds(known)),
         "seconds": f"{known['stretches'][0]['seconds']:.0f}",
         "cpu": known["machine"]["cpu"],
@@ -71,16 +64,16 @@ def page() -> str:
         "large": LARGE,
         "cameras_small": str(plans[SMALL][0].cameras_an_instance),
         "cameras_large": str(plans[LARGE][0].cameras_an_instance),
-        "measured": _measured(known),
-        "linear": _linear(known),
-        "simulated": _simulated(known),
+        "measured": _written(measured(known)),
+        "linear": _written(linear(known)),
+        "simulated": _written(foretold(known)),
         "steps": _steps(times),
         "way_share": _way_share(plans[LARGE][-1]),
         "throughput_band": f"{THROUGHPUT_BAND:.0%}",
         "p50_band": f"{P50_BAND:.0%}",
         "p99_band": f"{P99_BAND:.0%}",
         "share": f"{_rate(known, servers=2) / rate:.2f}",
-        "most": _most(known),
+        "most": _written(most(known)),
         "at": str(_calibrated(known)),
         "shares": _shares(times, rate=rate),
         "hashed": _hashed(times, rate=rate, target=target),
@@ -138,119 +131,10 @@ def _rounds(known: dict[str, Any]) -> int:
     return len(alone)
 
 
-def _measured(known: dict[str, Any]) -> str:
-    groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for one in known["stretches"]:
-        groups.setdefault((one["servers"], one["cameras"]), []).append(one)
-    rows = []
-    for (servers, cameras), found in sorted(groups.items()):
-        had = sum(one["servers_cpu_s"] for one in found)
-        usd = list_prices()[SMALL].usd * HOURS_A_MONTH * servers / cameras
-        rows.append(
-            [
-                str(servers),
-                str(cameras),
-                _range([one["servers_cpu_s"] / one["seconds"] for one in found], "{:.2f}"),
-                _range([one["answers_a_second"] for one in found], "{:.1f}"),
-                f"{sum(one['answers'] for one in found) / had:.1f}",
-                _range([100 * one["answered"] for one in found], "{:.0f}"),
-                _range([1000 * one["p50_s"] for one in found if one["p50_s"]], "{:.0f}"),
-                _range([1000 * one["p99_s"] for one in found if one["p99_s"]], "{:.0f}"),
-                f"{usd:.2f}",
-            ]
-        )
-    head = ["servers", "cameras", "processors had", "answers/s", "a processor second"]
-    more = ["answered %", "p50 ms", "p99 ms", "$ a camera and month"]
-    return _table([*head, *more], rows)
-
-
-def _linear(known: dict[str, Any]) -> str:
-    """What full servers answer, those that other servers take no processor from."""
-    rows = []
-    one = fmean(found["answers_a_second"] for found in _beyond(known) if found["servers"] == 1)
-    for servers in (1, 2, 4):
-        found = [row["answers_a_second"] for row in _beyond(known) if row["servers"] == servers]
-        each = min(servers, known["machine"]["cores"])
-        rows.append([str(servers), _range(found, "{:.1f}"), f"{fmean(found) / one / each:.2f}"])
-    return _table(["servers", "answers/s beyond the limit", "of linear in processors"], rows)
-
-
-def _beyond(known: dict[str, Any]) -> list[dict[str, Any]]:
-    """Stretches with at least a fifth more cameras than the servers' processors can answer."""
-    return [
-        one
-        for one in known["stretches"]
-        if one["answers"] >= ENOUGH
-        and one["cameras"] >= 1.2 * known["full"] * min(one["servers"], known["machine"]["cores"])
-    ]
-
-
 def _calibrated(known: dict[str, Any]) -> int:
     """With how many cameras the steps were measured."""
     alone = [one["cameras"] for one in known["stretches"] if one["servers"] == 1]
     return max(one for one in alone if one <= 0.8 * known["full"])
-
-
-def _most(known: dict[str, Any]) -> str:
-    """Between which numbers of cameras the limit lies, and where one full stream puts it."""
-    rows = []
-    for servers in (1, 2):
-        mine = [one for one in known["stretches"] if one["servers"] == servers]
-        all_answered = {
-            cameras
-            for cameras in {one["cameras"] for one in mine}
-            if fmean(one["answered"] for one in mine if one["cameras"] == cameras) >= 0.99
-        }
-        held = max(all_answered)
-        beyond = min(one["cameras"] for one in mine if one["cameras"] > held)
-        p99 = _range([1000 * one["p99_s"] for one in mine if one["cameras"] == held], "{:.0f}")
-        below = max(one for one in all_answered if one < held)
-        p99_below = _range(
-            [1000 * one["p99_s"] for one in mine if one["cameras"] == below], "{:.0f}"
-        )
-        rows.append(
-            [
-                str(servers),
-                f"{servers * known['full']:.1f}",
-                str(held),
-                str(beyond),
-                f"{p99_below} ({below} cameras)",
-                p99,
-            ]
-        )
-    head = ["servers", "predicted", "all answered with", "not with", "p99 ms below", "p99 ms at it"]
-    return _table(head, rows)
-
-
-def _foretold(known: dict[str, Any], one: dict[str, Any], *, had: float) -> dict[str, float]:
-    servers = one.get("servers", 1)
-    return simulated(servers, one["cameras"], known["times"], end=one["seconds"], had=had)
-
-
-def _simulated(known: dict[str, Any]) -> str:
-    rows = []
-    for one in sorted(_beyond(known), key=lambda one: (one["servers"], one["cameras"])):
-        had = one["servers_cpu_s"] / one["seconds"] / one["servers"]
-        foretold = _foretold(known, one, had=had)
-        measured = one["answers"] / one["seconds"]
-        rate = foretold["answers_a_second"]
-        rows.append(
-            [
-                str(one["servers"]),
-                str(one["cameras"]),
-                f"{had:.2f}",
-                f"{measured:.1f}",
-                f"{rate:.1f} ({rate / measured - 1:+.0%})",
-                *(
-                    f"{1000 * one[name]:.0f}, {1000 * foretold[name]:.0f}"
-                    f" ({foretold[name] / one[name] - 1:+.0%})"
-                    for name in ("p50_s", "p99_s")
-                ),
-                f"{one['least']} to {one['most']}, {foretold['least']} to {foretold['most']}",
-            ]
-        )
-    head = ["servers", "cameras", "of a processor each", "answers/s", "simulated"]
-    return _table([*head, "p50 ms, simulated", "p99 ms, simulated", "answers a camera"], rows)
 
 
 def _steps(times: Times) -> str:
@@ -305,7 +189,7 @@ def _hashed(times: Times, *, rate: float, target: float) -> str:
 
 
 def _costs(plans: dict[str, list[Plan]]) -> str:
-    book = load(_newest())
+    book = load(folders=[BOOKS])
     rows = []
     for kind, of_kind in plans.items():
         for plan in of_kind:
@@ -341,7 +225,7 @@ def _costs(plans: dict[str, list[Plan]]) -> str:
 
 
 def _way_share(plan: Plan) -> str:
-    bill = plan.streaming_bill(load(_newest()))
+    bill = plan.streaming_bill(load(folders=[BOOKS]))
     return f"{bill.item('load balancer capacity') / bill.usd:.0%}"
 
 
@@ -378,18 +262,12 @@ def _used(share: float) -> str:
     return f"**{shown}**" if share > 1 else shown
 
 
-def _range(values: Sequence[float], form: str) -> str:
-    shown = [form.format(value) for value in (min(values), max(values))]
-    return shown[0] if shown[0] == shown[1] else " to ".join(shown)
-
-
 def _dollars(usd: float) -> str:
     return f"{usd:,.0f}"
 
 
-def _newest() -> str:
-    # Not `today`, which a price book refreshed at this desk would change.
-    return max(path.stem for path in BOOKS.glob("????-??-??.json"))
+def _written(rows: Rows) -> str:
+    return _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

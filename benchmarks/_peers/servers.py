@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil
-
 from benchmarks._load import Body
 from benchmarks._peers.environments import Peer, PeerUnavailableError
 from benchmarks._peers.pipeline import CONFIGURATION, Configuration
 from runtime.inference.engines.processor import usable_processors
+from visionstack.localcloud.emulator import listening
 from visionstack.paths import IMPORT_ROOT
+from visionstack.processes import ProcessId, stop
 
-_START_SECONDS = 120
+_START_SECONDS, _STOP_SECONDS = 120, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
     """Run the server; gives its port once it listens. Raises PeerUnavailableError."""
     peer = contender.peer
     python = Path(sys.executable) if peer is None else peer.python(install=install)
-    port = _free_port()
+    port = free_port()
     configuration = Configuration(
         model=str(model),
         port=port,
@@ -74,12 +73,13 @@ def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> I
     }
     command = [str(python), *(part.replace("{port}", str(port)) for part in contender.command)]
 
-    def listens() -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    with running(command, configuration, log=log, listens=listens, environment=environment):
+    with running(
+        command,
+        configuration,
+        log=log,
+        listens=lambda: listening(port),
+        environment=environment,
+    ):
         yield port
 
 
@@ -104,6 +104,7 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    started = ProcessId.of(process.pid)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not listens():
@@ -116,28 +117,8 @@ def running(
             time.sleep(0.2)
         yield
     finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and what it started: those processes, by their ids, and no others."""
-    try:
-        started = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        started = []
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    _, left = psutil.wait_procs(started, timeout=5)
-    for child in left:
-        child.terminate()
-    _, left = psutil.wait_procs(left, timeout=3)
-    for child in left:
-        child.kill()
+        stop(started, grace_s=_STOP_SECONDS)
+        process.wait()
 
 
 def _last_line(log: Path) -> str:
@@ -145,7 +126,8 @@ def _last_line(log: Path) -> str:
     return lines[-1][:300] if lines else "it said nothing"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

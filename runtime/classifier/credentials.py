@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 _RENEW_BEFORE_SECONDS: Final = 300
@@ -35,18 +35,6 @@ class Credentials(NamedTuple):
         return f"Credentials(access_key={self.access_key!r})"
 
 
-class CredentialSource(Protocol):
-    """Gives credentials that are valid now."""
-
-    def current(self) -> Credentials:
-        """Credentials to sign one request with."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what was cached: the environment was restored from a snapshot."""
-        ...
-
-
 class EnvironmentCredentials:
     """From `AWS_ACCESS_KEY_ID` and companions, or the container endpoint when that is set."""
 
@@ -59,7 +47,7 @@ class EnvironmentCredentials:
         self._cached: tuple[Credentials, float] | None = None
 
     def current(self) -> Credentials:
-        """Raises `CredentialsError` when there are none."""
+        """Those that are valid now. Raises `CredentialsError` when there are none."""
         endpoint = self._environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
         if not endpoint:
             return self._from_variables()
@@ -69,7 +57,7 @@ class EnvironmentCredentials:
             return self._cached[0]
 
     def forget(self) -> None:
-        """The next request asks the endpoint again."""
+        """Ask the endpoint again: the environment was restored from a snapshot."""
         with self._lock:
             self._cached = None
 

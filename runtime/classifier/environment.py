@@ -31,16 +31,14 @@ class ExecutionEnvironment:
         *,
         started: float,
         clock: Callable[[], float] = time.monotonic,
-        new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         self._clock = clock
         self._started = started
-        self._new_id = new_id
         self._ready_at = started
         self._calls = 0
         self._lock = threading.Lock()
-        self.id = new_id()
+        self.id = os.urandom(16).hex()
         self.init_ms = 0.0
 
     def initialised(self) -> None:
@@ -50,7 +48,7 @@ class ExecutionEnvironment:
 
     def restored(self) -> None:
         """A snapshot of this process came to life: it is another environment now."""
-        self.id = self._new_id()
+        self.id = os.urandom(16).hex()
         self._initialization = _SNAPSHOT
 
     @property

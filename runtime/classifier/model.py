@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from runtime.classifier.environment import room_for_a_picture
 from runtime.classifier.errors import ModelUnavailableError
@@ -20,28 +20,10 @@ from runtime.inference.errors import ArtifactMissingError, InferenceError
 from runtime.inference.store import Current, ModelStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runtime.inference.classification import Prediction
+    from runtime.inference.classification import Classifier
 
 REFRESH_SECONDS: Final = 60.0
 """How old the knowledge of the `current` pointer may get before a call asks again."""
-
-
-class PictureClassifier(Protocol):
-    """The stages of `runtime.inference.classification.Classifier`."""
-
-    def prepare(self, data: bytes) -> Any:
-        """Decode and crop. Raises `runtime.inference.errors.PictureError` kinds."""
-        ...
-
-    def infer(self, batch: Sequence[Any]) -> Any:
-        """Logits, a row a picture."""
-        ...
-
-    def rank(self, logits: Any) -> list[Prediction]:
-        """Best first."""
-        ...
 
 
 class ServedModel(NamedTuple):
@@ -50,7 +32,7 @@ class ServedModel(NamedTuple):
     `optimised`: loaded for fast calls, and not for a fast start.
     """
 
-    classifier: PictureClassifier
+    classifier: Classifier
     name: str
     version: str
     trained: bool
@@ -178,13 +160,29 @@ class PublishedModelSource:
             return self._served(artifact, optimised=optimised, download_ms=download_ms)
 
     def _served(self, artifact: Artifact, *, optimised: bool, download_ms: float) -> ServedModel:
-        return _served(
-            artifact,
-            engine=self._engine,
-            threads=self._threads,
-            memory_mb=self._memory_mb,
-            optimised=optimised,
+        from runtime.inference.classification import Classifier
+
+        started = time.perf_counter()
+        classifier = Classifier.load(
+            artifact, engine=self._engine, threads=self._threads, optimised=optimised
+        )
+        limits = classifier.limits
+        room = min(limits.decoded_bytes, room_for_a_picture(self._memory_mb))
+        classifier.limits = limits._replace(decoded_bytes=room)
+        return ServedModel(
+            classifier=classifier,
+            name=artifact.manifest.name,
+            version=artifact.manifest.version,
+            trained=artifact.manifest.weights.trained,
+            engine=classifier.engine.name,
+            precision=classifier.engine.precision,
             download_ms=download_ms,
+            load_ms=(time.perf_counter() - started) * 1000,
+            # Nothing else has a faster start to give.
+            optimised=optimised
+            or classifier.engine.name != "onnxruntime"
+            or classifier.engine.precision == "int8"
+            or artifact.ready_path is None,
         )
 
 
@@ -403,39 +401,6 @@ class ModelHost:
 
     def _old(self, moment: float) -> bool:
         return self._clock() - moment > self._refresh_seconds
-
-
-def _served(
-    artifact: Artifact,
-    *,
-    engine: str,
-    threads: int,
-    memory_mb: int,
-    optimised: bool,
-    download_ms: float,
-) -> ServedModel:
-    from runtime.inference.classification import Classifier
-
-    started = time.perf_counter()
-    classifier = Classifier.load(artifact, engine=engine, threads=threads, optimised=optimised)
-    limits = classifier.limits
-    room = min(limits.decoded_bytes, room_for_a_picture(memory_mb))
-    classifier.limits = limits._replace(decoded_bytes=room)
-    return ServedModel(
-        classifier=classifier,
-        name=artifact.manifest.name,
-        version=artifact.manifest.version,
-        trained=artifact.manifest.weights.trained,
-        engine=classifier.engine.name,
-        precision=classifier.engine.precision,
-        download_ms=download_ms,
-        load_ms=(time.perf_counter() - started) * 1000,
-        # Nothing else has a faster start to give.
-        optimised=optimised
-        or classifier.engine.name != "onnxruntime"
-        or classifier.engine.precision == "int8"
-        or artifact.ready_path is None,
-    )
 
 
 def _import_engine(engine: str) -> None:

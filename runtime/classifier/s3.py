@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from runtime.backoff import full_jitter
-from runtime.classifier.credentials import Credentials, CredentialsError, CredentialSource
+from runtime.classifier.credentials import Credentials, CredentialsError, EnvironmentCredentials
 from runtime.classifier.signing import signed_form, signed_headers
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class S3Client:
         self,
         *,
         region: str,
-        credentials: CredentialSource,
+        credentials: EnvironmentCredentials,
         endpoint: str | None = None,
         retry: RetryPolicy | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -160,7 +160,9 @@ class S3Client:
         self._generation = 0
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], *, credentials: CredentialSource) -> S3Client:
+    def from_env(
+        cls, environ: Mapping[str, str], *, credentials: EnvironmentCredentials
+    ) -> S3Client:
         """The region's endpoint, or `AWS_ENDPOINT_URL_S3` / `AWS_ENDPOINT_URL`."""
         return cls(
             region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",

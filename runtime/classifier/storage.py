@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple, Protocol
@@ -149,11 +149,7 @@ def _metadata(told: Told, file_path: str, count: int) -> str:
     return json.dumps(document, separators=(",", ":")).replace(" ", "\\u0020")
 
 
-def new_file_path(
-    content_type: str,
-    *,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    token: Callable[[], str] = lambda: os.urandom(16).hex(),
-) -> str:
+def new_file_path(content_type: str) -> str:
     """`YYYYMMDD/{32 hex digits}.{suffix}`: not guessable, and a day can be listed."""
-    return f"{clock():%Y%m%d}/{token()}.{CONTENT_TYPES.get(content_type, 'bin')}"
+    suffix = CONTENT_TYPES.get(content_type, "bin")
+    return f"{datetime.now(UTC):%Y%m%d}/{os.urandom(16).hex()}.{suffix}"

@@ -19,7 +19,6 @@ from runtime.inference.errors import ArtifactDamagedError
 from runtime.inference.picture_costs import coefficient_bytes
 from runtime.inference.pictures import (
     DEFAULT_LIMITS,
-    PictureLimits,
     check_memory,
     open_checked,
     to_rgb,
@@ -53,7 +52,7 @@ class Classifier:
         self.engine = engine
         self.labels = tuple(artifact.labels())
         self.limits = DEFAULT_LIMITS
-        """Of the pictures for which a call names no others."""
+        """Of the pictures that it decodes."""
 
     @classmethod
     def load(
@@ -74,9 +73,9 @@ class Classifier:
         artifact = source if isinstance(source, Artifact) else Artifact.load(source)
         return cls(artifact, create_engine(engine, artifact, threads=threads, optimised=optimised))
 
-    def prepare(self, data: bytes, *, limits: PictureLimits | None = None) -> NDArray[np.uint8]:
+    def prepare(self, data: bytes) -> NDArray[np.uint8]:
         """Decode and crop: uint8 (height, width, 3), red first. Raises `PictureError` kinds."""
-        limits = limits or self.limits
+        limits = self.limits
         image = open_checked(data, limits=limits)
         # By its whole size, and of what is drafted no more is counted.
         check_memory(image, coefficient_bytes(image, data), limits=limits)
@@ -100,11 +99,9 @@ class Classifier:
             for index in best
         ]
 
-    def classify(
-        self, data: bytes, *, top: int = TOP, limits: PictureLimits | None = None
-    ) -> list[Prediction]:
+    def classify(self, data: bytes, *, top: int = TOP) -> list[Prediction]:
         """All stages for one picture's bytes."""
-        return self.rank(self.infer([self.prepare(data, limits=limits)])[0], top=top)
+        return self.rank(self.infer([self.prepare(data)])[0], top=top)
 
 
 def centre_crop(image: Image.Image, manifest: Manifest) -> NDArray[np.uint8]:

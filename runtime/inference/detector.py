@@ -164,15 +164,11 @@ class Detector:
         ]
 
     def detect(
-        self,
-        images: Sequence[Picture | Pixels],
-        *,
-        confidence: float = DETECT_CONFIDENCE,
-        iou: float = DETECT_IOU,
+        self, images: Sequence[Picture | Pixels], *, confidence: float = DETECT_CONFIDENCE
     ) -> list[list[Detection]]:
         """All stages over one batch of pictures."""
         batch = [self.prepare(image) for image in images]
         return [
-            self.finish(raw, prepared, confidence=confidence, iou=iou)
+            self.finish(raw, prepared, confidence=confidence, iou=DETECT_IOU)
             for raw, prepared in zip(self.infer(batch), batch, strict=True)
         ]

@@ -29,8 +29,8 @@ class ClockEstimate:
     true offset lies within half its round trip.
     """
 
-    def __init__(self, *, samples: int = 8) -> None:
-        self._samples: deque[ClockSample] = deque(maxlen=samples)
+    def __init__(self) -> None:
+        self._samples: deque[ClockSample] = deque(maxlen=8)
 
     def add(self, *, sent: int, received: int, answered: int, returned: int) -> ClockSample:
         """`sent` and `returned` by the client's clock, the other two by the server's."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -61,23 +60,14 @@ class MeasuringGroup(Construct):
             assets=[asset],
             models=settings.stream_model,
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject", "s3:PutObject"],
-                resources=[artifacts.arn_for_objects(f"{RESULTS_PREFIX}*")],
-            )
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [f"{RESULTS_PREFIX}*"]}},
-            )
-        )
+        results = f"{RESULTS_PREFIX}*"
+        role.allow(["s3:GetObject", "s3:PutObject"], artifacts.arn_for_objects(results))
+        below = {"StringLike": {"s3:prefix": [results]}}
+        role.allow(["s3:ListBucket"], artifacts.bucket_arn, conditions=below)
         acknowledge(
             role,
             {
-                objects_finding(artifacts, f"{RESULTS_PREFIX}*", seen_from=self): "The picture"
+                objects_finding(artifacts, results, seen_from=self): "The picture"
                 " that is measured with, and the results, of any run."
             },
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
@@ -13,6 +14,8 @@ from constructs import Construct
 
 from runtime.contract import MODELS_PREFIX
 from stacks.parts.acknowledgment import acknowledge, objects_finding
+
+_WRITING_LOGS: Final = ("logs:CreateLogStream", "logs:PutLogEvents")
 
 
 class InstanceRole(iam.Role):
@@ -44,57 +47,44 @@ class InstanceRole(iam.Role):
             },
         )
         for asset in assets:
-            self.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"],
-                    resources=[asset.bucket.arn_for_objects(asset.s3_object_key)],
-                )
-            )
+            self.allow(["s3:GetObject"], asset.bucket.arn_for_objects(asset.s3_object_key))
         for model in models:
             keys = f"{MODELS_PREFIX}{model}/*"
-            self.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(keys)]
-                )
-            )
+            self.allow(["s3:GetObject"], artifacts.arn_for_objects(keys))
             acknowledge(
                 self,
                 {objects_finding(artifacts, keys, seen_from=self): "All versions of one model."},
             )
+        below = {"StringLike": {"s3:prefix": [f"{MODELS_PREFIX}*"]}}
+        self.allow(["s3:ListBucket"], artifacts.bucket_arn, conditions=below)
+
+    def allow(
+        self,
+        actions: Sequence[str],
+        resource: str,
+        *,
+        conditions: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
+        """Allow `actions` on `resource`."""
         self.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [f"{MODELS_PREFIX}*"]}},
-            )
+            iam.PolicyStatement(actions=list(actions), resources=[resource], conditions=conditions)
         )
 
     def allow_log(self, log_group: logs.ILogGroup) -> None:
         """Let the instance write streams of its own in a log group."""
-        self.add_to_policy(
-            iam.PolicyStatement(
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[log_group.log_group_arn],
-            )
-        )
+        self.allow(_WRITING_LOGS, log_group.log_group_arn)
 
     def allow_boot_report(self, *, log_group_name: str) -> None:
         """Let the instance say how its boot went, to its stack and in that log group."""
         stack = Stack.of(self)
-        self.add_to_policy(
-            iam.PolicyStatement(actions=["cloudformation:SignalResource"], resources=[Aws.STACK_ID])
-        )
+        self.allow(["cloudformation:SignalResource"], Aws.STACK_ID)
         group = stack.format_arn(
             service="logs",
             resource="log-group",
             resource_name=f"{log_group_name}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
-        self.add_to_policy(
-            iam.PolicyStatement(
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[group]
-            )
-        )
+        self.allow(_WRITING_LOGS, group)
         acknowledge(
             self,
             {
@@ -105,13 +95,8 @@ class InstanceRole(iam.Role):
 
     def allow_metrics(self, namespace: str) -> None:
         """Let the instance publish metrics in one namespace."""
-        self.add_to_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
-            )
-        )
+        own = {"StringEquals": {"cloudwatch:namespace": namespace}}
+        self.allow(["cloudwatch:PutMetricData"], "*", conditions=own)
         acknowledge(
             self,
             {
@@ -122,14 +107,10 @@ class InstanceRole(iam.Role):
 
     def allow_on_group(self, actions: Sequence[str], group_name: str) -> None:
         """Allow actions on the instance's own Auto Scaling group, which has this name."""
-        self.add_to_policy(
-            iam.PolicyStatement(
-                actions=list(actions),
-                resources=[
-                    f"arn:{Aws.PARTITION}:autoscaling:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-                    f":autoScalingGroup:*:autoScalingGroupName/{group_name}"
-                ],
-            )
+        self.allow(
+            actions,
+            f"arn:{Aws.PARTITION}:autoscaling:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+            f":autoScalingGroup:*:autoScalingGroupName/{group_name}",
         )
         acknowledge(
             self,

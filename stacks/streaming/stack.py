@@ -15,7 +15,6 @@ from aws_cdk import (
     RemovalPolicy,
     Stack,
 )
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ssm as ssm
@@ -104,18 +103,9 @@ class StreamingStack(Stack):
             models=settings.stream_model,
         )
         role.allow_log(logged)
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["secretsmanager:GetSecretValue"], resources=[token.secret_arn]
-            )
-        )
+        role.allow(["secretsmanager:GetSecretValue"], token.secret_arn)
         if fingerprint is not None:
-            role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["ssm:PutParameter"],
-                    resources=[fingerprint.parameter_arn],
-                )
-            )
+            role.allow(["ssm:PutParameter"], fingerprint.parameter_arn)
         boots = boot_log_group(settings.prefix)
         role.allow_boot_report(log_group_name=boots)
         role.allow_metrics(StreamMetric.NAMESPACE)

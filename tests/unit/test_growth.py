@@ -8,22 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks import growth
-from benchmarks.growth import (
-    ENOUGH,
-    P50_BAND,
-    P99_BAND,
-    RECORDED,
-    THROUGHPUT_BAND,
-    simulated,
-)
+from benchmarks._growth_tables import RECORDED, beyond, simulated
+from benchmarks.growth import P50_BAND, P99_BAND, THROUGHPUT_BAND
 
 KNOWN: dict[str, Any] = json.loads(RECORDED.read_text("utf-8"))
-BEYOND = [
-    one
-    for one in KNOWN["stretches"]
-    if one["answers"] >= ENOUGH
-    and one["cameras"] >= 1.2 * KNOWN["full"] * min(one["servers"], KNOWN["machine"]["cores"])
-]
+BEYOND = beyond(KNOWN)
 
 
 @pytest.mark.parametrize("one", BEYOND, ids=lambda one: f"{one['servers']}x{one['cameras']}")
@@ -31,10 +20,7 @@ def test_servers_beyond_their_limit_answer_as_foretold_from_the_processor_time_t
     one: dict[str, Any],
 ) -> None:
     """The steps are those of one server below its limit; none of these stretches was looked at."""
-    had = one["servers_cpu_s"] / one["seconds"] / one["servers"]
-    foretold = simulated(
-        one["servers"], one["cameras"], KNOWN["times"], end=one["seconds"], had=had
-    )
+    foretold = simulated(KNOWN, one)
     measured = one["answers"] / one["seconds"]
     assert foretold["answers_a_second"] == pytest.approx(measured, rel=THROUGHPUT_BAND)
     assert foretold["p50_s"] == pytest.approx(one["p50_s"], rel=P50_BAND)
@@ -54,10 +40,12 @@ def test_a_machine_that_was_never_quiet_is_said_and_its_work_is_still_shown(
         "answers": [[(0.0, 0.2)]],
         "steps": [],
     }
-    values = {"seconds": 3.0, "stretches": [stretch], "one_full_stream": []}
-    values |= growth.summary(values)
+    described = {"machine": {"cores": 2}, "versions": {}, "started": "", "frame_bytes": 1.0}
+    values: dict[str, Any] = {"seconds": 3.0, "stretches": [stretch], "one_full_stream": []}
+    values |= {"fps": growth.FPS, **described}
+    values["counted"] = growth.counted(values)
     growth._show(values)
-    assert values["left_out"] == 1
+    assert values["counted"]["stretches"] == []
     said = capsys.readouterr().out
     assert "quieter machine" in said
     assert "a processor second" in said

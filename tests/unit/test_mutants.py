@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import _mutant_trial
 from benchmarks._mutants import mutants
-from benchmarks.mutation import MODULES, wilson
+from benchmarks.mutation import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,8 +101,3 @@ def test_a_module_that_this_process_has_imported_is_replaced_too(
     test.write_text("import runtime.measurement.statistics\n\ndef test_it():\n    pass\n")
     changed = ast.parse("raise ImportError")
     assert _mutant_trial.passes([str(test)], module=module, tree=changed, seconds=100) is False
-
-
-def test_the_interval_of_a_share_is_wilsons() -> None:
-    """Newcombe, Statistics in Medicine 17, 1998, table I: 81 of 263 is 0.2553 to 0.3662."""
-    assert wilson(81, 263) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))

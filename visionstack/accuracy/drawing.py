@@ -298,11 +298,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 def _figure(found: Estimate) -> Figure | Absent:
     if math.isnan(found.value):
         return Absent("no such object")
-    if found.low is None or found.high is None:
-        return measured(found.value)
-    return measured(
-        found.value, spread=(found.low, found.high), spread_is=f"{CONFIDENCE:.0%} interval"
-    )
+    return measured(found.value, spread=found.spread, spread_is=f"{CONFIDENCE:.0%} interval")
 
 
 def _share(value: float) -> Figure | Absent:

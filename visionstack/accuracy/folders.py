@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visionstack.accuracy.errors import LabelError
-from visionstack.accuracy.names import coco_name
+from visionstack.accuracy.names import unknown_names
 from visionstack.accuracy.pictures import picture_files, picture_size
 
 
@@ -29,9 +29,7 @@ class ClassSet:
 
     def check_classes(self, model: Iterable[str]) -> None:
         """Raises `LabelError` where a folder is not called as one of the model's classes."""
-        known = {coco_name(name) for name in model}
-        unknown = [name for name in self.classes if coco_name(name) not in known]
-        if unknown:
+        if unknown := unknown_names(self.classes, model):
             raise LabelError(
                 f"{self.source} has folders that are no classes of the model: "
                 f"{', '.join(unknown)}.",

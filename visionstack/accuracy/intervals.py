@@ -35,6 +35,11 @@ class Estimate:
     high: float | None = None
     why_none: str = ""
 
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """The interval's ends."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; a figure that does not exist is null."""
         plain: dict[str, Any] = {"value": or_null(self.value)}
@@ -52,9 +57,9 @@ class Difference:
     @property
     def verdict(self) -> str:
         """`more`, `less`, `tie` (the interval holds zero) or `unknown` (there is none)."""
-        low, high = self.estimate.low, self.estimate.high
-        if low is None or high is None:
+        if self.estimate.spread is None:
             return "unknown"
+        low, high = self.estimate.spread
         if low > 0:
             return "more"
         return "less" if high < 0 else "tie"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from visionstack.accuracy.errors import LabelError
-from visionstack.accuracy.names import coco_name
+from visionstack.accuracy.names import unknown_names
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the picture, from its left upper corner."""
@@ -80,9 +80,7 @@ class LabelSet:
 
     def check_classes(self, model: Iterable[str]) -> None:
         """Raises `LabelError` where a labelled class is not one of the model's."""
-        known = {coco_name(name) for name in model}
-        unknown = [name for name in self.classes if coco_name(name) not in known]
-        if unknown:
+        if unknown := unknown_names(self.classes, model):
             raise LabelError(
                 f"{self.source} labels {', '.join(unknown)}, which the model does not know.",
                 remedy="Name the classes as the model does, or leave them out of the labels.",

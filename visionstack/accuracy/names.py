@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 _COCO_NAMES: Final = {
@@ -20,3 +21,9 @@ def coco_name(name: str) -> str:
     """COCO's name of the class; any other name as it is, without regard to case or `_`."""
     plain = name.strip().lower().replace("_", " ")
     return _COCO_NAMES.get(plain, plain)
+
+
+def unknown_names(names: Iterable[str], model: Iterable[str]) -> list[str]:
+    """Those of `names` that are none of the model's classes."""
+    known = {coco_name(name) for name in model}
+    return [name for name in names if coco_name(name) not in known]

@@ -8,6 +8,7 @@ from typing import Annotated, cast, get_args
 import typer
 
 from visionstack import extras, paths
+from visionstack.cli.options import CutOption
 
 
 def accuracy(
@@ -59,9 +60,7 @@ def accuracy(
         bool, typer.Option("--track", help="MOTA, IDF1 and HOTA of the served tracks.")
     ] = False,
     split: Annotated[str, typer.Option(help="Of a data.yaml: train, val or test.")] = "val",
-    cut: Annotated[
-        bool, typer.Option("--cut", help="The clip is the beginning of what gt.txt labels.")
-    ] = False,
+    cut: CutOption = False,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = paths.OUT / "accuracy",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionstack import paths
-from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cli.options import CloudOption, CutOption, JsonOption, MaxUsdOption, YesOption
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -91,10 +91,8 @@ def run(
     ] = 30,
     calls: Annotated[int, typer.Option(min=1, help="Warm calls to each function.")] = 60,
     cold_calls: Annotated[int, typer.Option(min=0, help="First calls to each function.")] = 3,
-    max_usd: Annotated[
-        float | None, typer.Option(min=0, help="Refuse what could cost more.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run on AWS without a budget.")] = False,
+    max_usd: MaxUsdOption = None,
+    yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, and start nothing.")
     ] = False,
@@ -201,9 +199,7 @@ def cameras(
     labels: Annotated[
         Path | None, typer.Option(help="Of the clip; those of the sample clip unless given.")
     ] = None,
-    cut: Annotated[
-        bool, typer.Option("--cut", help="The clip is the beginning of what gt.txt labels.")
-    ] = False,
+    cut: CutOption = False,
     minutes: Annotated[float, typer.Option(min=1, help="At most, for each model.")] = 5.0,
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="What an hour of this machine costs.")

@@ -22,3 +22,8 @@ ContextOption = Annotated[
     typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+MaxUsdOption = Annotated[float | None, typer.Option(min=0, help="Refuse what could cost more.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Run on AWS without a budget.")]
+CutOption = Annotated[
+    bool, typer.Option("--cut", help="The clip is the beginning of what gt.txt labels.")
+]

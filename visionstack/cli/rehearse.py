@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from visionstack import paths
-from visionstack.cli.options import CloudOption
+from visionstack.cli.options import CloudOption, MaxUsdOption, YesOption
 
 
 def rehearse(
     *,
     cloud: CloudOption = "auto",
-    max_usd: Annotated[
-        float | None, typer.Option(min=0, help="Refuse what could cost more.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run on AWS without a budget.")] = False,
+    max_usd: MaxUsdOption = None,
+    yes: YesOption = False,
     instance_type: Annotated[
         str | None, typer.Option("--instance-type", "-i", help="Of the streaming lane; c7i.large.")
     ] = None,

@@ -22,7 +22,7 @@ from visionstack.stream.client import Policy, StreamOptions
 from visionstack.stream.errors import StreamError, WindowClosedError
 from visionstack.stream.pictures import Picture, encode_picture
 from visionstack.stream.sources import Source, SourceFrame, open_source, paced
-from visionstack.stream.summary import StreamSummary, answer_json
+from visionstack.stream.summary import SPLIT, StreamSummary, answer_json
 from visionstack.stream.types import (
     Answer,
     EndpointLike,
@@ -234,10 +234,7 @@ def _live_line(name: str, summary: StreamSummary) -> str:
     if summary.fps is not None:
         told.append(f"{summary.fps:.1f}/s")
     if summary.results:
-        parts = ", ".join(
-            f"{part} {summary.recent(part):.1f}"
-            for part in ("uplink", "decode", "queue", "inference", "post", "downlink")
-        )
+        parts = ", ".join(f"{part} {summary.recent(part):.1f}" for part in SPLIT)
         told.append(f"{summary.recent('total'):.1f} ms ({parts})")
     if summary.failed:
         told.append(f"{summary.failed} failed")

@@ -34,8 +34,8 @@ class CloudFolder:
     root: Path
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> CloudFolder:
-        return cls(Path(environment.get(FOLDER_VARIABLE) or paths.CLOUD).resolve())
+    def from_environment(cls) -> CloudFolder:
+        return cls(Path(os.environ.get(FOLDER_VARIABLE) or paths.CLOUD).resolve())
 
     def make(self) -> None:
         """Make the folder, for its owner alone: it holds what Secrets Manager and S3 hold."""

@@ -9,21 +9,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from runtime.contract import Stack
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment
 from visionstack.errors import VisionstackError
 
 Part = Literal["streaming", "classifier", "warmer", "storage"]
-PARTS: Final[tuple[Part, ...]] = ("streaming", "classifier", "warmer", "storage")
-_STACKS: Final[dict[Part, str]] = {
-    "streaming": Stack.STREAMING,
-    "classifier": Stack.CLASSIFIER,
-    "warmer": Stack.WARMER,
-    "storage": Stack.STORAGE,
-}
+"""Called as their stacks are (`runtime.contract.Stack`)."""
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 _LATE_MS: Final = 15_000
 """How long after others an entry may turn up: CloudWatch does not keep the order of streams."""
 _POLL_SECONDS: Final = 2.0
@@ -65,7 +59,7 @@ def groups(deployment: Deployment, parts: Sequence[Part]) -> list[tuple[Part, st
     found: list[tuple[Part, str]] = []
     pages = deployment.client("cloudformation").get_paginator("list_stack_resources")
     for part in parts:
-        name = deployment.stack_name(_STACKS[part])
+        name = deployment.stack_name(part)
         with translated(f"list what {name} has"):
             try:
                 resources = [

@@ -61,10 +61,7 @@ class StackFunctions:
         cloud = self.deployment.cloud
         context = self.context(setting)
         tell("deploying")
-        stacks = [Stack.STORAGE, Stack.CLASSIFIER]
-        if setting.cold_start == "warmer":
-            stacks.append(Stack.WARMER)
-        storage, *rest = (self.deployment.stack_name(stack) for stack in stacks)
+        storage, *rest = map(self.deployment.stack_name, setting.stacks)
         cdk(deploy_arguments(storage), cloud=cloud, context=context)
         bucket = self.deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
         client = self.deployment.client("s3")

@@ -63,12 +63,12 @@ def _memory(mib: int) -> Iterator[Path]:
         group.rmdir()
 
 
-def _group_of_memory(root: Path = _ROOT) -> tuple[Path, str]:
+def _group_of_memory() -> tuple[Path, str]:
     """(this process's group, the file of a group's limit) of version 1 or 2."""
     lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
     paths = {names: path for _, names, path in (line.split(":", 2) for line in lines)}
     first = next((path for names, path in paths.items() if "memory" in names.split(",")), None)
     if first is not None:
-        return root / "memory" / first.lstrip("/"), "memory.limit_in_bytes"
+        return _ROOT / "memory" / first.lstrip("/"), "memory.limit_in_bytes"
     # A group of version 2 that has processes can have no limited children: its siblings can.
-    return (root / paths.get("", "/").lstrip("/")).parent, "memory.max"
+    return (_ROOT / paths.get("", "/").lstrip("/")).parent, "memory.max"

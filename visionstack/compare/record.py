@@ -14,7 +14,7 @@ from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import RunResult
 from visionstack.compare.errors import MixedResultsError, RecordError
 from visionstack.compare.targets import Kind
-from visionstack.report.write import replace_file
+from visionstack.files import replace_file
 
 SCHEMA: Final = 1
 FILE: Final = "comparison.json"

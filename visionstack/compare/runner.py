@@ -124,10 +124,7 @@ class _Run:
         for row in self._open(Kind.FUNCTION):
             setting = FunctionSetting(**(row.setting or {}))
             row.status = Status.RUNNING
-            stacks = [Stack.STORAGE, Stack.CLASSIFIER]
-            if setting.cold_start == "warmer":
-                stacks.append(Stack.WARMER)
-            self._note_deployed(*stacks)
+            self._note_deployed(*setting.stacks)
             self.changed(row.name)
             try:
                 row.function = self.executors.functions.measure(setting, partial(self._step, row))

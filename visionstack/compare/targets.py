@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, get_args
 
-from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
+from runtime.contract import Arch, ColdStart, EngineChoice, Packaging, Stack
 from visionstack.compare.errors import RowUsageError
 
 LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START[:ENGINE]]]]"
@@ -42,6 +42,11 @@ class FunctionSetting:
         """As in the table."""
         name = f"Lambda {self.memory_mib} MB, {self.arch}, {self.packaging}, {self.cold_start}"
         return name if self.engine == "auto" else f"{name}, {self.engine}"
+
+    @property
+    def stacks(self) -> list[str]:
+        """Those it is deployed with, storage first."""
+        return [Stack.STORAGE, Stack.CLASSIFIER, *[Stack.WARMER] * (self.cold_start == "warmer")]
 
     def context(self) -> dict[str, object]:
         """The deployment settings that make this function."""

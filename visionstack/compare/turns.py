@@ -40,7 +40,7 @@ class _Entry:
     result: RunResult | None = None
 
 
-def measure_in_turns(parties: Sequence[Party], *, turns: int = TURNS) -> None:
+def measure_in_turns(parties: Sequence[Party]) -> None:
     """Measure every open row of this machine; a lone row has one turn.
 
     Rows that fail say why. On an interruption, rows under way are failed rows.
@@ -51,7 +51,7 @@ def measure_in_turns(parties: Sequence[Party], *, turns: int = TURNS) -> None:
         for row in party.record.rows
         if row.kind is Kind.MACHINE and not row.status.final
     ]
-    rounds = turns if len(entries) > 1 else 1
+    rounds = TURNS if len(entries) > 1 else 1
     for entry in entries:
         entry.row.status = Status.RUNNING
     try:

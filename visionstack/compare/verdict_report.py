@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from visionstack.accuracy.intervals import Estimate
 from visionstack.compare.record import Record
 from visionstack.compare.verdict import Candidate, Verdict
 from visionstack.report.figures import Absent, Cell, computed, measured
@@ -50,7 +49,7 @@ def _table(verdict: Verdict, records: Sequence[Record], missing: Sequence[str]) 
 def _row(one: Candidate, verdict: Verdict) -> Row:
     cells: list[Cell] = [
         one.name,
-        measured(one.accuracy.value, spread=_spread(one.accuracy), spread_is="95 % interval"),
+        measured(one.accuracy.value, spread=one.accuracy.spread, spread_is="95 % interval"),
         measured(one.p99_s * 1000, "ms", samples=one.figures.latency.samples),
         Absent("no price")
         if one.usd_per_million is None
@@ -77,12 +76,6 @@ def _plane(verdict: Verdict) -> Frontier:
         f"1 - {verdict.winner.metric}",
         intro="Nearer to the lower left is better.",
     )
-
-
-def _spread(figure: Estimate) -> tuple[float, float] | None:
-    if figure.low is None or figure.high is None:
-        return None
-    return figure.low, figure.high
 
 
 def _missing(records: Sequence[Record]) -> list[str]:

@@ -153,6 +153,8 @@ def list_prices() -> Mapping[str, Price]:
 def load(name: str = TODAY, *, folders: Sequence[Path] = (BOOKS, REFRESHED)) -> PriceBook:
     """A book by name, `2019` or a date; `today` is the newest dated one.
 
+    `folders=[BOOKS]` leaves out those that were refreshed at this desk.
+
     Raises:
         NoPriceError: there is no such book.
         PriceBookError: it is damaged.

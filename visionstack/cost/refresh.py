@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from visionstack.cost.errors import CostError
 from visionstack.cost.prices import Price, PriceBook
-from visionstack.report.write import replace_file
+from visionstack.files import replace_file
 
 _LAMBDA_GROUPS: Final = {
     "lambda.x86_64.gb_second": "AWS-Lambda-Duration",

@@ -266,7 +266,7 @@ def recalculated_rows() -> list[tuple[str, Figure, Figure, str]]:
     ]
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """Without an exponent: 0.0000002."""
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
@@ -274,7 +274,7 @@ def _decimal(value: float) -> str:
 def _prices(book: PriceBook) -> Table:
     rows = []
     for key, price in sorted({**book.prices, **book.ec2}.items()):
-        tier = f"{_decimal(price.usd)} USD per {price.unit}"
+        tier = f"{decimal(price.usd)} USD per {price.unit}"
         rows.append(Row([key, tier, price.date.isoformat(), price.source]))
     return Table(
         f"Prices of the book {book.name}",

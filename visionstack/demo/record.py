@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.measurement import machine
+from visionstack.files import replace_file
 from visionstack.paper_reference import reference
-from visionstack.report.write import replace_file
 
 
 class Record:

@@ -16,14 +16,13 @@ from visionstack.report.sections import Box, Picture
 from visionstack.stream.blocking import StreamClient
 from visionstack.stream.pictures import encode_picture
 from visionstack.stream.sources import open_source, paced
-from visionstack.stream.summary import StreamSummary
+from visionstack.stream.summary import SPLIT, StreamSummary
 from visionstack.stream.types import EndpointLike, ServerInfo, StreamResult
 
 CLIP = paths.SAMPLES / "pedestrians.avi"
 PACED_FPS = 30.0
 """The clip was filmed at 10 frames/s; it is sent at a webcam's pace."""
 SHOWN_FRAMES = (100, 250)
-_SPLIT = ("uplink", "decode", "queue", "inference", "post", "downlink")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _section(
         "latency_ms": {f"p{q}": percentile(summary.latencies, q) for q in (50, 90, 99)},
         "split_ms": {
             part: percentile([getattr(result.latency, part) for result in results], 50)
-            for part in _SPLIT
+            for part in SPLIT
         },
         "samples_ms": summary.latencies,
         "labels": dict(summary.labels.most_common()),

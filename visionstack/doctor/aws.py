@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import Output, Stack
 from visionstack.cloud.aws_errors import EXPIRED, REJECTED
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, Finding, State, worst
-from visionstack.doctor.vcpu_quotas import Clients, VcpuQuotas
+from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
     from stacks.catalog import InstanceType
     from stacks.settings.model import DeploymentSettings
+    from visionstack.cloud.deployment import Deployment
 
 _BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 _BOOTSTRAP_OLDEST: Final = 6
@@ -26,24 +27,7 @@ _UNRESERVED: Final = 100
 _NOT_TAKEN: Final = EXPIRED | REJECTED
 
 
-class Cloud(Clients, Protocol):
-    """The part of a deployment that is asked."""
-
-    @property
-    def cloud(self) -> str:
-        """`local` or `aws`."""
-        ...
-
-
-class StackOutputs(Cloud, Protocol):
-    """The same, and what its stacks say."""
-
-    def output(self, stack: str, key: str) -> str:
-        """One output. Raises VisionstackError when it is not deployed."""
-        ...
-
-
-def check_account(cloud: Cloud) -> list[Check]:
+def check_account(cloud: Deployment) -> list[Check]:
     """Credentials, region, and whether CDK was bootstrapped there."""
     credentials = _asked("credentials", lambda: _credentials(cloud))
     if credentials.state is State.BAD:
@@ -52,7 +36,7 @@ def check_account(cloud: Cloud) -> list[Check]:
 
 
 def check_instance_type(
-    cloud: Cloud,
+    cloud: Deployment,
     name: str,
     *,
     ami_id: str | None = None,
@@ -103,7 +87,7 @@ def check_instance_type(
     return [checks[0], quota, checks[1]]
 
 
-def check_concurrency(cloud: Cloud, settings: DeploymentSettings) -> list[Check]:
+def check_concurrency(cloud: Deployment, settings: DeploymentSettings) -> list[Check]:
     """Whether Lambda would grant the classifier's reserved or provisioned concurrency.
 
     Empty where the settings ask for none. What is reserved already, by this deployment too, is
@@ -171,7 +155,7 @@ def _found(look: Callable[[], Finding]) -> Finding:
         return Finding(State.UNKNOWN, f"it cannot be looked up ({error})")
 
 
-def _credentials(cloud: Cloud) -> Finding:
+def _credentials(cloud: Deployment) -> Finding:
     client = cloud.client("sts")
     answer = client.get_caller_identity()
     region = client.meta.region_name
@@ -179,7 +163,7 @@ def _credentials(cloud: Cloud) -> Finding:
     return Finding(State.GOOD, f"{where}, {region}")
 
 
-def _bootstrap(cloud: Cloud) -> Finding:
+def _bootstrap(cloud: Deployment) -> Finding:
     from botocore.exceptions import ClientError
 
     remedy = "Run `npx cdk bootstrap` once for this account and region."
@@ -197,7 +181,7 @@ def _bootstrap(cloud: Cloud) -> Finding:
     return Finding(State.GOOD, f"version {value}")
 
 
-def _offering(cloud: Cloud, found: InstanceType) -> Finding:
+def _offering(cloud: Deployment, found: InstanceType) -> Finding:
     answer = cloud.client("ec2").describe_instance_type_offerings(
         LocationType="availability-zone",
         Filters=[{"Name": "instance-type", "Values": [found.name]}],
@@ -217,7 +201,13 @@ def _offering(cloud: Cloud, found: InstanceType) -> Finding:
 
 
 def _quota(
-    cloud: Cloud, found: InstanceType, count: int, *, spot: bool, extra: int, quotas: VcpuQuotas
+    cloud: Deployment,
+    found: InstanceType,
+    count: int,
+    *,
+    spot: bool,
+    extra: int,
+    quotas: VcpuQuotas,
 ) -> Finding:
     if cloud.cloud == "local":
         return Finding(State.UNKNOWN, "the embedded cloud has no quotas")
@@ -241,7 +231,7 @@ def _quota(
     return Finding(State.GOOD, detail)
 
 
-def deployed_image(cloud: StackOutputs) -> str | None:
+def deployed_image(cloud: Deployment) -> str | None:
     """The image that the deployed stream servers start from; None where none are deployed."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -257,7 +247,9 @@ def deployed_image(cloud: StackOutputs) -> str | None:
     return image
 
 
-def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str | None) -> Finding:
+def _image(
+    cloud: Deployment, found: InstanceType, ami_id: str | None, deployed: str | None
+) -> Finding:
     if ami_id is not None:
         return _fits(cloud, found, ami_id)
     if found.image_parameter is None:
@@ -281,7 +273,7 @@ def _image(cloud: Cloud, found: InstanceType, ami_id: str | None, deployed: str 
     )
 
 
-def _fits(cloud: Cloud, found: InstanceType, image: str) -> Finding:
+def _fits(cloud: Deployment, found: InstanceType, image: str) -> Finding:
     # AWS deprecates an image long before it is withdrawn; it starts instances until then.
     answer = cloud.client("ec2").describe_images(ImageIds=[image], IncludeDeprecated=True)
     images: Sequence[dict[str, Any]] = answer["Images"]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from stacks.catalog import InstanceType
+    from visionstack.cloud.deployment import Deployment
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,6 @@ _BY_PREFIX: Final = {
     "f": _pair("F", "L-74FC7D96", "L-88CF9481"),
 }
 """By what a family's name begins with; every other family counts as standard."""
-
-
-class Clients(Protocol):
-    """The part of a deployment that is asked."""
-
-    def client(self, service: str) -> Any:
-        """A boto3 client."""
-        ...
 
 
 def quota_of(family: str, *, spot: bool = False) -> Quota:
@@ -100,7 +93,7 @@ class VcpuQuotas:
             part of the plan and not counted a second time.
     """
 
-    def __init__(self, cloud: Clients, *, own_group: str | None = None) -> None:
+    def __init__(self, cloud: Deployment, *, own_group: str | None = None) -> None:
         self._cloud = cloud
         self._own_group = own_group
         self._limits: dict[str, int] | None = None

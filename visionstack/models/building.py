@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,6 +27,7 @@ from runtime.inference.artifact import (
     file_entry,
 )
 from runtime.inference.errors import ArtifactError
+from visionstack.files import replace_file
 from visionstack.models.catalog import Recipe
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions, Draft
@@ -80,15 +80,13 @@ def build(
         assert there  # noqa: S101 - nothing else raises it
         return Built(there, made=False)
     artifact = write_artifact(name, draft, root=root, options=options, say=say)
-    write_text(
+    replace_file(
         root / name / "recipe.json", json.dumps({"key": key, "version": artifact.folder.name})
     )
     return Built(artifact, made=True)
 
 
-def ready(
-    recipe: Recipe, *, root: Path, options: BuildOptions | None = None, say: Say = lambda _: None
-) -> Artifact:
+def ready(recipe: Recipe, *, root: Path, options: BuildOptions | None = None) -> Artifact:
     """`build` for those who use the model: random weights only where the user built it so before.
 
     Raises `ModelError` kinds.
@@ -100,7 +98,7 @@ def ready(
         random = False
     options = options or BuildOptions()
     options = dataclasses.replace(options, random=options.random or random)
-    return build(recipe, root=root, options=options, say=say).artifact
+    return build(recipe, root=root, options=options).artifact
 
 
 def write_artifact(
@@ -131,13 +129,13 @@ def write_artifact(
         final = home / manifest.version
         with contextlib.suppress(ArtifactError):
             artifact = Artifact.load(final)
-            write_text(home / "current", manifest.version + "\n")
+            replace_file(home / "current", manifest.version + "\n")
             return artifact
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    write_text(home / "current", manifest.version + "\n")
+    replace_file(home / "current", manifest.version + "\n")
     return Artifact(final, manifest)
 
 
@@ -214,10 +212,3 @@ def _installed(tool: str) -> str:
         return importlib.metadata.version(tool)
     except importlib.metadata.PackageNotFoundError:
         return "absent"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Put a small file in place at once."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)

@@ -36,7 +36,7 @@ class ClassifierNetwork:
     licence: str
 
 
-def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
+def efficientnet_lite0(context: BuildContext, *, size: int = 224) -> ClassifierNetwork:
     """With its ImageNet weights, out of a Python package."""
     given = context.options.weights
     path = given or context.real_weights(
@@ -44,11 +44,11 @@ def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
     )
     import torch
 
-    from visionstack.models.efficientnet import INPUT_SIZE, EfficientNetLite0
+    from visionstack.models.efficientnet import EfficientNetLite0
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = EfficientNetLite0()
+        network = EfficientNetLite0(size)
     weights = RANDOM
     if path:
         _load(network, path)
@@ -56,7 +56,7 @@ def efficientnet_lite0(context: BuildContext) -> ClassifierNetwork:
         weights = Weights(trained=True, description=origin)
     return ClassifierNetwork(
         network=network,
-        size=INPUT_SIZE,
+        size=size,
         # The shorter side at 1 / 0.875 of the crop, bicubic: the evaluation of TensorFlow's TPU
         # models (efficientnet/preprocessing.py).
         preprocessing=Preprocessing(kind="crop", resize=256, interpolation="bicubic"),

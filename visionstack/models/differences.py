@@ -68,12 +68,12 @@ def differences(old: Published, new: Published) -> list[Row]:
 
 def _metrics(old: Published, new: Published) -> list[Row]:
     rows = []
+    comparable = judged_on(old.record) == judged_on(new.record)
     for key, word in _WORDS.items():
         before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
         if before or after:
-            rows.append(
-                Row("metrics", word, _share(before), _share(after), _verdict(old, new, key))
-            )
+            verdict = _verdict(before, after, comparable=comparable)
+            rows.append(Row("metrics", word, _share(before), _share(after), verdict))
     path = ("calibration", "error_after")
     before, after = _at(old.record, path), _at(new.record, path)
     if before is not None or after is not None:
@@ -81,12 +81,11 @@ def _metrics(old: Published, new: Published) -> list[Row]:
     return rows
 
 
-def _verdict(old: Published, new: Published, key: str) -> str:
+def _verdict(before: Any, after: Any, *, comparable: bool) -> str:
     """Whether one is established to be better; intervals that overlap decide nothing."""
-    before, after = _at(old.record, ("test", key)), _at(new.record, ("test", key))
     if not before or not after:
         return ""
-    if judged_on(old.record) != judged_on(new.record):
+    if not comparable:
         return "other test pictures: not comparable"
     if "low" not in before or "low" not in after:
         return "not established: too few test pictures for an interval"

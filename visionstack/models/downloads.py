@@ -43,7 +43,6 @@ def fetch(
     *,
     cache: Path,
     say: Say = lambda _: None,
-    client: httpx.Client | None = None,
     pause_seconds: float = 1.0,
 ) -> Path:
     """The file in `cache`, downloaded unless it is there and right.
@@ -60,7 +59,7 @@ def fetch(
     cache.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     timeout = httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
-    with client or httpx.Client(timeout=timeout, follow_redirects=True) as http:
+    with httpx.Client(timeout=timeout, follow_redirects=True) as http:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 _download(http, remote, partial, say)

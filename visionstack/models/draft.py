@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import onnx
 
 LABELS: Final = Path(__file__).parent / "labels"
+RECORD: Final = "training.json"
+"""In an artifact that was trained here: on what, and how good it is."""
 RANDOM: Final = Weights(
     trained=False,
     description="random: right for timing only, its answers mean nothing (the real weights could "

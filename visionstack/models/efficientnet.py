@@ -13,10 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-INPUT_SIZE: Final = 224
 _EPSILON: Final = 1e-3
 _MOMENTUM: Final = 0.01
-_DROPOUT: Final = 0.2
 _STAGES: Final = (
     # repeats, kernel, stride, expansion, channels in, channels out
     (1, 3, 1, 1, 32, 16),
@@ -83,9 +81,9 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Logits (batch, classes) of normalised pictures (batch, 3, size, size), red first."""
+    """Logits (batch, 1000) of normalised pictures (batch, 3, size, size), red first."""
 
-    def __init__(self, *, classes: int = 1000, size: int = INPUT_SIZE) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
         self._conv_stem = _SameConv(3, 32, 3, stride=2, size=size)
         self._bn0 = _norm(32)
@@ -108,16 +106,12 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.ModuleList(blocks)
         self._conv_head = _SameConv(320, 1280, 1, size=size)
         self._bn1 = _norm(1280)
-        self._fc = nn.Linear(1280, classes)
+        self._fc = nn.Linear(1280, 1000)
 
-    def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """What the last layer classifies: (batch, 1280)."""
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         maps = functional.relu6(self._bn0(self._conv_stem(pictures)))
         for block in self._blocks:
             maps = block(maps)
-        return functional.relu6(self._bn1(self._conv_head(maps))).mean((2, 3))
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        features = functional.dropout(self.features(pictures), _DROPOUT, self.training)
+        features = functional.relu6(self._bn1(self._conv_head(maps))).mean((2, 3))
         logits: torch.Tensor = self._fc(features)
         return logits

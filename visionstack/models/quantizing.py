@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 
 from runtime.inference.artifact import MANIFEST, Artifact, Measured, Task, file_entry
-from visionstack.models.building import write_text
+from visionstack.files import replace_file
 from visionstack.models.errors import ModelError
 
 INT8: Final = "model.int8.onnx"
@@ -112,5 +112,5 @@ def make_current(artifact: Artifact, *, instead_of: Artifact) -> None:
     recipe = home / "recipe.json"
     known = json.loads(recipe.read_text("utf-8")) if recipe.exists() else {}
     if known.get("version") == instead_of.folder.name:
-        write_text(recipe, json.dumps({**known, "version": artifact.folder.name}))
-    write_text(home / "current", artifact.folder.name + "\n")
+        replace_file(recipe, json.dumps({**known, "version": artifact.folder.name}))
+    replace_file(home / "current", artifact.folder.name + "\n")

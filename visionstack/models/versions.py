@@ -35,6 +35,7 @@ from runtime.inference.errors import InferenceError
 from runtime.inference.store import Canary
 from visionstack.models.changes import Action, Change, read_change
 from visionstack.models.differences import Published, judged_on
+from visionstack.models.draft import RECORD
 from visionstack.models.errors import ModelError
 
 _MOVES: Final = ("publish", "promote", "rollback")
@@ -48,7 +49,6 @@ LONGEST_COLLECTION: Final = timedelta(minutes=15)
 """A `collect` that deletes for longer than this stops. A mark that is twice as old is of a killed
 one: S3 refuses requests of clocks that are more than 15 minutes off."""
 _MARKS: Final = "collecting"
-_RECORD: Final = "training.json"
 _JUDGED_BY: Final = {
     "top1": "of the same test pictures",
     "ap50_95": "AP50-95 on the same test pictures",
@@ -436,7 +436,7 @@ class Versions:
 
     def _record(self, version: str) -> dict[str, Any]:
         try:
-            value = json.loads(self._get(f"{self._prefix}{version}/{_RECORD}"))
+            value = json.loads(self._get(f"{self._prefix}{version}/{RECORD}"))
         except (ModelError, ValueError):
             return {}
         return value if isinstance(value, dict) else {}

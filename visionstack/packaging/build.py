@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,10 +57,7 @@ class Package:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "kind": self.target.kind,
-            "python": self.target.python,
-            "arch": self.target.arch,
-            "variant": self.target.variant,
+            **asdict(self.target),
             "folder": str(self.folder),
             "bytes": self.bytes,
             "built": self.built,
@@ -184,9 +181,9 @@ def _add_model(what: Recipe, package: Path) -> None:
     The function does not hash it again at every start.
     """
     model = what.model
-    version = _current(model, needed=what.model_needed) if model is not None else None
     if model is None:
         return
+    version = _current(model, needed=what.model_needed)
     if version is None:
         err.print(
             f"{model.name} is not built here, so the function fetches it from S3; after"

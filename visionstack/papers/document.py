@@ -10,12 +10,13 @@ from typing import Final
 
 from runtime.measurement import machine
 from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.papers import serverless_2020, streaming_2019
 from visionstack.papers.evidence import gather
 from visionstack.papers.exhibit import Exhibit
 from visionstack.report.markdown import markdown
 from visionstack.report.sections import Report
-from visionstack.report.write import replace_file, write
+from visionstack.report.write import write
 
 MODELS: Final = ("yolov3-tiny", "yolov3")
 """What the streaming paper timed; `--measure` times them on this machine."""

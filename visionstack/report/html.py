@@ -143,10 +143,7 @@ def _labelled(picture: Picture) -> list[tuple[Box, str, float, float, float]]:
     """Its boxes with their labels: text, left end and base line, and the size of the letters."""
     width, height = _size(picture.data)
     size = width * 0.029
-    texts = [
-        box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"
-        for box in picture.boxes
-    ]
+    texts = [box.text for box in picture.boxes]
     sizes = [(_LETTER * size * len(text), 1.3 * size) for text in texts]
     corners = [(box.x1, box.y1, box.x2, box.y2) for box in picture.boxes]
     places = place_labels(corners, sizes, (width, height))

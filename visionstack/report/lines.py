@@ -6,7 +6,6 @@ from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Absent, Cell, Figure, Kind, format_number
 from visionstack.report.sections import (
     Bars,
-    Box,
     Facts,
     Frontier,
     Headlines,
@@ -51,7 +50,7 @@ def plain_lines(section: Section) -> list[str]:  # noqa: PLR0911 - one return a 
     if isinstance(section, Pictures):
         return [
             f"{picture.caption or picture.alt}: "
-            + (", ".join(_box(box) for box in picture.boxes) or "no boxes")
+            + (", ".join(box.text for box in picture.boxes) or "no boxes")
             for picture in section.pictures
         ]
     if isinstance(section, Rankings):
@@ -83,7 +82,3 @@ def plain_cell(value: Cell) -> str:
     if isinstance(value, Figure):
         return value.text if value.kind is Kind.MEASURED else f"{value.text} ({value.kind.value})"
     return value.reason if isinstance(value, Absent) else value
-
-
-def _box(box: Box) -> str:
-    return box.label if box.confidence is None else f"{box.label} {box.confidence:.0%}"

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from visionstack.report.sections import Report
 
 
-def markdown(report: Report, *, level: int = 1) -> str:
+def markdown(report: Report) -> str:
     """The report as GitHub Markdown; the paper's figures are italic, computed ones carry an ƒ."""
-    parts = [f"{'#' * level} {report.title}"]
+    parts = [f"# {report.title}"]
     if report.subtitle:
         parts.append(report.subtitle)
     if report.machine:
         parts.append(f"Machine: {report.machine}")
     parts.append("Figures: **measured**, _paper_, ƒ computed.")
     for section in report.sections:
-        title = f"{'#' * (level + 1)} {section.title}" if section.title else ""
+        title = f"## {section.title}" if section.title else ""
         intro = "" if isinstance(section, Note) else section.intro
         parts += [part for part in (title, intro, _markdown_body(section)) if part]
     if report.versions:

@@ -89,6 +89,10 @@ class Box:
     x2: float
     y2: float
 
+    @property
+    def text(self) -> str:
+        return self.label if self.confidence is None else f"{self.label} {self.confidence:.0%}"
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
-from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.report import csv_text, markdown
 from visionstack.report.figures import Absent, Figure
 from visionstack.report.sections import Report, Table
@@ -42,30 +40,6 @@ def write(
         replace_file(path, drawers[name]())
         written[name] = path
     return written
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half of one.
-
-    Raises:
-        VisionstackError: the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise VisionstackError(
-            f"{path} could not be written: {error.strerror or error}.",
-            remedy="Choose another folder, or free some space.",
-        ) from error
 
 
 def to_json(report: Report) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from visionstack.stream.types import Answer, DroppedFrame, FailedFrame, Latency, StreamResult
 
-LATENCY_PARTS = tuple(field.name for field in fields(Latency) if field.name != "clock_error")
+SPLIT = ("uplink", "decode", "queue", "inference", "post", "downlink")
+"""The parts of a latency, whose sum is its total."""
 
 
 class StreamSummary:
@@ -21,7 +22,9 @@ class StreamSummary:
         self.dropped: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
         self.latencies: list[float] = []
-        self._parts: dict[str, deque[float]] = {part: deque(maxlen=100) for part in LATENCY_PARTS}
+        self._parts: dict[str, deque[float]] = {
+            part: deque(maxlen=100) for part in ("total", *SPLIT)
+        }
         self._first: float | None = None
         self._last = 0.0
 

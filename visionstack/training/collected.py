@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,8 @@ from typing import Any, Final
 
 from runtime.contract import PICTURES_PREFIX, TRAINING_METADATA, TRAINING_PREFIX
 from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.models.versions import listed
-from visionstack.report.write import replace_file
 
 TABLE: Final = "predictions.csv"
 _COLUMNS: Final = (
@@ -105,7 +104,11 @@ def pull(
                 f"s3://{bucket}/{one.key} is not the picture that was kept: its hash differs.",
                 remedy=f"Delete it: visionstack data delete {one.sha256}",
             )
-        _place(data, into / _file(one))
+        replace_file(
+            into / _file(one),
+            data,
+            remedy="Free some space or name another folder; what is there already is kept.",
+        )
     if wanted:
         _tell(into / TABLE, wanted)
     return wanted
@@ -160,19 +163,6 @@ def _collected(key: str, when: datetime, metadata: dict[str, str]) -> Collected 
 
 def _file(one: Collected) -> str:
     return f"{one.folder}/{PurePosixPath(one.key).name}"
-
-
-def _place(data: bytes, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(data)
-        aside.replace(path)
-    except OSError as error:
-        raise VisionstackError(
-            f"{path} could not be written: {error.strerror or error}.",
-            remedy="Free some space or name another folder; what is there already is kept.",
-        ) from error
 
 
 def _tell(table: Path, added: list[Collected]) -> None:

@@ -17,10 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from visionstack.files import replace_file
 from visionstack.models.downloads import Say
 from visionstack.report.figures import measured
 from visionstack.report.sections import Line, Lines, Report, Row, Section, Table
-from visionstack.report.write import replace_file, write
+from visionstack.report.write import write
 from visionstack.training.dataset import Dataset, Pictures
 from visionstack.training.plans import Candidate
 from visionstack.training.run import shrink

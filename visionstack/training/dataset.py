@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import PictureError
 from runtime.inference.pictures import open_checked, to_rgb
-from visionstack.report.write import replace_file
+from visionstack.files import replace_file
 from visionstack.training.duplicates import difference_hash, groups, near_pairs
 from visionstack.training.errors import ProductsError
 from visionstack.training.products import PARTS, Listing, Part, Picture, Skipped

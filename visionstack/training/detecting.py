@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.inference.artifact import Weights
 from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.models.downloads import Say
-from visionstack.report.write import replace_file
+from visionstack.models.draft import RECORD
 from visionstack.training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from visionstack.accuracy.labels import LabelSet
     from visionstack.models.draft import Draft
 
-RECORD: Final = "training.json"
 _FIGURES: Final = {"AP50": "ap50", "AP50-95": "ap50_95"}
 
 

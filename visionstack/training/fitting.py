@@ -35,7 +35,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from visionstack.report.write import replace_file
+from visionstack.files import replace_file
 from visionstack.training.augmentation import augment
 from visionstack.training.dataset import Pictures
 from visionstack.training.errors import TrainingError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -24,7 +24,6 @@ from visionstack.models.classifiers import (
 )
 from visionstack.models.downloads import Say
 from visionstack.models.draft import BuildContext, BuildOptions
-from visionstack.models.efficientnet import EfficientNetLite0
 from visionstack.models.errors import DownloadError
 
 torchvision_models()  # so that whatever imports this may import torchvision and Lightning
@@ -72,11 +71,6 @@ class ProductNetwork(nn.Module):
         return logits
 
 
-class _EfficientNetBody(EfficientNetLite0):
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.features(pictures)
-
-
 def own_network(*, shrink: int = 1) -> Backbone:
     """Four convolutions, each normalised and halved, from scratch: the paper's first way.
 
@@ -113,34 +107,22 @@ def find_backbone(name: str | None, *, size: int, cache: Path, say: Say) -> Back
     context = BuildContext(options=BuildOptions(), cache=cache, say=say)
     if name is None:
         try:
-            return _resnet(context, "resnet50")
+            return _of(resnet(context, name="resnet50"), name="resnet50", last="fc")
         except DownloadError:
-            return _efficientnet(context, size)
+            name = EFFICIENTNET
     if name == EFFICIENTNET:
-        return _efficientnet(context, size)
+        return _of(efficientnet_lite0(context, size=size), name=name, last="_fc")
     if name in RESNETS:
-        return _resnet(replace(context, options=BuildOptions(random=True)), name)
+        context = replace(context, options=BuildOptions(random=True))
+        return _of(resnet(context, name=name), name=name, last="fc")
     return _timm(name, say)
 
 
-def _efficientnet(context: BuildContext, size: int) -> Backbone:
-    found = efficientnet_lite0(context)
-    body = _EfficientNetBody(size=size)
-    body.load_state_dict(found.network.state_dict())
-    width = body._fc.in_features
-    body._fc = cast(nn.Linear, nn.Identity())
-    return _of(found, name=EFFICIENTNET, body=body, width=width)
-
-
-def _resnet(context: BuildContext, name: str) -> Backbone:
-    found = resnet(context, name=name)
+def _of(found: ClassifierNetwork, *, name: str, last: str) -> Backbone:
+    """Without its layer `last`."""
     body: Any = found.network
-    width = int(body.fc.in_features)
-    body.fc = nn.Identity()
-    return _of(found, name=name, body=body, width=width)
-
-
-def _of(found: ClassifierNetwork, *, name: str, body: nn.Module, width: int) -> Backbone:
+    width = int(getattr(body, last).in_features)
+    setattr(body, last, nn.Identity())
     return Backbone(
         name=name,
         body=body,

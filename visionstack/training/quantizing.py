@@ -29,13 +29,13 @@ from visionstack.accuracy.pictures import picture_files
 from visionstack.accuracy.quantized import Quantized, milliseconds, recorded
 from visionstack.models.building import current_folder
 from visionstack.models.downloads import Say
+from visionstack.models.draft import RECORD
 from visionstack.models.quantizing import INT8, MOST_PICTURES, quantize, with_int8
 from visionstack.paths import MODELS, OUT, SAMPLES
 from visionstack.training.dataset import Dataset, read_dataset
 from visionstack.training.errors import ProductsError, TrainingError
 from visionstack.training.judging import Accuracy
 from visionstack.training.products import Listing, Part, list_products
-from visionstack.training.run import RECORD
 
 ENGINE: Final = "onnxruntime"
 """What the function has."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runtime.inference.artifact import Artifact, Weights
+from visionstack.files import replace_file
 from visionstack.models.downloads import Say
-from visionstack.report.write import replace_file
+from visionstack.models.draft import RECORD
 from visionstack.training import judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.errors import TrainingError
@@ -27,7 +28,6 @@ from visionstack.training.products import UNKNOWN
 if TYPE_CHECKING:
     from visionstack.training.networks import Backbone, ProductNetwork
 
-RECORD: Final = "training.json"
 ALLOWED_DIFFERENCE: Final = 1e-3
 """Between the logits of the trained network and of its ONNX graph, on validation pictures."""
 _COMPARED: Final = 32

@@ -155,9 +155,9 @@ def test_what_a_progressive_jpeg_keeps_of_its_whole_size_is_counted(
     for progressive in (False, True):
         file = io.BytesIO()
         Image.new("RGB", (640, 480)).save(file, "JPEG", progressive=progressive)
-        enough = PictureLimits(decoded_bytes=640 * 480 * 6)
-        classifier.classify(file.getvalue(), limits=enough)
-        classifier.limits = enough._replace(decoded_bytes=640 * 480 * 6 - 1)
+        classifier.limits = PictureLimits(decoded_bytes=640 * 480 * 6)
+        classifier.classify(file.getvalue())
+        classifier.limits = PictureLimits(decoded_bytes=640 * 480 * 6 - 1)
         if progressive:
             with pytest.raises(DecodedTooLargeError):
                 classifier.classify(file.getvalue())

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from runtime.measurement.statistics import Mark
 from visionstack.errors import VisionstackError
+from visionstack.files import replace_file
 from visionstack.report import csv_text, lines, markdown, terminal
 from visionstack.report import html as page
 from visionstack.report.figures import Absent, Kind, computed, measured, paper
@@ -46,7 +47,7 @@ from visionstack.report.sections import (
     TileRow,
     Tiles,
 )
-from visionstack.report.write import replace_file, write
+from visionstack.report.write import write
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -24,7 +24,7 @@ from tests.unit.models.conftest import wreck_scales
 from tests.unit.training.conftest import fill
 from visionstack.accuracy.quantized import Quantized, sentence
 from visionstack.models.building import write_artifact
-from visionstack.models.draft import Draft
+from visionstack.models.draft import RECORD, Draft
 from visionstack.models.errors import ModelError
 from visionstack.models.quantizing import INT8, with_int8
 from visionstack.training import quantizing
@@ -32,7 +32,6 @@ from visionstack.training.dataset import read_dataset
 from visionstack.training.errors import ProductsError, TrainingError
 from visionstack.training.products import list_products
 from visionstack.training.quantizing import quantize_classifier, record_classifier
-from visionstack.training.run import RECORD
 
 NAME = "tints"
 SIDE = 32

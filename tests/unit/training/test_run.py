@@ -271,12 +271,14 @@ def test_the_way_follows_the_data_and_says_why(
 
 def test_the_pretrained_network_keeps_what_it_knew() -> None:
     backbone = find_backbone("efficientnet-lite0", size=32, cache=MODELS / "cache", say=print)
-    full = EfficientNetLite0(size=32)
+    full: Any = EfficientNetLite0(32)
     path = MODELS / "cache" / "efficientnet-lite0-57934424.pth"
     full.load_state_dict(torch.load(path, weights_only=True))
     pictures = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(full.eval().features(pictures), backbone.body.eval()(pictures))
+        features = backbone.body.eval()(pictures)
+        assert features.shape == (2, backbone.width)
+        assert torch.equal(full.eval()(pictures), full._fc(features))
 
 
 def test_what_timm_offers_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from stacks.catalog import Catalog
 from visionstack.cloud import local_fleet
 from visionstack.cloud.local_fleet import Fleet, InstanceState
 from visionstack.localcloud.agent.balancer import HOST, Balancer
-from visionstack.localcloud.agent.groups import Group, Groups
+from visionstack.localcloud.agent.groups import DeployedGroups, Group
 from visionstack.localcloud.agent.instance import LocalInstance, Surroundings
 from visionstack.localcloud.agent.machine import reason_not_to_run
 
@@ -41,7 +41,9 @@ class GroupBalancer:
 class Agent:
     """Reads the groups, and boots, watches, replaces and drains instances accordingly."""
 
-    def __init__(self, groups: Groups, *, surroundings: Surroundings, catalog: Catalog) -> None:
+    def __init__(
+        self, groups: DeployedGroups, *, surroundings: Surroundings, catalog: Catalog
+    ) -> None:
         self._groups = groups
         self._around = surroundings
         self._catalog = catalog

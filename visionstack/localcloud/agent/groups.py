@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,8 @@ class Group:
     template: Template
 
 
-class Groups(Protocol):
-    """Where the agent learns what should run."""
-
-    def read(self) -> list[Group]:
-        """All groups that start instances from a launch template. Raises what boto3 raises."""
-
-
 class DeployedGroups:
-    """Groups of the embedded cloud.
+    """Groups of the embedded cloud: where the agent learns what should run.
 
     MiniStack gives a group its instances' ids when its capacity is set by a call, but not when
     CloudFormation creates or changes the group; then that call is made here.
@@ -44,6 +37,7 @@ class DeployedGroups:
         self._cloudformation = cloudformation
 
     def read(self) -> list[Group]:
+        """All groups that start instances from a launch template. Raises what boto3 raises."""
         found = []
         for one in self._describe():
             if one["DesiredCapacity"] != len(one["Instances"]):
