@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 SIDE = 224
 FEW, MANY = 120, 520
+GIVEN_BACK_AT_ONCE = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""What is freed goes back to the system. Else what glibc keeps for itself differs from run to run, on
+a busy machine by more than all pictures take (96 MB seen, of 60): mallopt(3)."""
 TRAINED = """
 import resource, sys
 from pathlib import Path
@@ -45,7 +49,11 @@ def peak(folder: Path, way: str, count: int) -> int:
     """Bytes, of a process of its own that trains with so many pictures."""
     told = [str(folder), way, str(count), str(SIDE)]
     done = subprocess.run(
-        [sys.executable, "-c", TRAINED, *told], check=False, capture_output=True, text=True
+        [sys.executable, "-c", TRAINED, *told],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **GIVEN_BACK_AT_ONCE},
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
