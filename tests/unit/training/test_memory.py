@@ -12,8 +12,8 @@ import pytest
 SIDE = 224
 FEW, MANY = 120, 520
 GIVEN_BACK_AT_ONCE = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
-"""What is freed goes back to the system. Else what glibc keeps for itself differs from run to run, on
-a busy machine by more than all pictures take (96 MB seen, of 60): mallopt(3)."""
+"""What is freed goes back to the system. Else what glibc keeps for itself differs from run to run,
+on a busy machine by more than all pictures take (96 MB seen, of 60): mallopt(3)."""
 TRAINED = """
 import resource, sys
 from pathlib import Path
