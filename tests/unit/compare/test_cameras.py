@@ -255,7 +255,7 @@ def test_a_real_server_serves_a_camera_and_not_ten_thousand_frames_a_second(
     build(find_recipe("yolov3-tiny"), root=MODELS)
     easy = Wanted(fps=1, within_s=10, accuracy=0.0)
     one = cameras.count_cameras(
-        "yolov3-tiny", film, easy, seconds=150, usd_per_hour=None, models=MODELS
+        "yolov3-tiny", film, easy, seconds=60, usd_per_hour=None, models=MODELS
     )
     assert one.search.trials
     assert one.single.full > 0
