@@ -131,12 +131,6 @@ def is_plain_png(data: bytes) -> bool:
     return data.startswith(_PNG_BEGIN) and last == b"IEND" and at == len(data)
 
 
-def has_deep_colours(image: Image.Image) -> bool:
-    """Whether it is a PNG of three samples of 16 bits, which OpenCV holds beside the result."""
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    return bool(tiles) and str(tiles[0].args).startswith("RGB;16")
-
-
 def is_run_length_bmp(image: Image.Image) -> bool:
     """Whether it is a BMP in run lengths."""
     return _codec(image) == "bmp_rle"

@@ -31,7 +31,7 @@ def read_coco(path: Path) -> LabelSet:
         number = _new_id(place, entry, pictures)
         size = (_whole(place, entry, "width"), _whole(place, entry, "height"))
         frame = _whole(place, entry, "frame_index") if "frame_index" in entry else None
-        pictures[number] = (_text(place, entry, "file_name"), frame, size)
+        pictures[number] = (_file_name(place, entry), frame, size)
     labels: dict[int, list[Label]] = {number: [] for number in pictures}
     seen: dict[int, str] = {}
     for place, entry in _entries(path, document, "annotations"):
@@ -103,6 +103,16 @@ def _whole(place: str, entry: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise LabelError(f"{place}: {key} is not a whole number: {value!r}.")
     return value
+
+
+def _file_name(place: str, entry: Mapping[str, Any]) -> str:
+    name = _text(place, entry, "file_name")
+    if Path(name).anchor or ".." in Path(name).parts:
+        raise LabelError(
+            f"{place}: the file_name {name!r} leads out of the folder of the pictures.",
+            remedy="Write it as a path from that folder on, without `..`.",
+        )
+    return name
 
 
 def _text(place: str, entry: Mapping[str, Any], key: str) -> str:

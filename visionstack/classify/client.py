@@ -18,6 +18,7 @@ import httpx
 
 from runtime.backoff import full_jitter
 from runtime.contract import MAX_PICTURE_BYTES, Route
+from visionstack.classify.answers import Fields, OddFieldError, read_object
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ CONTENT_TYPES: Final = {
 }
 """File suffixes that are taken for pictures, and what they are sent as."""
 _AGAIN: Final = {500, 502, 504}
+_ANSWER_BYTES: Final = 1024 * 1024
+"""Of an answer that is read; the function's take a few KiB."""
+_REASON_LENGTH: Final = 500
+"""Characters of a refusal's message that are shown."""
 
 
 class ClassifierError(VisionstackError):
@@ -163,11 +168,14 @@ class ClassifierClient:
         self._key = {"x-api-key": key} if key else {}
         self._signing = signing
         self._back_off = back_off or BackOff()
+        self._timeout = timeout
         self._sleep = sleep
         self._draw = draw
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout, pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # Packed, a few KiB are many megabytes.
+            headers={"accept-encoding": "identity"},
             transport=transport,
             trust_env=not url.startswith("http://127.0.0.1"),
         )
@@ -201,7 +209,7 @@ class ClassifierClient:
 
         Raises:
             ClassifierError: the file cannot be read or is too large, the service refused it, or
-                did not answer before the back-off's deadline.
+                did not answer before the back-off's deadline, or not as a classifier does.
         """
         try:
             data = path.read_bytes()
@@ -239,26 +247,25 @@ class ClassifierClient:
         answered = self._post(
             Route.RECOGNITIONS, name=name, content=data, content_type=content_type
         )
-        return _classification(name, answered)
+        return self._classification(name, answered)
 
     def classify_stored(self, file_path: str, *, name: str | None = None) -> Classification:
         """Classify a picture that lies in the service's storage already. Raises as `classify`."""
         body = {"method": "classification", "file_path": file_path}
         answered = self._post(Route.CLASSIFICATION, name=name or file_path, json=body)
-        return _classification(name or file_path, answered)
+        return self._classification(name or file_path, answered)
 
     def upload(self, data: bytes, content_type: str, *, name: str) -> str:
         """Upload by a presigned form; returns the `file_path`. Raises as `classify`."""
         body = {"method": "images", "content_type": content_type}
-        place = self._post(Route.IMAGES, name=name, json=body).body
-        form = place["upload"]
-        self._send(
-            lambda: self._http.post(
-                form["url"], data=form["fields"], files={"file": (name, data, content_type)}
-            ),
-            name=name,
-        )
-        return str(place["file_path"])
+        place = Fields(self._post(Route.IMAGES, name=name, json=body).body)
+        try:
+            file_path, form = place.text("file_path"), Fields(place.object("upload"))
+            url, fields = form.web_address("url"), form.object("fields", of=str)
+        except OddFieldError as odd:
+            raise self._no_classifier(name, str(odd)) from odd
+        self._send(url, name=name, data=fields, files={"file": (name, data, content_type)})
+        return file_path
 
     def wakeup(self, sleep_ms: int) -> dict[str, Any]:
         """One wake-up of `sleep_ms` milliseconds; the service's answer. Raises as `classify`."""
@@ -268,16 +275,15 @@ class ClassifierClient:
     def _post(
         self, route: str, *, name: str, content_type: str = "application/json", **request: Any
     ) -> _Answered:
-        headers = {**self._key, "content-type": content_type}
-        url = self._url + route
         return self._send(
-            lambda: self._http.post(
-                url, headers=headers, auth=self._signing or httpx.USE_CLIENT_DEFAULT, **request
-            ),
+            self._url + route,
             name=name,
+            headers={**self._key, "content-type": content_type},
+            auth=self._signing or httpx.USE_CLIENT_DEFAULT,
+            **request,
         )
 
-    def _send(self, call: Callable[[], httpx.Response], *, name: str) -> _Answered:
+    def _send(self, url: str, *, name: str, **request: Any) -> _Answered:
         started = time.monotonic()
         attempt = 0
         while True:
@@ -285,8 +291,9 @@ class ClassifierClient:
             sent = time.perf_counter()
             response: httpx.Response | None = None
             try:
-                response = call()
-            except httpx.HTTPError as error:
+                with self._http.stream("POST", url, **request) as response:
+                    data = self._read(response)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 failure = ClassifierError(
                     f"{name}: the service does not answer: {error or type(error).__name__}.",
                     code="unreachable",
@@ -297,21 +304,60 @@ class ClassifierClient:
                     f"{name}: {error.message}", code="no_credentials", remedy=error.remedy
                 ) from error
             else:
+                body = {} if data == b"" else read_object(data)
                 if response.is_success:
                     seconds = time.perf_counter() - sent
-                    return _Answered(_json(response, name), seconds, attempt)
-                failure = self._refusal(response, name)
-            delay = self._back_off.delay(attempt, _retry_after(response), self._draw)
+                    if body is None:
+                        what = "no JSON object of up to 1 MiB"
+                        raise self._no_classifier(name, what, url=url)
+                    return _Answered(body, seconds, attempt)
+                failure = self._refusal(response, body or {}, name)
+            asked = response.headers.get("retry-after") if response is not None else None
+            delay = self._back_off.delay(attempt, retry_seconds(asked), self._draw)
             late = time.monotonic() - started + delay > self._back_off.deadline
             if late or not self._worth_another(failure, attempt):
                 raise failure
             self._sleep(delay)
 
-    def _refusal(self, response: httpx.Response, name: str) -> ClassifierError:
+    def _read(self, response: httpx.Response) -> bytes:
+        """The answer's body; what is packed or too long is cut, and is no JSON then. Raises
+        `httpx.ReadTimeout` where it does not end within the timeout."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            return b"packed"
+        until = time.monotonic() + self._timeout
+        data = bytearray()
+        for piece in response.iter_bytes():
+            data += piece
+            if len(data) > _ANSWER_BYTES:
+                return b"too long"
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout(f"its answer did not end within {self._timeout:g} s")
+        return bytes(data)
+
+    def _no_classifier(self, name: str, what: str, *, url: str = "") -> ClassifierError:
+        return ClassifierError(
+            f"{name}: {(url or self._url)[:_REASON_LENGTH]} answered with something that is no"
+            f" answer of a classifier: {what}.",
+            status=200,
+            code="odd_answer",
+            remedy="Is this the address of a visionstack classifier?",
+        )
+
+    def _classification(self, name: str, answered: _Answered) -> Classification:
+        try:
+            return _classification(name, answered)
+        except OddFieldError as odd:
+            raise self._no_classifier(name, str(odd)) from odd
+
+    def _refusal(
+        self, response: httpx.Response, body: dict[str, Any], name: str
+    ) -> ClassifierError:
         status = response.status_code
-        body = _object(response) or {}
-        message = str(body.get("message") or response.reason_phrase or "no reason given")
-        code = str(body.get("code") or f"http_{status}")
+        message, code = (
+            said if isinstance(said, str) else "" for said in map(body.get, ("message", "code"))
+        )
+        message = message[:_REASON_LENGTH] or response.reason_phrase or "no reason given"
+        code = code[:_REASON_LENGTH] or f"http_{status}"
         return ClassifierError(
             f"{name}: {message.rstrip('.')} (HTTP {status}).",
             status=status,
@@ -338,47 +384,33 @@ class ClassifierClient:
 
 
 def _classification(name: str, answered: _Answered) -> Classification:
-    body = answered.body
-    places = [place for place in range(1, 6) if f"TOP{place}_ID" in body]
+    """Raises `OddFieldError`."""
+    body = Fields(answered.body)
+    places = [1, *(place for place in range(2, 6) if f"TOP{place}_ID" in answered.body)]
     top = tuple(
-        Top(body[f"TOP{n}_ID"], body.get(f"TOP{n}_label", ""), body[f"TOP{n}_softmax"])
+        Top(body.text(f"TOP{n}_ID"), body.text(f"TOP{n}_label", ""), body.number(f"TOP{n}_softmax"))
         for n in places
     )
+    model = body.object("model")
+    for key in ("name", "version"):
+        Fields(model).text(key)
+    # What reports read of the whole answer.
+    body.number("time", 0.0)
+    body.object("engine", {}, of=str)
     return Classification(
         file=name,
-        file_path=body.get("file_path", ""),
+        file_path=body.text("file_path", ""),
         top=top,
-        model=body.get("model", {}),
-        cold=bool(body.get("cold")),
-        environment=body.get("environment", ""),
+        model=model,
+        cold=answered.body.get("cold") is True,
+        environment=body.text("environment", ""),
         seconds=answered.seconds,
         attempts=answered.attempts,
-        timings=body.get("timings", {}),
-        response=body,
+        timings=body.object("timings", {}, of=float),
+        response=answered.body,
     )
 
 
-def _json(response: httpx.Response, name: str) -> dict[str, Any]:
-    if not response.content:
-        return {}
-    body = _object(response)
-    if body is None:
-        raise ClassifierError(
-            f"{name}: the service answered with something that is no JSON object.",
-            status=response.status_code,
-            remedy="Is this the address of a visionstack classifier?",
-        )
-    return body
-
-
-def _object(response: httpx.Response) -> dict[str, Any] | None:
-    try:
-        body = response.json()
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _retry_after(response: httpx.Response | None) -> float:
-    text = response.headers.get("retry-after", "0") if response is not None else "0"
-    return min(float(text), 30.0) if text.isascii() and text.isdigit() else 0.0
+def retry_seconds(text: str | None) -> float:
+    """`Retry-After` in seconds, at most 30; 0 where there is none, or a date."""
+    return min(float(text), 30.0) if text and text.isascii() and text.isdigit() else 0.0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.backoff import full_jitter
-from visionstack.classify.client import is_busy
+from visionstack.classify.client import is_busy, retry_seconds
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             refused = 400 <= status < 500 and not busy
             if late or refused or failed >= _FAILED_ATTEMPTS:
                 return sample | {"code": body.get("code")}
-            after = response.headers.get("retry-after", "0") if response.headers else "0"
+            after = response.headers.get("retry-after") if response.headers else None
             pause = full_jitter(attempt, first=CONFIG["base"], longest=CONFIG["cap"])
-            time.sleep(float(after) + pause)
+            time.sleep(retry_seconds(after) + pause)
 
 
 def _headers() -> dict[str, str]:
@@ -122,7 +122,7 @@ def _sample(
 def _object(text: str | None) -> dict[str, Any]:
     try:
         value = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -39,6 +39,8 @@ _STYLE: Final = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10.0,
+    # Names are text: `$\foo$` is no formula.
+    "text.parse_math": False,
     "text.color": _INK,
     "axes.labelcolor": _MUTED,
     "axes.edgecolor": _GRID,

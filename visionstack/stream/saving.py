@@ -67,7 +67,9 @@ def draw(picture: NDArray[np.uint8], detections: tuple[StreamDetection, ...]) ->
     ]
     colours = [_colour(one.class_id if one.track is None else one.track) for one in detections]
     for one, colour in zip(detections, colours, strict=True):
-        x1, y1, x2, y2 = (round(value) for value in one.box)
+        # OpenCV takes no number above its integers'.
+        x1, x2 = (round(min(max(x, -width), 2 * width)) for x in one.box[::2])
+        y1, y2 = (round(min(max(y, -height), 2 * height)) for y in one.box[1::2])
         cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thickness)
     places = place_labels([one.box for one in detections], sizes, (width, height))
     for text, place, size, colour in zip(texts, places, sizes, colours, strict=True):

@@ -7,6 +7,7 @@ under way are counted as dropped by the connection.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -315,8 +316,12 @@ class ClientSession:
         again = [s for s in self._under_way if s >= offer.next_sequence]
         self._waiting.extendleft(self._under_way.pop(s) for s in reversed(again))
 
-    def _result(self, result: Result, arrived: int) -> StreamResult:
+    def _result(self, result: Result, arrived: int) -> StreamResult | FailedFrame:
         outgoing = self._take(result.sequence)
+        if not all(math.isfinite(n) for d in result.detections for n in (*d.box, d.confidence)):
+            self.counts.failed += 1
+            reason = "the server answered with a box or a confidence that is no finite number"
+            return FailedFrame(result.sequence, "bad_answer", reason, outgoing.context)
         self.counts.results += 1
         self._adapt(result)
         model = self._model

@@ -76,6 +76,8 @@ def test_coco_boxes_become_corners_and_crowds_do_not_count(tmp_path: Path) -> No
         (changed("annotations", 0, bbox=[90, 2, 30, 4]), r"\(90, 2\) to \(120, 6\) lies outside"),
         (changed("images", 0, width="100"), "width is not a whole number"),
         (changed("images", 0, file_name=""), "file_name is missing"),
+        (changed("images", 0, file_name="/etc/a.jpg"), "leads out of the folder"),
+        (changed("images", 0, file_name="a/../../b.jpg"), "leads out of the folder"),
     ],
 )
 def test_what_is_wrong_with_a_coco_file_is_said(

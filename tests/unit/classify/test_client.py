@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -141,10 +143,134 @@ def test_a_refusal_is_final_and_carries_its_code_and_message(status: int) -> Non
     assert ("JPEG" in str(caught.value.remedy)) == (status == 422)
 
 
-def test_something_that_is_no_classifier_is_told() -> None:
-    client = make(lambda request: httpx.Response(200, text="<html>"))
-    with pytest.raises(ClassifierError, match="no JSON object"):
+ODD = {
+    "no JSON object": "<html>",
+    "a list": "[]",
+    "nothing": "",
+    "nested without end": "[" * 100_000,
+    "nested deeper than any answer": ANSWER | {"more": [[[[[[[["x"]]]]]]]]},
+    "half a character": ANSWER | {"more": "\ud800"},
+    "half a character as a name": ANSWER | {"more": {"\ud800": 1}},
+    "no class": {key: value for key, value in ANSWER.items() if key != "TOP1_ID"},
+    "no label": ANSWER | {"TOP1_label": None},
+    "a share that is text": ANSWER | {"TOP5_softmax": "0.1"},
+    "a share that is true": ANSWER | {"TOP5_softmax": True},
+    "a share without a value": ANSWER | {"TOP5_softmax": float("nan")},
+    "a share without an end": ANSWER | {"TOP5_softmax": float("inf")},
+    "a share of many digits": ANSWER | {"TOP5_softmax": 10**4000},
+    "a path that is a list": ANSWER | {"file_path": ["a"]},
+    "an environment that is none": ANSWER | {"environment": None},
+    "no model": ANSWER | {"model": "toy"},
+    "a model without a name": ANSWER | {"model": {"version": "v1"}},
+    "a version that is a list": ANSWER | {"model": {"name": "toy", "version": []}},
+    "times that are text": ANSWER | {"timings": {"inference": "5"}},
+    "a list of times": ANSWER | {"timings": [5.0]},
+    "a time that is text": ANSWER | {"time": "soon"},
+    "an engine of numbers": ANSWER | {"engine": {"name": 1}},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_something_that_is_no_classifier_is_told(kind: str) -> None:
+    odd = ODD[kind]
+    text = odd if isinstance(odd, str) else json.dumps(odd)
+    client = make(lambda request: httpx.Response(200, text=text))
+    with pytest.raises(ClassifierError, match=r"a\.jpg: http://api\.test/v1\S* answered") as told:
         client.classify_stored("a.jpg")
+    assert "address" in str(told.value.remedy)
+
+
+FORM = {"url": "http://s3.test/", "fields": {"key": "k"}}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"file_path": "p/b.jpg"},
+        {"file_path": 1, "upload": FORM},
+        {"file_path": "p/b.jpg", "upload": [FORM]},
+        {"file_path": "p/b.jpg", "upload": FORM | {"url": None}},
+        {"file_path": "p/b.jpg", "upload": FORM | {"url": "http://[::1"}},
+        {"file_path": "p/b.jpg", "upload": FORM | {"url": "file:///etc/passwd"}},
+        {"file_path": "p/b.jpg", "upload": FORM | {"fields": ["key"]}},
+        {"file_path": "p/b.jpg", "upload": FORM | {"fields": {"key": {"k": "v"}}}},
+    ],
+)
+def test_an_upload_form_that_is_none_is_told(place: dict[str, object]) -> None:
+    client = make(lambda request: httpx.Response(200, json=place))
+    with pytest.raises(ClassifierError):
+        client.upload(b"jpeg", "image/jpeg", name="b.jpg")
+
+
+class Endless(httpx.SyncByteStream):
+    """Gives pieces on and on; counts them."""
+
+    def __init__(self, piece: bytes, *, pause: float = 0.0) -> None:
+        self.piece, self.pause, self.given = piece, pause, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self.given < 10_000:
+            time.sleep(self.pause)
+            self.given += 1
+            yield self.piece
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_of_an_answer_without_an_end_a_mebibyte_is_read(status: int) -> None:
+    answer = Endless(b" " * 65536)
+    client = make(lambda request: httpx.Response(status, stream=answer))
+    with pytest.raises(ClassifierError):
+        client.classify_stored("a.jpg")
+    assert answer.given <= 17
+
+
+def test_a_packed_answer_is_neither_asked_for_nor_unpacked() -> None:
+    """A thousandth of its size is sent."""
+    packed = gzip.compress(json.dumps(ANSWER).encode())
+    asked: list[str] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["accept-encoding"])
+        stream = httpx.ByteStream(packed)
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    with pytest.raises(ClassifierError, match="answered"):
+        make(service).classify_stored("a.jpg")
+    assert asked == ["identity"]
+
+
+def test_an_answer_that_drips_is_no_answer() -> None:
+    drips: list[Endless] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        drips.append(Endless(b" ", pause=0.01))
+        return httpx.Response(200, stream=drips[-1])
+
+    client = ClassifierClient(
+        "http://api.test/v1", "key", timeout=0.05,
+        transport=httpx.MockTransport(service), sleep=lambda _: None,
+    )  # fmt: skip
+    with pytest.raises(ClassifierError, match="did not end") as told:
+        client.classify_stored("a.jpg")
+    assert (told.value.code, len(drips)) == ("unreachable", 5)
+    assert all(drip.given <= 8 for drip in drips)
+
+
+def test_of_a_refusal_what_is_text_is_told_and_no_more_than_a_line_of_it() -> None:
+    def refused(body: object) -> ClassifierError:
+        client = make(lambda request: httpx.Response(400, text=json.dumps(body)))
+        with pytest.raises(ClassifierError) as told:
+            client.classify_stored("a.jpg")
+        return told.value
+
+    for odd in ([], {"message": ["a"], "code": 5}, {"message": "\ud800", "code": "c"}):
+        assert (refused(odd).message, refused(odd).code) == (
+            "a.jpg: Bad Request (HTTP 400).",
+            "http_400",
+        )
+    assert len(refused({"message": "x" * 10**5, "code": "y" * 10**5}).message) < 600
+    assert len(refused({"code": "y" * 10**5}).code) < 600
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.seen.append((self.path, self.headers, sent))
             self.server.calls += 1
             refused, by_lambda = self.server.calls % 2 == 0, self.server.calls % 4 == 0
-        answer = {**TOP, "file_path": "a.jpg", "cold": False}
+        answer = {
+            **TOP,
+            "file_path": "a.jpg",
+            "cold": False,
+            "model": {"name": "m", "version": "v"},
+        }
         refusal = {"code": "unavailable" if by_lambda else "throttled", "message": "m"}
         body = json.dumps(refusal if refused else answer).encode()
         self.send_response((500 if by_lambda else 429) if refused else 200)

@@ -229,7 +229,8 @@ def service(fake: FakeLambda) -> Callable[[httpx.Request], httpx.Response]:
     def answer(request: httpx.Request) -> httpx.Response:
         top = {f"TOP{n}_{key}": 0.1 if key == "softmax" else "x" for n in range(1, 6)
                for key in ("ID", "label", "softmax")}  # fmt: skip
-        body = {**top, "cold": not fake.events, "environment": "e", "file_path": "p"}
+        about = {"environment": "e", "model": {"name": "m", "version": "v"}}
+        body = {**top, **about, "cold": not fake.events, "file_path": "p"}
         return httpx.Response(200, json=body)
 
     return answer

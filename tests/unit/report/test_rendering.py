@@ -353,3 +353,16 @@ def test_names_of_points_on_the_right_are_written_to_their_left() -> None:
             for side, label in re.findall(r"text-anchor: (\w+)[^>]*>([^<]+)<", drawing.svg)
         }
         assert (sides["near"], sides[name]) == ("start", "end")
+
+
+def test_a_name_is_no_formula() -> None:
+    name, other = r"$\foo$", r"$x^2$"
+    latency = Latency("l", [Samples(name, [1.0, 2.0]), Samples(other, [3.0])], bounds={name: 2.0})
+    for plot in (
+        latency,
+        Frontier("f", [Point(name, 1, 2), Point(other, 2, 1)], name, name),
+        Lines("l", [Line(name, [(0, 1), (1, 2)]), Line(other, [(0, 1)])], name, name),
+        Bars("b", [Bar(name, {name: 1.0, other: 2.0})], name),
+    ):
+        for drawing in draw(plot, key="n"):
+            assert f">{name}</text>" in drawing.svg

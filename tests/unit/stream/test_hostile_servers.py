@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runtime.protocol import messages
@@ -18,6 +19,7 @@ from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.messages import (
     Close,
+    Detection,
     Dropped,
     Frame,
     GoAway,
@@ -33,6 +35,7 @@ from runtime.protocol.options import WelcomeOffer
 from tests.offers import OFFER
 from visionstack.stream.client import AsyncStreamClient, Patience, Policy
 from visionstack.stream.errors import StreamUnreachableError
+from visionstack.stream.saving import draw
 from visionstack.stream.types import FailedFrame, StreamAddress, StreamResult
 
 TOKEN = "a token of more than twenty-four characters"
@@ -281,6 +284,34 @@ async def test_a_server_that_answers_one_frame_a_connection_is_kept() -> None:
         got = [answer async for answer in client.stream([JPEG] * frames)]
     assert [answer.sequence for answer in got] == list(range(frames))
     assert all(isinstance(answer, StreamResult) for answer in got)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", range(5))
+async def test_a_box_that_is_no_finite_number_fails_its_frame_alone(
+    number: float, place: int
+) -> None:
+    numbers = [1.0, 2.0, 3.0, 4.0, 0.5]
+    x1, y1, x2, y2, confidence = (*numbers[:place], number, *numbers[place + 1 :])
+
+    async def answers_badly_once(peer: Peer) -> None:
+        await peer.welcome()
+        for box in ((x1, y1, x2, y2), (-3e38, 0.0, 3e38, 3e38)):
+            frame = await peer.frame()
+            found = Detection(0, confidence if frame.sequence == 0 else 3e38, box)
+            peer.send(Result(frame.sequence, 64, 48, Timing(), (found,)).encode())
+        await asyncio.sleep(1)
+
+    async with (
+        serving(answers_badly_once) as address,
+        AsyncStreamClient(address, policy="lossless", patience=HASTY) as client,
+        asyncio.timeout(15),
+    ):
+        bad, odd = [answer async for answer in client.stream([JPEG] * 2)]
+    assert isinstance(bad, FailedFrame)
+    assert (bad.code, client.counts.failed, client.counts.results) == ("bad_answer", 1, 1)
+    assert isinstance(odd, StreamResult)
+    assert draw(np.zeros((48, 64, 3), np.uint8), odd.detections).shape == (48, 64, 3)
 
 
 def spoiled(**fields: Any) -> dict[str, Any]:
