@@ -127,8 +127,10 @@ class Scheduler:
         self._memory = memory
         self._memory_free = memory
         self._slow_free = slow
-        self._slow: set[FrameJob] = set()
-        """Those being decoded of streams that were slow when that began."""
+        self._slow: dict[FrameJob, int] = {}
+        """Those being decoded of streams that were slow when that began, and from when on they are
+        not counted with what the engine will soon have: of a stream's first frame that is not known
+        until it has taken long."""
         self._now = 0
         self._max_delay = max_delay
         self._waiting = _Turns()
@@ -218,7 +220,10 @@ class Scheduler:
                 deadline = due if deadline is None else min(deadline, due)
         if self._finishing:
             return Finish(self._finishing.popleft()), None
-        return self._decode(), deadline
+        decode, due = self._decode()
+        if due is not None:
+            deadline = due if deadline is None else min(deadline, due)
+        return decode, deadline
 
     def _batch(self, lane: _Lane, now: int) -> tuple[Infer | None, int | None]:
         model = lane.ready.first(lane.ready.streams()[0]).model
@@ -249,8 +254,9 @@ class Scheduler:
         about = lane.ready.count + lane.coming + self._waiting.count
         return lane.parallel > 0 or about >= streams
 
-    def _decode(self) -> Decode | None:
+    def _decode(self) -> tuple[Decode | None, int | None]:
         memory = self._memory_free
+        due: int | None = None
         for stream in self._waiting.streams():
             wanted = min(self._waiting.first(stream).memory, self._memory)
             if wanted > memory:
@@ -269,7 +275,9 @@ class Scheduler:
             model = host.current
             soon = lane.ready.count + lane.coming
             if not slow:
-                soon -= sum(job.stream.host is host for job in self._slow)
+                begun = [late for job, late in self._slow.items() if job.stream.host is host]
+                soon -= sum(late <= self._now for late in begun)
+                due = min((late for late in begun if late > self._now), default=due)
             if soon >= 2 * max(model.max_batch, model.streams):
                 continue
             # One frame ahead is enough for a live stream: a later one will be newer.
@@ -279,16 +287,17 @@ class Scheduler:
             self._memory_free -= wanted
             if slow:
                 self._slow_free -= 1
-                self._slow.add(job)
+                known = stream.slow_until < math.inf
+                self._slow[job] = self._now + (0 if known else _SLOW_WORK)
             lane.coming += 1
             self._decoding[stream] += 1
-            return Decode(job)
-        return None
+            return Decode(job), None
+        return None, due
 
     def _leave_decoding(self, job: FrameJob) -> None:
         stream = job.stream
         if job in self._slow:
-            self._slow.remove(job)
+            del self._slow[job]
             self._slow_free += 1
         self._decoding[stream] -= 1
         if not self._decoding[stream]:

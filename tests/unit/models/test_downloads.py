@@ -74,7 +74,9 @@ def test_another_file_is_refused_and_removed(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_does_not_end_is_given_up_where_it_should_have_ended(tmp_path: Path) -> None:
+def test_a_file_that_does_not_end_is_given_up_where_it_should_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -84,9 +86,11 @@ def test_a_file_that_does_not_end_is_given_up_where_it_should_have_ended(tmp_pat
             yield bytes(1 << 20)
 
     answer = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    client = httpx.Client(transport=answer)
+    monkeypatch.setattr(httpx, "Client", lambda **_: client)
     wanted = RemoteFile(url="https://weights.example/w", name="w", bytes=5 << 20)
     with pytest.raises(DownloadError, match="instead of 5,242,880"):
-        fetch(wanted, cache=tmp_path, client=httpx.Client(transport=answer))
+        fetch(wanted, cache=tmp_path)
     assert sent <= 10 << 20
     assert list(tmp_path.iterdir()) == []
 

@@ -133,6 +133,19 @@ def test_streams_that_are_slow_to_decode_leave_a_thread_to_the_others() -> None:
     assert [scheduler.next(59_999_999)[0] for _ in range(2)] == [Decode(jobs[1]), None]
 
 
+def test_a_first_frame_that_takes_long_is_not_waited_for() -> None:
+    scheduler = Scheduler(slow=2)
+    shared = host()
+    known, *new = (make_session(host=shared) for _ in range(3))
+    decoded_after(scheduler, known, 0, work=0)
+    first, second = (arrive(scheduler, session, 0)[0] for session in new)
+    assert [scheduler.next(now)[0] for now in (5, 6)] == [Decode(first), Decode(second)]
+    job, _ = arrive(scheduler, known, 1)
+    # Both may be there in a moment, and the engine takes one at a time.
+    assert scheduler.next(20_004) == (None, 20_005)
+    assert scheduler.next(20_005) == (Decode(job), None)
+
+
 def test_a_stream_is_slow_for_a_minute_and_until_its_first_frame_is_decoded() -> None:
     scheduler = Scheduler(slow=1)
     once, new, newer = (make_session(host=host()) for _ in range(3))
@@ -250,7 +263,7 @@ def test_side_by_side_goes_on_until_none_is_under_way_and_the_next_has_all_to_it
 
 def decode_next_only_and_decode(scheduler: Scheduler) -> None:
     """As `decode_next`, where inferences may come first: only one to decode is expected here."""
-    step = scheduler._decode()
+    step, _ = scheduler._decode()
     assert step is not None
     scheduler.decoded(step.job)
 
