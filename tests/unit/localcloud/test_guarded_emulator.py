@@ -86,7 +86,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulato
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = emulator.start(folder, python=environment.ensure(), port=port)
+    with pytest.MonkeyPatch.context() as patch:
+        # The clouds of `tests/cloud` let other users in, by the environment of the same process.
+        patch.delenv(local_state.USERS_VARIABLE, raising=False)
+        process = emulator.start(folder, python=environment.ensure(), port=port)
     yield RunningEmulator(folder, port)
     processes.stop(process, grace_s=emulator.STOP_GRACE_S)
 

@@ -99,14 +99,15 @@ async def test_a_server_that_still_loads_or_drains_is_not_in_service(tmp_path: P
     server = make_server(tmp_path, source=Unpublished(), bucket="artifacts")
     starting = asyncio.create_task(server.start())
     await listening(server)
+    # Or its next look for the model would say again that it waits.
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
     server._waits_for_model = False
     assert (await get(server, "/in-service"))[0] == 503
     server._waits_for_model = True
     assert (await get(server, "/in-service"))[0] == 200
     await server.drain("a test")
     assert (await get(server, "/in-service"))[0] == 503
-    starting.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
     await server.stop()
 
 
