@@ -167,11 +167,14 @@ class Models:
         refused = await scene.counter("model_reloads_total", outcome="refused")
         scene.target.fill()
         try:
-            await asyncio.to_thread(self.publish)
+            version = await asyncio.to_thread(self.publish)
             deadline = time.monotonic() + 20
             while await scene.counter("model_reloads_total", outcome="refused") == refused:
                 if time.monotonic() > deadline:
-                    scene.fault("a version that found no room was not refused in 20 s")
+                    scene.fault(
+                        f"{version} found no room and was not refused in 20 s;"
+                        f" served is {await self._served()}"
+                    )
                     break
                 await asyncio.sleep(0.2)
         finally:
@@ -181,11 +184,14 @@ class Models:
     async def _followed(self, version: str) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            document = json.loads((await self._scene.page("/healthz")).content)
-            if document["models"][models.DETECTOR]["version"] == version:
+            if await self._served() == version:
                 return
             await asyncio.sleep(0.2)
         self._scene.fault(f"version {version} was not followed in 30 s")
+
+    async def _served(self) -> str:
+        document = json.loads((await self._scene.page("/healthz")).content)
+        return str(document["models"][models.DETECTOR]["version"])
 
 
 @asynccontextmanager
