@@ -32,10 +32,6 @@ _TILE_WIDTH, _TILE_LENGTH, _COMPRESSION = 322, 323, 259
 _TEXT: Final = (1, 2, 6, 7)
 """Types whose values stay bytes: BYTE, ASCII, SBYTE, UNDEFINED."""
 _JPEG: Final = 7
-_PNG_BEGIN: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS: Final = 3_000
-"""10 MB in the chunks of 8 KiB that libpng writes are 1,280; each may be a line of the log."""
-_ANIMATED: Final = (b"acTL", b"fcTL", b"fdAT")
 
 
 def check_tiff(data: bytes, *, entries: int) -> None:
@@ -114,21 +110,6 @@ def scans_in_tiff(image: Image.Image, data: bytes) -> int:
     (scans,) = np.nonzero((raw[:-1] == 0xFF) & (raw[1:] == 0xDA))
     counts = np.searchsorted(scans, starts + lengths) - np.searchsorted(scans, starts)
     return int(counts.max(initial=0))
-
-
-def is_plain_png(data: bytes) -> bool:
-    """Whether a PNG is one picture in whole chunks that come one after the other, as many as any
-    program writes. OpenCV takes as much memory as a chunk says that it is long: 4 GiB for 83 bytes.
-    """
-    at, last = len(_PNG_BEGIN), b""
-    for _ in range(_PNG_CHUNKS):
-        length, last = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        if (last == b"IHDR") is not (at == len(_PNG_BEGIN)) or last in _ANIMATED:
-            return False
-        at += 12 + length
-        if last == b"IEND" or at >= len(data):
-            break
-    return data.startswith(_PNG_BEGIN) and last == b"IEND" and at == len(data)
 
 
 def is_run_length_bmp(image: Image.Image) -> bool:

@@ -1,8 +1,9 @@
 """Bytes to pixels, with the limits checked on the header, before any pixel exists.
 
-Pillow reads every header and every unusual picture; OpenCV decodes the usual ones (JPEG, PNG and
-WebP in grey or RGB) and is imported only by `decode_bgr`. Both turn pictures as EXIF says, take the
-first frame of an animation, put transparent pixels on white, and give 8 bits a channel.
+Pillow reads every header and every unusual picture; OpenCV decodes the usual JPEGs and WebPs (grey
+or RGB) and is imported only by `read_picture`. Both turn pictures as EXIF says, take the first
+frame of an animation, put transparent pixels on white, and give 8 bits a channel. A PNG is
+Pillow's: it notices damage, and has to decode all of it to find EXIF that comes after the pixels.
 
 `read_picture` leaves out of a JPEG what a network would not see anyway: libjpeg makes a half, a
 quarter or an eighth of the size from fewer coefficients, in less time.
@@ -40,7 +41,6 @@ from runtime.inference.picture_costs import (
     check_tiff,
     coefficient_bytes,
     count_scans,
-    is_plain_png,
     is_run_length_bmp,
     pixels_in_memory,
     pnm_pixels,
@@ -261,8 +261,7 @@ def decoded_bytes(image: Image.Image, *, opencv: bool) -> int:
     """Memory that decoding takes at its highest point, the result included, by what was measured
     with pictures of 49 million pixels and rounded up."""
     if opencv:
-        # Pillow too decodes a PNG, to see whether EXIF comes after its pixels.
-        each = 11 if image.format == "PNG" else 7
+        each = 7
     elif image.format == "WEBP":
         each = 24
     elif image.mode in ("I", "F"):
@@ -353,16 +352,16 @@ def read_picture(
 ) -> Picture:
     """Blue first. `reduction` says how much smaller a JPEG may be decoded; nothing else is.
 
-    A usual and complete JPEG, PNG or WebP goes through OpenCV, which is faster; all else, and
-    anything OpenCV declines, through Pillow, which notices missing pixels.
+    A usual and complete JPEG or WebP goes through OpenCV, which is faster; all else, and anything
+    OpenCV declines, through Pillow, which notices missing pixels.
     """
+    import cv2
+
     image = open_checked(data, limits=limits)
     if _opencv_reads(image, data):
         scanned = coefficient_bytes(image, data) + 3 * image.width * image.height
         needed = max(decoded_bytes(image, opencv=True), scanned)
         check_memory(image, needed, limits=limits)
-        import cv2
-
         # Pillow alone says how a picture is turned: OpenCV reads some EXIF otherwise, and no XMP.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         orientation = _orientation(image)
@@ -382,7 +381,7 @@ def read_picture(
     # By strips: the whole as an array would be a copy the more.
     bgr = np.empty((rgb.height, rgb.width, 3), np.uint8)
     for top, strip in _strips(rgb):
-        bgr[top : top + len(strip)] = strip[:, :, ::-1]
+        cv2.cvtColor(strip, cv2.COLOR_RGB2BGR, dst=bgr[top : top + len(strip)])
     return Picture.whole(bgr)
 
 
@@ -408,9 +407,6 @@ def _opencv_reads(image: Image.Image, data: bytes) -> bool:
         # OpenCV fills the missing rest of a truncated JPEG with grey; a complete one ends so.
         timed = isinstance(image, ImageFile.ImageFile) and isinstance(image.fp, _TimedFile)
         return image.mode in ("RGB", "L") and data.endswith(_JPEG_END) and not timed
-    if image.format == "PNG":
-        usual = image.mode in ("RGB", *_SIXTEEN_BIT) and not image.info
-        return usual and is_plain_png(data)
     if image.format == "WEBP":
         # In OpenCV it takes 3 bytes a pixel, in Pillow 20, and the pixels are the same.
         plain = image.mode == "RGB" and getattr(image, "n_frames", 1) == 1

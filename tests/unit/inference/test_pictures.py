@@ -256,9 +256,9 @@ def test_a_comment_full_of_scan_markers_costs_nothing() -> None:
 
 def test_memory_is_counted_by_format_and_refused_before_decoding() -> None:
     for data, each in (
-        (deep_png(64), 11),
-        (deep_png(64, colours=True), 11),
-        (flat_png(64), 11),
+        (deep_png(64), 12),
+        (deep_png(64, colours=True), 12),
+        (flat_png(64), 12),
         (encoded(Image.new("RGB", (64, 64)), "JPEG"), 7),
         (encoded(Image.new("RGB", (64, 64)), "JPEG", progressive=True), 9),
         (flat_webp(64), 7),

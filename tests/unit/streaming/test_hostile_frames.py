@@ -313,7 +313,7 @@ def test_frames_that_need_much_memory_take_turns_and_others_pass_them() -> None:
 def test_large_pictures_are_answered_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.streaming.frames.pipeline.LIGHT_BYTES", 1000)
     done = Settled()
-    limits = replace(Limits(), decoding_bytes=64 * 48 * 11 + 1)
+    limits = replace(Limits(), decoding_bytes=64 * 48 * 12 + 1)
     pipeline = make_pipeline(done, limits=limits, threads=3)
     host = ModelHost(LoadedModel(offer(), FakeDetector(), 8))
     for level in range(6):
