@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from benchmarks._peers.visionstack_app import TOKEN
+from benchmarks._peers.servers import TOKEN
 from benchmarks._sending_server import CLIP, PICTURE
 from runtime.streaming.host.certificate import Certificate
 from visionstack.stream.client import AsyncStreamClient
@@ -34,6 +34,8 @@ class Sending:
     way: Way
     host: str
     port: int
+    fingerprint: str
+    """Of the stream server's certificate."""
     frames: Sequence[str]
     """JPEG files, shown in turn."""
     fps: float
@@ -180,9 +182,7 @@ async def _clips(sending: Sending, camera: Camera) -> None:
 
 
 async def _stream(sending: Sending, camera: Camera) -> None:
-    address = StreamAddress(
-        sending.host, sending.port, TOKEN, Certificate.from_token(TOKEN).fingerprint
-    )
+    address = StreamAddress(sending.host, sending.port, TOKEN, sending.fingerprint)
     async with AsyncStreamClient(address, policy="live") as client:
 
         async def watch() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import av
 
+from benchmarks._link import FAR_ADDRESS
 from benchmarks._peers.pipeline import Configuration, DetectionPipeline
-from benchmarks._peers.visionstack_app import TOKEN
+from benchmarks._peers.servers import TOKEN
 from runtime.streaming.host.certificate import Certificate
 
 CLIP = "/clip"
@@ -58,7 +59,7 @@ async def run(configuration: Configuration) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = await asyncio.start_server(
         SendingServer(DetectionPipeline(configuration)).serve,
-        configuration.host,
+        FAR_ADDRESS,
         configuration.port,
         ssl=Certificate.from_token(TOKEN).server_context(),
     )

@@ -31,8 +31,7 @@ import numpy as np
 from benchmarks._inputs import camera_pictures, model_folder
 from benchmarks._load import HttpClient, Load, LoadError, one_answer
 from benchmarks._peers.environments import Peer, PeerUnavailableError
-from benchmarks._peers.servers import Contender, serving
-from benchmarks._peers.visionstack_app import TOKEN
+from benchmarks._peers.servers import TOKEN, Contender, serving
 from benchmarks._results import Results, table
 from runtime.inference.detector import Detector
 from runtime.inference.engines.processor import usable_processors
@@ -55,12 +54,7 @@ TRITON = Peer(
 """PyTriton wants numpy 1, and the Python inside its Triton does not go with the standard library of
 Python 3.11.7; with that of Debian's 3.11.2 it does."""
 
-_OWN = Contender(
-    name=OURS,
-    setup="one frame in flight",
-    peer=None,
-    command=("-m", "benchmarks._peers.visionstack_app"),
-)
+_OWN = Contender(name=OURS, setup="one frame in flight", peer=None)
 _LITSERVE = Contender(
     name="LitServe",
     setup="one worker",

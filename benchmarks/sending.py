@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,14 @@ import numpy as np
 from benchmarks._inputs import CLIP, CLIP_SIZE, jpeg, model_folder
 from benchmarks._link import FAR_ADDRESS, Link, LinkUnavailableError
 from benchmarks._peers.pipeline import Configuration
-from benchmarks._peers.servers import running
+from benchmarks._peers.servers import TOKEN, running
 from benchmarks._results import Results, table
 from benchmarks._sending_accuracy import Scene
 from runtime.inference.engines.processor import usable_processors
 from runtime.measurement.statistics import percentile, summarize
 from visionstack.accuracy.inputs import read_clip
 from visionstack.paths import IMPORT_ROOT
+from visionstack.server_process import Served, served
 
 _TITLE = "Three ways of sending"
 ROUND_TRIPS_MS = (1, 20, 50, 100)
@@ -49,14 +49,7 @@ WAYS = {
 }
 
 
-@dataclass(frozen=True)
-class _Server:
-    module: str
-    port: int
-
-
-_HTTP = _Server("benchmarks._sending_server", 7080)
-_STREAM = _Server("benchmarks._peers.visionstack_app", 7443)
+_HTTP_PORT = 7080
 
 
 def main(out: Path, quick: bool) -> None:
@@ -93,15 +86,23 @@ def _measure(link: Link, out: Path, quick: bool) -> None:
     results.values["delay_made_by"] = link.kind
     with ExitStack() as servers:
         link.set_round_trip(0)
-        for server in (_HTTP, _STREAM):
-            servers.enter_context(_serving(link, server, folder, log=out / "sending"))
+        servers.enter_context(_http_server(link, folder, log=out / "sending" / "http.log"))
+        stream = servers.enter_context(
+            served(
+                folder,
+                engine="openvino",
+                host=FAR_ADDRESS,
+                prefix=link.command(link.far, []),
+                token=TOKEN,
+            )
+        )
         for number in range(rounds):
             for round_trip in round_trips:
                 link.set_round_trip(round_trip)
                 time.sleep(0.3)
                 found = _measure_round_trip(link)
                 for way in WAYS:
-                    run = _run(link, way, pictures=pictures, seconds=seconds)
+                    run = _run(link, way, stream, pictures=pictures, seconds=seconds)
                     said = {"round": number, "way": way, "round_trip_ms": round_trip}
                     runs.append(said | {"round_trips_found_ms": found} | run)
                     results.save()
@@ -125,23 +126,14 @@ def _pictures(folder: Path) -> list[Path]:
     return written
 
 
-def _serving(
-    link: Link, server: _Server, model: Path, *, log: Path
-) -> AbstractContextManager[None]:
-    configuration = Configuration(
-        model=str(model),
-        port=server.port,
-        workers=1,
-        threads=usable_processors(),
-        batch=1,
-        host=FAR_ADDRESS,
-        tls=True,
-    )
+def _http_server(link: Link, model: Path, *, log: Path) -> AbstractContextManager[None]:
     return running(
-        link.command(link.far, [sys.executable, "-m", server.module]),
-        configuration,
-        log=log / f"{server.module.rsplit('.', 1)[-1].strip('_')}.log",
-        listens=lambda: bool(_connect_times_ms(link, server.port, times=1)),
+        link.command(link.far, [sys.executable, "-m", "benchmarks._sending_server"]),
+        Configuration(
+            model=str(model), port=_HTTP_PORT, workers=1, threads=usable_processors(), batch=1
+        ),
+        log=log,
+        listens=lambda: bool(_connect_times_ms(link, times=1)),
     )
 
 
@@ -154,9 +146,9 @@ for _ in range(int(sys.argv[3])):
 """
 
 
-def _connect_times_ms(link: Link, port: int, *, times: int) -> list[float]:
+def _connect_times_ms(link: Link, *, times: int) -> list[float]:
     """A TCP handshake takes the client one round trip. Empty when nothing listens."""
-    command = [sys.executable, "-c", _CONNECT, FAR_ADDRESS, str(port), str(times)]
+    command = [sys.executable, "-c", _CONNECT, FAR_ADDRESS, str(_HTTP_PORT), str(times)]
     answer = subprocess.run(
         link.command(link.near, command), capture_output=True, text=True, check=False
     )
@@ -164,14 +156,17 @@ def _connect_times_ms(link: Link, port: int, *, times: int) -> list[float]:
 
 
 def _measure_round_trip(link: Link) -> list[float]:
-    return [round(ms, 3) for ms in _connect_times_ms(link, _HTTP.port, times=7)[1:]]
+    return [round(ms, 3) for ms in _connect_times_ms(link, times=7)[1:]]
 
 
-def _run(link: Link, way: str, *, pictures: Sequence[Path], seconds: float) -> dict[str, Any]:
+def _run(
+    link: Link, way: str, stream: Served, *, pictures: Sequence[Path], seconds: float
+) -> dict[str, Any]:
     sending = {
         "way": way,
         "host": FAR_ADDRESS,
-        "port": (_STREAM if way == "stream" else _HTTP).port,
+        "port": stream.port if way == "stream" else _HTTP_PORT,
+        "fingerprint": stream.fingerprint,
         "frames": [str(path) for path in pictures],
         "fps": FPS,
         "seconds": seconds,

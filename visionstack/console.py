@@ -58,7 +58,7 @@ err: Console = _PlainTextConsole(stderr=True, highlight=False, emoji=False)
 
 
 def progress(line: Callable[[], str] | None = None) -> Progress:
-    """A progress display for whatever takes over two seconds.
+    """A progress display for whatever takes over two seconds, with the time left.
 
     `line` gives the text of a single task whenever it is drawn anew, which goes on while nothing
     happens; without it a task's description stands there.
@@ -73,7 +73,9 @@ def progress(line: Callable[[], str] | None = None) -> Progress:
         Task,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Line(ProgressColumn):
@@ -82,12 +84,16 @@ def progress(line: Callable[[], str] | None = None) -> Progress:
         def render(self, task: Task) -> Text:
             return Text.from_markup(line() if line is not None else task.description)
 
+    # In a narrow terminal the words give way, not the numbers.
+    words, whole = Column(overflow="fold"), Column(no_wrap=True)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}") if line is None else Line(),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", table_column=words) if line is None else Line(words),
+        BarColumn(bar_width=12, table_column=whole),
+        MofNCompleteColumn(table_column=whole.copy()),
+        TimeElapsedColumn(table_column=whole.copy()),
+        TextColumn("left"),
+        TimeRemainingColumn(table_column=whole.copy()),
         console=err,
         transient=not err.is_terminal,
     )

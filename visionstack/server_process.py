@@ -35,10 +35,11 @@ def served(
     *,
     engine: str = "auto",
     precision: str = "auto",
+    host: str = "127.0.0.1",
     prefix: Sequence[str] = (),
     token: str | None = None,
 ) -> Iterator[Served]:
-    """A stream server of this model on a free port of loopback, stopped at the end.
+    """A stream server of this model on a free port, stopped at the end; beyond loopback with TLS.
 
     `prefix` begins its command, such as with what holds it to less than the machine. `token`: one
     that several servers share, as those of a group do.
@@ -50,7 +51,8 @@ def served(
     command = [
         *prefix,
         *(sys.executable, "-m", "visionstack.cli", "serve", "--model", name),
-        *("--port", "0", "--http-port", "0", "--engine", engine, "--precision", precision),
+        *("--port", "0", "--http-port", "0", "--host", host),
+        *("--engine", engine, "--precision", precision),
         *(() if token is None else ("--token", token)),
     ]
     environment = {
@@ -74,7 +76,9 @@ def served(
             else:
                 raise VisionstackError(f"The stream server of {name} did not start.")
             host, _, port = said["address"].rpartition(":")
-            yield Served(host, int(port), said["token"], said["page"], pid=process.pid)
+            yield Served(
+                host, int(port), said["token"], said["page"], said.get("fingerprint"), process.pid
+            )
         finally:
             process.terminate()
             process.wait(timeout=30)

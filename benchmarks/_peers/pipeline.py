@@ -28,8 +28,6 @@ class Configuration:
     """Of the engine, in each worker."""
     batch: int
     """Most pictures in one run of the engine; 1 is no batching."""
-    host: str = "127.0.0.1"
-    tls: bool = False
 
     @classmethod
     def from_env(cls) -> Configuration:

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,9 @@ from runtime.inference.engines.processor import usable_processors
 from visionstack.localcloud.emulator import listening
 from visionstack.paths import IMPORT_ROOT
 from visionstack.processes import ProcessId, stop
+from visionstack.server_process import served
 
+TOKEN = "of-this-machine-for-the-time-of-a-measurement"  # noqa: S105 - guards nothing
 _START_SECONDS, _STOP_SECONDS = 120, 20
 
 
@@ -32,7 +33,8 @@ class Contender:
     setup: str
     """What is told about the way, in a few words."""
     peer: Peer | None
-    command: tuple[str, ...]
+    """None: this project's streaming server."""
+    command: tuple[str, ...] = ()
     """After the interpreter; `{port}` is replaced."""
     workers: int = 1
     threads: int = field(default_factory=usable_processors)
@@ -53,8 +55,11 @@ class Contender:
 @contextmanager
 def serving(contender: Contender, model: Path, *, install: bool, log: Path) -> Iterator[int]:
     """Run the server; gives its port once it listens. Raises PeerUnavailableError."""
-    peer = contender.peer
-    python = Path(sys.executable) if peer is None else peer.python(install=install)
+    if contender.peer is None:
+        with served(model, engine="openvino", token=TOKEN) as own:
+            yield own.port
+        return
+    python = contender.peer.python(install=install)
     port = free_port()
     configuration = Configuration(
         model=str(model),

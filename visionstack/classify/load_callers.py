@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.backoff import full_jitter
+from visionstack.classify.answers import read_object
 from visionstack.classify.client import is_busy, retry_seconds
 from visionstack.errors import VisionstackError
 
@@ -79,7 +80,7 @@ class Caller(FastHttpUser):  # type: ignore[misc]
             ) as response:
                 response.success()
                 status = response.status_code
-                body = _object(response.text)
+                body = read_object(response.content or b"") or {}
             sample = _sample(asked, sent, throttled=throttled, failed=failed, status=status)
             if status == 200:
                 return sample | {"top": body.get("TOP1_ID"), "cold": body.get("cold")}
@@ -117,14 +118,6 @@ def _sample(
         "failed": failed,
         "status": status,
     }
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def main() -> None:

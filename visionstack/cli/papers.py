@@ -45,10 +45,6 @@ def papers(
                 cloud="local",
                 out=results / "papers" / model,
                 strategy="speed",
-                max_usd=None,
-                confirmed=False,
-                dry_run=False,
-                as_json=False,
             )
     made = generate(results, page)
     if made.kept:

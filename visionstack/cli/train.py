@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -82,7 +81,8 @@ def classifier(  # noqa: PLR0917 - Typer's options
     _check_size(size)
     _check_name(name)
     folder = out / name
-    with _display() as display:
+    with console.progress() as progress:
+        display = _Display(progress)
         dataset, read = _read(data, folder, size=size, seed=seed, tick=display.tick)
         tell_of_data(dataset)
         plan = Plan(
@@ -155,7 +155,8 @@ def compare(  # noqa: PLR0917 - Typer's options
         wanted = ()
     if not wanted or wanted[0] < 3:
         raise UsageError(f"--counts is numbers from 3 with commas between, not {counts!r}.")
-    with _display() as display:
+    with console.progress() as progress:
+        display = _Display(progress)
         dataset, _ = _read(data, out / "compare", size=size, seed=0, tick=display.tick)
         display.step("the network")
         question = Question(
@@ -286,35 +287,6 @@ class _Display:
     def tick(self, done: int, total: int) -> None:
         """How far the step is."""
         self._progress.update(self._task, completed=done, total=total)
-
-
-@contextmanager
-def _display() -> Iterator[_Display]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.table import Column
-
-    whole = Column(no_wrap=True)
-    with Progress(
-        SpinnerColumn(),
-        # In a narrow terminal the words give way, not the numbers.
-        TextColumn("{task.description}", table_column=Column(overflow="fold")),
-        BarColumn(bar_width=12, table_column=whole),
-        MofNCompleteColumn(table_column=whole.copy()),
-        TimeElapsedColumn(table_column=whole.copy()),
-        TextColumn("left"),
-        TimeRemainingColumn(table_column=whole.copy()),
-        console=console.err,
-        transient=not console.err.is_terminal,
-    ) as progress:
-        yield _Display(progress)
 
 
 def _print(record: dict[str, Any], page: Path) -> None:

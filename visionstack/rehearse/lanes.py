@@ -128,11 +128,7 @@ class Lanes:
             models=[STREAM_MODEL],
             cloud=self.deployment.cloud,
             out=folder,
-            strategy="balanced",
-            max_usd=None,
             confirmed=True,  # the rehearsal's own budget has it in it
-            dry_run=False,
-            as_json=False,
         )
         return compared(load(folder))
 
