@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 from benchmarks._peers.pipeline import Configuration
+from runtime.contract import Tls
 from runtime.streaming.__main__ import run
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 
 TOKEN = "of-this-machine-for-the-time-of-a-measurement"  # noqa: S105 - guards nothing
 

@@ -10,10 +10,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
+from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Scope, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
-from runtime.measurement.scenario import Scope
 from visionstack.cloud.aws_errors import CredentialsError, translated
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record

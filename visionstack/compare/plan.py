@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from runtime.contract import EngineChoice, PrecisionChoice
+from runtime.contract import EngineChoice, PrecisionChoice, Scope
 from runtime.measurement.errors import ScenarioError
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import priced

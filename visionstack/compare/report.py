@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import median_high
 from typing import Any, Final
 
+from runtime.contract import Scope
 from runtime.measurement import machine
-from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import Ratio
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import Figures, Strategy, figures, to_cheapest, winner
