@@ -303,7 +303,10 @@ def _function(setting: FunctionSetting, record: Record, *, architecture: str) ->
     row = Row(setting.name, Kind.FUNCTION, where=_where(record), setting=asdict(setting))
     if record.cloud != "aws":
         if setting.arch != architecture:
-            row.refuse(f"not available on this machine (this machine is {architecture})")
+            row.refuse(
+                f"not available on this machine (this machine is {architecture})",
+                other_hardware=True,
+            )
         row.notes.append(
             "on the embedded cloud every memory size has this machine's whole CPU; the price is "
             "AWS's for the time measured here"
