@@ -18,13 +18,14 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import _turning_models as models
+from runtime.contract import Tls
 from runtime.inference.store import Current, ModelStore
 from runtime.protocol.limits import Limits
 from runtime.streaming.__main__ import run
 from runtime.streaming.host import logs
 from runtime.streaming.models import ArtifactSource
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from tests.unit.fake_s3 import FakeS3, FolderObjects
 from tests.unit.streaming.conftest import TOKEN
 

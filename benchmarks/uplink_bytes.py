@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from benchmarks._inputs import labelled_clip, model_folder
 from benchmarks._results import Results, table
+from runtime.contract import StreamEncoding
 from visionstack.accuracy.detection import Evaluation, Found
 from visionstack.accuracy.inputs import Clip, Inputs, read_clip
 from visionstack.accuracy.served import clip_of, play
@@ -26,10 +27,10 @@ from visionstack.accuracy.variants import LEAST
 from visionstack.server_process import served
 from visionstack.stream import StreamClient, StreamResult
 from visionstack.stream.h264 import H264Encoder
-from visionstack.stream.pictures import ArrayEncoding, encode_picture
+from visionstack.stream.pictures import encode_picture
 from visionstack.stream.types import EndpointLike
 
-QUALITIES: Final[dict[ArrayEncoding, tuple[int, ...]]] = {
+QUALITIES: Final[dict[StreamEncoding, tuple[int, ...]]] = {
     "jpeg": (90, 70, 45, 25),
     "h264": (90, 70, 50, 30),
 }
@@ -75,7 +76,7 @@ def main(out: Path, quick: bool) -> None:
     print(results.values["times fewer"])
 
 
-def _bytes(clip: Clip, way: ArrayEncoding, quality: int) -> float:
+def _bytes(clip: Clip, way: StreamEncoding, quality: int) -> float:
     """Mean of the clip's frames, key frames among them."""
     encoder = H264Encoder(quality=quality)
     sizes = [

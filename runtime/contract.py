@@ -21,6 +21,21 @@ PrecisionChoice = Literal["auto", "fp32", "int8"]
 Packaging = Literal["auto", "package", "s3-packages", "model-in-package"]
 """Where a function's libraries and model come from: docs/reference.md."""
 ColdStart = Literal["none", "warmer", "provisioned", "snapstart"]
+StreamPolicy = Literal["live", "lossless"]
+"""live: the newest frame wins; dropped ones are counted and reported. lossless: back-pressure;
+every frame is answered once and in order, across reconnects."""
+StreamEncoding = Literal["jpeg", "png", "webp", "bgr", "h264"]
+"""How a client sends frames; their numbers on the wire are `runtime.protocol.messages.Encoding`."""
+
+
+class Tls(StrEnum):
+    """Who ends the TLS of a stream."""
+
+    SELF_SIGNED = "self-signed"
+    LOAD_BALANCER = "load-balancer"
+    """Between it and the server it is plain."""
+    OFF = "off"
+    """On loopback only."""
 
 
 class ScenarioKind(StrEnum):
@@ -31,6 +46,61 @@ class ScenarioKind(StrEnum):
     SERVER = "server"
     OFFLINE = "offline"
     CAMERA = "camera"
+
+    @property
+    def form(self) -> str:
+        """As it is written with its rate; in brackets where that may be left out."""
+        return f"{self}{_RATES.get(self, '')}"
+
+
+_RATES: Final = {ScenarioKind.SERVER: "[:QPS]", ScenarioKind.CAMERA: ":FPS"}
+SCENARIO_FORMS: Final = ", ".join(kind.form for kind in ScenarioKind)
+
+
+def parse_scenario(text: str) -> tuple[ScenarioKind, float | None]:
+    """A scenario and its rate, in frames or queries a second: `offline`, `server:50`, ...
+
+    Raises:
+        ValueError: there is no such scenario, or its rate cannot be.
+    """
+    name, colon, number = text.partition(":")
+    if name not in list(ScenarioKind):
+        raise ValueError(f"There is no scenario {text!r}; there are {SCENARIO_FORMS}.")
+    kind = ScenarioKind(name)
+    if not colon:
+        if kind is ScenarioKind.CAMERA:
+            raise ValueError("A camera needs its frame rate: camera:30.")
+        return kind, None
+    if kind not in _RATES:
+        raise ValueError(f"{kind} takes no number, but {text!r} gives one.")
+    try:
+        # float() takes a line break at its ends, and a variable of an instance has one line.
+        rate = float(number if number == number.strip() else "")
+    except ValueError:
+        raise ValueError(f"{number!r} in {text!r} is no number.") from None
+    if not 0 < rate <= 10_000:
+        raise ValueError(f"The rate in {text!r} must be above 0 and at most 10,000.")
+    return kind, rate
+
+
+class Scope(StrEnum):
+    """What a measurement times."""
+
+    NETWORK = "network"
+    """The engine alone: a prepared tensor in, raw outputs out."""
+    PICTURE = "picture"
+    """A picture file's bytes in, detections or the top 5 out."""
+    STREAM = "stream"
+    """A frame sent, its result received, over the network and the streaming server."""
+
+    @property
+    def meaning(self) -> str:
+        """In a table's heading."""
+        return {
+            Scope.NETWORK: "network only",
+            Scope.PICTURE: "picture to answer",
+            Scope.STREAM: "end to end over the stream",
+        }[self]
 
 
 # --- deployment: stack names and CloudFormation outputs -----------------------------------------
@@ -90,7 +160,7 @@ class Env:
     STREAM_HTTP_PORT: Final = "VISIONSTACK_STREAM_HTTP_PORT"  # health, metrics, WebSocket, page
     STREAM_TOKEN_SECRET: Final = "VISIONSTACK_STREAM_TOKEN_SECRET"  # noqa: S105 - a name
     STREAM_FINGERPRINT_PARAMETER: Final = "VISIONSTACK_STREAM_FINGERPRINT_PARAMETER"
-    STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # self-signed | load-balancer
+    STREAM_TLS: Final = "VISIONSTACK_STREAM_TLS"  # a Tls
     STREAM_NAMES: Final = "VISIONSTACK_STREAM_NAMES"  # in the servers' certificate, with commas
     STREAM_PAGE_ORIGIN: Final = "VISIONSTACK_STREAM_PAGE_ORIGIN"  # beside the server's own
     STREAM_GROUP: Final = "VISIONSTACK_STREAM_GROUP"  # name of the Auto Scaling group
@@ -204,7 +274,15 @@ MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 """A picture sent to either lane; also API Gateway's largest body."""
 MAX_PICTURE_PIXELS: Final = 50_000_000
 """Width times height, read from the header before anything is decoded."""
+WARM_SLEEP_MS: Final = 400
+"""How long a wake-up holds its environment at first: the 2020 paper's lower value."""
 MAX_WAKEUP_SLEEP_MS: Final = 5_000
+WARM_TARGET: Final = 5
+WARM_SPARE: Final = 1
+"""Environments that are kept warm, and those more that stay free meanwhile."""
+UPLOAD_EXPIRES_SECONDS: Final = 300
+MAX_UPLOAD_EXPIRES_SECONDS: Final = 3600
+"""For which a presigned upload is good."""
 MAX_WARM_ENVIRONMENTS: Final = 200
 """That one warmer holds at once, each by a call of its own."""
 DETECT_CONFIDENCE: Final = 0.3

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, cast, get_args
 
-from runtime.contract import ColdStart, Env
+from runtime.contract import (
+    MAX_UPLOAD_EXPIRES_SECONDS,
+    UPLOAD_EXPIRES_SECONDS,
+    ColdStart,
+    Env,
+)
 
-MAX_UPLOAD_EXPIRES_SECONDS: Final = 3600
 MEMORY_MB_PER_VCPU: Final = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
@@ -44,7 +48,7 @@ class Settings(NamedTuple):
     wait_for_current_model: bool = False
     keep_for_training: bool = False
     cold_start: ColdStart = "none"
-    upload_expires_seconds: int = 300
+    upload_expires_seconds: int = UPLOAD_EXPIRES_SECONDS
     cors_origin: str = ""
     function_name: str = "classifier"
     memory_mb: int = MEMORY_MB_PER_VCPU
@@ -79,7 +83,9 @@ class Settings(NamedTuple):
             cold_start=cast(
                 ColdStart, _one_of(environ, Env.COLD_START, get_args(ColdStart), "none")
             ),
-            upload_expires_seconds=_seconds(environ, Env.UPLOAD_EXPIRES_SECONDS, 300),
+            upload_expires_seconds=_seconds(
+                environ, Env.UPLOAD_EXPIRES_SECONDS, UPLOAD_EXPIRES_SECONDS
+            ),
             function_name=environ.get("AWS_LAMBDA_FUNCTION_NAME") or "classifier",
             memory_mb=int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") or MEMORY_MB_PER_VCPU),
             task_root=Path(environ.get("LAMBDA_TASK_ROOT") or "/var/task"),

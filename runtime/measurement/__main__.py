@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Env
+from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Env, Scope
 from runtime.measurement import machine
 from runtime.measurement.errors import MeasurementError, SettingsError
 from runtime.measurement.limit import peak_flop_per_second
 from runtime.measurement.loadgen import Limits
 from runtime.measurement.results import FILE, BucketSink, FolderSink, Measurement, RunResult, Sink
 from runtime.measurement.runner import Plan, run
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from runtime.measurement.workload import Subject, load
 from runtime.redaction import redacted
 

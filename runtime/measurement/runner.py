@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import ScenarioKind
+from runtime.contract import ScenarioKind, Scope
 from runtime.measurement import loadgen
 from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import Clock, Watch
 from runtime.measurement.errors import LoadGenMissingError, MeasurementError
 from runtime.measurement.results import Measurement, RunResult, Sink
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from runtime.measurement.statistics import percentile, summarize
 from runtime.measurement.workload import Workload
 

@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from runtime.contract import ScenarioKind
+from runtime.contract import ScenarioKind, parse_scenario
 from runtime.measurement.errors import ScenarioError
-
-
-class Scope(StrEnum):
-    """What is timed."""
-
-    NETWORK = "network"
-    """The engine alone: a prepared tensor in, raw outputs out."""
-    PICTURE = "picture"
-    """A picture file's bytes in, detections or the top 5 out."""
-    STREAM = "stream"
-    """A frame sent, its result received, over the network and the streaming server."""
-
-    @property
-    def meaning(self) -> str:
-        """In a table's heading."""
-        return {
-            Scope.NETWORK: "network only",
-            Scope.PICTURE: "picture to answer",
-            Scope.STREAM: "end to end over the stream",
-        }[self]
-
 
 MULTI_STREAM_SAMPLES: Final = 8
 """Pictures a query in MLPerf's MultiStream scenario."""
@@ -53,22 +31,7 @@ class Scenario:
         Raises:
             ScenarioError: there is no such scenario, or its number cannot be.
         """
-        name, colon, number = text.strip().partition(":")
         try:
-            kind = ScenarioKind(name)
-        except ValueError:
-            known = "single-stream, multi-stream, server[:QPS], offline, camera:FPS"
-            raise ScenarioError(f"There is no scenario {text!r}; there are {known}.") from None
-        if kind is ScenarioKind.CAMERA and not colon:
-            raise ScenarioError("A camera needs its frame rate: camera:30.")
-        if not colon:
-            return cls(kind)
-        if kind not in {ScenarioKind.CAMERA, ScenarioKind.SERVER}:
-            raise ScenarioError(f"{kind.value} takes no number, but {text!r} gives one.")
-        try:
-            rate = float(number)
-        except ValueError:
-            raise ScenarioError(f"{number!r} in {text!r} is no number.") from None
-        if not 0 < rate <= 10_000:
-            raise ScenarioError(f"The rate in {text!r} must be above 0 and at most 10,000.")
-        return cls(kind, rate)
+            return cls(*parse_scenario(text.strip()))
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from runtime.contract import Scope
 from runtime.inference.artifact import Artifact, Manifest
 from runtime.inference.errors import InferenceError
 from runtime.measurement.errors import WorkloadError
-from runtime.measurement.scenario import Scope
 
 if TYPE_CHECKING:
     from runtime.inference.classification import Classifier

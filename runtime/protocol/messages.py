@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag, StrEnum
+from enum import IntEnum, IntFlag
 from typing import Any, ClassVar, TypeVar
 
 from runtime.protocol import options as documents
@@ -34,13 +34,6 @@ class Kind(IntEnum):
     PONG = 0x21
     GOAWAY = 0x30
     CLOSE = 0x31
-
-
-class Policy(StrEnum):
-    LIVE = "live"
-    """The newest frame wins; dropped ones are counted and reported."""
-    LOSSLESS = "lossless"
-    """Back-pressure; every frame is answered once and in order, across reconnects."""
 
 
 class Encoding(IntEnum):

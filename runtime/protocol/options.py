@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU, MAX_KEY_INTERVAL
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU, MAX_KEY_INTERVAL, StreamPolicy
 from runtime.protocol.errors import CloseCode, ProtocolError
 
 _LARGEST_WINDOW = 65_535
@@ -109,8 +109,8 @@ class HelloOptions:
     def from_json(cls, data: bytes) -> HelloOptions:
         fields = _load(data)
         policy = _text(fields, "policy", "live")
-        if policy not in ("live", "lossless"):
-            raise _bad("policy", policy, "live or lossless")
+        if policy not in get_args(StreamPolicy):
+            raise _bad("policy", policy, " or ".join(get_args(StreamPolicy)))
         return cls(
             token=_text(fields, "token", "", longest=1024),
             policy=policy,

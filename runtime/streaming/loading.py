@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Final
 
+from runtime.backoff import doubled
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.models import ModelHost, ModelSource
 
@@ -45,7 +46,7 @@ async def load_models(
         ModelUnavailableError: a model cannot be loaded, unless `patient`.
     """
     for name in names:
-        delay, said, said_at = FIRST_SECONDS, "", 0.0
+        attempt, said, said_at = 0, "", 0.0
         while name not in hosts:
             try:
                 version = (await asyncio.to_thread(source.wanted, name)).version
@@ -58,7 +59,7 @@ async def load_models(
                 if reason != said or now - said_at > REMIND_SECONDS:
                     log.warning("waiting for a model", extra={"model": name, "reason": reason})
                     said, said_at = reason, now
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, LONGEST_SECONDS)
+                await asyncio.sleep(doubled(attempt, first=FIRST_SECONDS, longest=LONGEST_SECONDS))
+                attempt += 1
             else:
                 log.info("model loaded", extra={"model": name, "version": version})

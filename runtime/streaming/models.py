@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from runtime.backoff import doubled
 from runtime.inference.artifact import check_name
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
@@ -258,7 +259,7 @@ the second: S3 may have failed for a moment only, the disk may have room then.""
 class _Refused:
     again: float
     """When it is tried again, by the monotonic clock."""
-    delay: float
+    attempt: int
 
 
 class Follower:
@@ -324,8 +325,9 @@ class Follower:
         try:
             model = await asyncio.to_thread(self._source.load, *key)
         except ModelUnavailableError as error:
-            delay = min(2 * before.delay, LONGEST_RETRY_SECONDS) if before else RETRY_SECONDS
-            self._refused[key] = _Refused(time.monotonic() + delay, delay)
+            attempt = before.attempt + 1 if before else 0
+            delay = doubled(attempt, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS)
+            self._refused[key] = _Refused(time.monotonic() + delay, attempt)
             self._metrics.reloads.labels(name, "refused").inc()
             log.error(  # noqa: TRY400 - the message says all that is known
                 "model version refused, going on with the old one",

@@ -21,6 +21,7 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection as WebSocket
 from websockets.asyncio.server import serve as serve_websockets
 
+from runtime.contract import Tls
 from runtime.protocol.limits import HANDSHAKE_BYTES
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import ModelUnavailableError, SettingsError
@@ -33,7 +34,7 @@ from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.loading import load_models
 from runtime.streaming.models import ArtifactSource, Follower, ModelHost, ModelSource, probe
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import cancelled, supervised
 from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles

@@ -6,10 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
-from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT, Env
+from runtime.contract import PROJECT, STREAM_HTTP_PORT, STREAM_PORT, Env, Tls
 from runtime.protocol.limits import Limits
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
@@ -17,14 +16,6 @@ from runtime.streaming.host.instance import DEFAULT_ENDPOINT
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?")
 """As browsers write it: small letters, no slash at the end."""
-
-
-class Tls(StrEnum):
-    SELF_SIGNED = "self-signed"
-    LOAD_BALANCER = "load-balancer"
-    """The load balancer ends TLS; between it and here it is plain."""
-    OFF = "off"
-    """On loopback only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +40,7 @@ class Settings:
     token_secret: str | None = None
     fingerprint_parameter: str | None = None
     bucket: str | None = None
-    prefix: str = "visionstack"
+    prefix: str = PROJECT
     group: str | None = None
     """Name of the Auto Scaling group this server belongs to, for metrics and the drain hook."""
     stack: str | None = None
@@ -102,7 +93,7 @@ class Settings:
             token_secret=_get(environ, Env.STREAM_TOKEN_SECRET),
             fingerprint_parameter=environ.get(Env.STREAM_FINGERPRINT_PARAMETER) or None,
             bucket=environ.get(Env.ARTIFACTS_BUCKET) or None,
-            prefix=environ.get(Env.PREFIX) or "visionstack",
+            prefix=environ.get(Env.PREFIX) or PROJECT,
             group=environ.get(Env.STREAM_GROUP) or None,
             stack=environ.get(Env.STREAM_STACK) or None,
             stack_resource=environ.get(Env.STREAM_RESOURCE) or None,

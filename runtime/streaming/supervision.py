@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from runtime.backoff import doubled
+
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -28,20 +30,21 @@ async def supervised(
     The pause (seconds) before that doubles with each failure up to the longest, and is the first
     again after a run that lasted longer than the longest pause. Cancelling ends the job.
     """
-    pause = first_pause
+    failures = 0
     while True:
         started = time.monotonic()
         try:
             return await step()
         except Exception:
             if time.monotonic() - started > longest_pause:
-                pause = first_pause
+                failures = 0
+            pause = doubled(failures, first=first_pause, longest=longest_pause)
             log.exception(
                 "a background task failed and is started again",
                 extra={"task": name, "pause_seconds": pause},
             )
+        failures += 1
         await asyncio.sleep(pause)
-        pause = min(pause * 2, longest_pause)
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
-from runtime.contract import MAX_WAKEUP_SLEEP_MS, MAX_WARM_ENVIRONMENTS, Env
+from runtime.contract import (
+    MAX_WAKEUP_SLEEP_MS,
+    MAX_WARM_ENVIRONMENTS,
+    WARM_SLEEP_MS,
+    WARM_SPARE,
+    WARM_TARGET,
+    Env,
+)
 from runtime.warmer.errors import SettingsError
 
-DEFAULT_SLEEP_MS: Final = 400
-"""The paper's lower value."""
 _HOURS: Final = re.compile(r"([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-4])")
 
 
@@ -28,7 +33,7 @@ class Targets:
 
     default: int
     hours: tuple[tuple[int, int, int], ...] = ()
-    spare: int = 1
+    spare: int = WARM_SPARE
 
     @classmethod
     def from_json(cls, text: str) -> Targets:
@@ -47,7 +52,7 @@ class Targets:
         return cls(
             default=_count(document.get("default"), "default"),
             hours=tuple(_hours(span, count) for span, count in hours.items()),
-            spare=_count(document.get("spare", 1), "spare"),
+            spare=_count(document.get("spare", WARM_SPARE), "spare"),
         )
 
     def at(self, hour: int) -> int:
@@ -65,7 +70,7 @@ class Settings:
 
     function: str
     targets: Targets
-    sleep_ms: int = DEFAULT_SLEEP_MS
+    sleep_ms: int = WARM_SLEEP_MS
     max_rounds: int = field(default=4)
 
     @classmethod
@@ -74,14 +79,16 @@ class Settings:
         function = environ.get(Env.WARM_FUNCTION, "").strip()
         if not function:
             raise SettingsError(f"environment variable {Env.WARM_FUNCTION} is not set")
-        sleep = environ.get(Env.WARM_SLEEP_MS) or str(DEFAULT_SLEEP_MS)
+        sleep = environ.get(Env.WARM_SLEEP_MS) or str(WARM_SLEEP_MS)
         if not (sleep.isascii() and sleep.isdigit()) or not 1 <= int(sleep) <= MAX_WAKEUP_SLEEP_MS:
             raise SettingsError(
                 f"{Env.WARM_SLEEP_MS} is {sleep!r}; allowed: 1 to {MAX_WAKEUP_SLEEP_MS} (ms)"
             )
         return cls(
             function=function,
-            targets=Targets.from_json(environ.get(Env.WARM_TARGETS) or '{"default": 5}'),
+            targets=Targets.from_json(
+                environ.get(Env.WARM_TARGETS) or f'{{"default": {WARM_TARGET}}}'
+            ),
             sleep_ms=int(sleep),
         )
 

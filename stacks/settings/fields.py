@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from runtime import contract
-from runtime.contract import Arch, ColdStart, EngineChoice, Packaging
-from stacks.settings.values import SCENARIO_FORMS, hour_span, is_scenario, startable
+from runtime.contract import Arch, ColdStart, EngineChoice, Packaging, Scope
+from stacks.settings.values import hour_span, startable
 
 LOG_RETENTION_DAYS: Final = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557),
@@ -30,7 +30,7 @@ def _none_if_empty(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Scopes = Annotated[tuple[Literal["picture", "network"], ...], BeforeValidator(_split)]
+Scopes = Annotated[tuple[Literal[Scope.PICTURE, Scope.NETWORK], ...], BeforeValidator(_split)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_none_if_empty)]
 LambdaPython = Literal["3.12", "3.13", "3.14"]
@@ -196,7 +196,8 @@ class SettingFields(BaseModel):
     lambda_python: LambdaPython = _setting(
         "3.13",
         "Python version of the functions",
-        allowed="3.12, 3.13, 3.14 (3.11 runs on Amazon Linux 2, too old for the libraries)",
+        allowed=f"{', '.join(get_args(LambdaPython))} (3.11 runs on Amazon Linux 2, too old for the"
+        " libraries)",
     )
     lambda_wheels_python: Annotated[WheelsPython | None, BeforeValidator(_none_if_empty)] = (
         _setting(
@@ -247,7 +248,10 @@ class SettingFields(BaseModel):
         1_000_000, "requests a day that one API key is good for", ge=1, le=1_000_000_000
     )
     upload_expires_seconds: int = _setting(
-        300, "how long a presigned upload is good for", ge=30, le=3600
+        contract.UPLOAD_EXPIRES_SECONDS,
+        "how long a presigned upload is good for",
+        ge=30,
+        le=contract.MAX_UPLOAD_EXPIRES_SECONDS,
     )
     xray: bool = _setting(False, "trace requests with X-Ray")
     waf: bool = _setting(False, "put a web ACL before the API")
@@ -258,13 +262,13 @@ class SettingFields(BaseModel):
     # --- cold-start answers ---
     warm_interval: int = _setting(5, "minutes between wake-ups (cold_start=warmer)", ge=1, le=60)
     warm_target: int = _setting(
-        5,
+        contract.WARM_TARGET,
         "environments to keep warm (cold_start=warmer) or provisioned (cold_start=provisioned)",
         ge=1,
         le=contract.MAX_WARM_ENVIRONMENTS,
     )
     warm_spare: int = _setting(
-        1,
+        contract.WARM_SPARE,
         "environments more that stay free for real calls during a wake-up (cold_start=warmer)",
         ge=0,
         le=50,
@@ -275,7 +279,7 @@ class SettingFields(BaseModel):
         allowed="entries such as 9-18=8, with commas",
     )
     warm_sleep_ms: int = _setting(
-        400,
+        contract.WARM_SLEEP_MS,
         "how long a wake-up holds its environment at first",
         ge=50,
         le=contract.MAX_WAKEUP_SLEEP_MS,
@@ -293,11 +297,11 @@ class SettingFields(BaseModel):
     comparison_scenarios: Names = _setting(
         ("single-stream", "offline"),
         "what a compared instance measures",
-        allowed=f"{SCENARIO_FORMS}, with commas",
+        allowed=f"{contract.SCENARIO_FORMS}, with commas",
         min_length=1,
     )
     comparison_scopes: Scopes = _setting(
-        ("picture", "network"),
+        (Scope.PICTURE, Scope.NETWORK),
         "what it times: from picture to answer, the network alone, or both",
         min_length=1,
     )
@@ -368,8 +372,7 @@ class SettingFields(BaseModel):
     @classmethod
     def _scenarios_are_known(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            if not is_scenario(value):
-                raise ValueError(f"{value!r} is no scenario")
+            contract.parse_scenario(value)
         return values
 
     @property

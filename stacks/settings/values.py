@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-from runtime.contract import MAX_WARM_ENVIRONMENTS, ScenarioKind
+from runtime.contract import MAX_WARM_ENVIRONMENTS
 from stacks.catalog import Catalog, InstanceType
 from stacks.errors import UnknownInstanceTypeError
-
-_RATES: Final = {ScenarioKind.SERVER: "[:QPS]", ScenarioKind.CAMERA: ":FPS"}
-"""How the rate of a scenario is written, where it has one; in brackets it may be left out."""
-SCENARIO_FORMS: Final = ", ".join(f"{kind}{_RATES.get(kind, '')}" for kind in ScenarioKind)
 
 
 def startable(name: str) -> InstanceType:
@@ -35,15 +28,3 @@ def hour_span(entry: str) -> tuple[str, int]:
     if not (hours and int(count) <= MAX_WARM_ENVIRONMENTS):
         raise ValueError(f"{entry!r} is out of range")
     return f"{int(first)}-{int(last)}", int(count)
-
-
-def is_scenario(text: str) -> bool:
-    """Whether a compared instance can measure it: `offline`, `server:50`, `camera:29.97`, ..."""
-    kind, colon, rate = text.partition(":")
-    if kind not in list(ScenarioKind):
-        return False
-    form = _RATES.get(ScenarioKind(kind))
-    if not colon:
-        return form is None or form.startswith("[")
-    number = re.fullmatch(r"\d{1,5}(?:\.\d+)?", rate)
-    return form is not None and number is not None and 0 < float(rate) <= 10_000

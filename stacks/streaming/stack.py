@@ -20,7 +20,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from runtime.contract import FINGERPRINT_PENDING, Env, Output, StreamMetric
+from runtime.contract import FINGERPRINT_PENDING, Env, Output, StreamMetric, Tls
 from stacks.catalog import Catalog, InstanceType
 from stacks.packages import PackageFolders
 from stacks.parts.acknowledgment import acknowledge
@@ -148,7 +148,7 @@ class StreamingStack(Stack):
                         if fingerprint is not None
                         else {}
                     ),
-                    Env.STREAM_TLS: "self-signed" if fingerprint is not None else "load-balancer",
+                    Env.STREAM_TLS: Tls.SELF_SIGNED if fingerprint else Tls.LOAD_BALANCER,
                     Env.STREAM_NAMES: balancer.load_balancer_dns_name,
                     **({Env.STREAM_PAGE_ORIGIN: page_origin} if page_origin else {}),
                     Env.STREAM_GROUP: group_name,

@@ -12,8 +12,9 @@ import av
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from runtime.contract import Tls
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from tests.unit.streaming.conftest import TOKEN
 from visionstack.models.building import build
 from visionstack.models.catalog import find_recipe

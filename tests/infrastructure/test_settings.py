@@ -122,6 +122,7 @@ def test_every_wrong_setting_gets_its_own_sentence() -> None:
         ("availability_zones", "us-east-1a,eu-west-1b", ["one region"]),
         ("comparison_scenarios", "camera:0", ["camera:0", "single-stream"]),
         ("comparison_scenarios", "offline:5", ["offline:5", "server[:QPS]"]),
+        ("comparison_scenarios", "server:\n5", ["no number", "server[:QPS]"]),
         ("comparison_scopes", "stream", ["stream", "picture, network"]),
         ("comparison_seconds", "0", ["0.1 to 600"]),
         ("instance_types", "t3.micro", ["t3.micro", "2048 MiB"]),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from runtime.contract import StreamEncoding
 from visionstack.accuracy.detection import Found
 from visionstack.accuracy.inputs import Clip, Inputs, read_clip
 from visionstack.accuracy.streaming import StreamedFrame, seen_at_each_frame
@@ -17,7 +18,7 @@ from visionstack.models.building import current_folder
 from visionstack.paths import MODELS
 from visionstack.server_process import served
 from visionstack.stream import StreamClient, StreamResult
-from visionstack.stream.pictures import ArrayEncoding, Picture
+from visionstack.stream.pictures import Picture
 from visionstack.stream.sources import SourceFrame, paced
 from visionstack.stream.types import EndpointLike
 
@@ -28,7 +29,7 @@ class Played:
 
     fps: float
     frames: tuple[StreamedFrame[Found], ...]
-    encoding: ArrayEncoding
+    encoding: StreamEncoding
     bytes_sent: int
     """Of the pictures as they were sent; those that were dropped in the client not counted."""
 
@@ -67,7 +68,7 @@ def play(
     clip: Clip,
     *,
     fps: float,
-    encoding: ArrayEncoding = "jpeg",
+    encoding: StreamEncoding = "jpeg",
     quality: int = 90,
 ) -> Played:
     """Send the clip's frames live, `fps` a second, as a camera would.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from runtime.contract import StreamEncoding
 from visionstack import console, paths
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.outcome import Outcome, Streamed
@@ -22,7 +23,6 @@ from visionstack.accuracy.tracking import check_followed, score_tracks
 from visionstack.accuracy.variants import Answers, Variant, answer, check_distinct
 from visionstack.errors import UsageError
 from visionstack.models.building import current_folder
-from visionstack.stream.pictures import ArrayEncoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class AccuracyOptions:
     """Frames a second."""
     round_trips: Sequence[float]
     """Milliseconds added to every arrival."""
-    encodings: Sequence[ArrayEncoding]
+    encodings: Sequence[StreamEncoding]
     track: bool
 
 

@@ -18,6 +18,7 @@ import httpx
 
 from runtime.backoff import full_jitter
 from runtime.contract import MAX_PICTURE_BYTES, Route
+from runtime.protocol.loopback import is_loopback
 from visionstack.classify.answers import Fields, OddFieldError, read_object
 from visionstack.errors import VisionstackError
 
@@ -177,7 +178,7 @@ class ClassifierClient:
             # Packed, a few KiB are many megabytes.
             headers={"accept-encoding": "identity"},
             transport=transport,
-            trust_env=not url.startswith("http://127.0.0.1"),
+            trust_env=not is_loopback(httpx.URL(url).host),
         )
 
     @classmethod

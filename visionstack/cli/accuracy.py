@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from runtime.contract import StreamEncoding
 from visionstack import extras, paths
 from visionstack.cli.options import CutOption
 
@@ -68,16 +69,16 @@ def accuracy(
     from visionstack.accuracy.session import AccuracyOptions, run
     from visionstack.accuracy.variants import parse_variant, variants_of
     from visionstack.errors import UsageError
-    from visionstack.stream.pictures import ArrayEncoding
 
     if (fps or round_trip or encoding) and not stream:
         raise UsageError(
             "--fps, --round-trip and --encoding need --stream.", remedy="Add --stream."
         )
-    unknown = set(encoding or ()) - set(get_args(ArrayEncoding))
+    unknown = set(encoding or ()) - set(get_args(StreamEncoding))
     if unknown:
         raise UsageError(
-            f"--encoding is {', '.join(get_args(ArrayEncoding))}, not {', '.join(sorted(unknown))}."
+            f"--encoding is {', '.join(get_args(StreamEncoding))},"
+            f" not {', '.join(sorted(unknown))}."
         )
     extras.require(*extras.MEASURING)
     run(
@@ -91,7 +92,7 @@ def accuracy(
             stream=stream,
             rates=fps or [],
             round_trips=round_trip or [],
-            encodings=cast("list[ArrayEncoding]", list(dict.fromkeys(encoding or ["jpeg"]))),
+            encodings=cast("list[StreamEncoding]", list(dict.fromkeys(encoding or ["jpeg"]))),
             track=track,
         ),
         out=out,

@@ -63,6 +63,7 @@ def cost(
     """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""
     from visionstack.compare.times import ComparisonTimes, LastTimes
     from visionstack.cost import inputs
+    from visionstack.cost.prices import load
     from visionstack.cost.report import report
     from visionstack.report.terminal import show
     from visionstack.report.write import write
@@ -70,7 +71,8 @@ def cost(
     if refresh_prices:
         prices = inputs.refreshed(region, [instance_type or inputs.INSTANCE])
     times: inputs.Measured | None = None if measured is None else ComparisonTimes(measured)
-    if times is None and prices != "2019" and (seconds is None or images_per_second is None):
+    given = seconds is not None and images_per_second is not None
+    if times is None and not given and not load(prices).historical:
         times = LastTimes.found(paths.OUT)
     question = inputs.question(
         book_name=prices,

@@ -15,13 +15,14 @@ from typing import Final
 
 from rich.markup import escape
 
+from runtime.contract import Tls
 from runtime.protocol.errors import StreamingError
 from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import EngineBrokenError
 from runtime.streaming.host.descriptors import make_room_when_exhausted, raise_limit
 from runtime.streaming.memory import exempt_from_collection
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from visionstack import console, paths
 from visionstack.cli.page import WARNING_STEPS, bracketed, page_address, show_qr_code, tell_opened
 from visionstack.errors import VisionstackError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,8 @@ from runtime.contract import (
     STREAM_PORT,
     EngineChoice,
     PrecisionChoice,
+    StreamEncoding,
+    StreamPolicy,
 )
 from visionstack.cli.options import CloudOption
 
@@ -79,7 +81,7 @@ def stream(
     ] = None,
     cloud: CloudOption = "auto",
     policy: Annotated[
-        Literal["live", "lossless"] | None,
+        StreamPolicy | None,
         typer.Option(
             help="live: the newest frame wins; lossless: every frame is answered. "
             "Default: live for cameras and rtsp, lossless for files."
@@ -110,7 +112,7 @@ def stream(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     encoding: Annotated[
-        Literal["jpeg", "png", "webp", "bgr", "h264"],
+        StreamEncoding,
         typer.Option(help="How frames of videos and cameras are sent; h264 for thin uplinks."),
     ] = "jpeg",
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a frame.")] = False,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import TaskID
 
+from runtime.contract import StreamPolicy
 from runtime.measurement.statistics import percentile
 from visionstack import console
 from visionstack.errors import UsageError, VisionstackError
 from visionstack.stream.blocking import StreamClient
-from visionstack.stream.client import Policy, StreamOptions
+from visionstack.stream.client import StreamOptions
 from visionstack.stream.errors import StreamError, WindowClosedError
 from visionstack.stream.pictures import Picture, encode_picture
 from visionstack.stream.sources import Source, SourceFrame, open_source, paced
@@ -46,7 +47,7 @@ class StreamRequest:
 
     source: str
     endpoint: EndpointLike
-    policy: Policy | None
+    policy: StreamPolicy | None
     """None: live for what comes in real time, lossless for files."""
     options: StreamOptions
     """The others that the client takes."""
@@ -73,7 +74,7 @@ def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> S
 def run_stream(request: StreamRequest) -> StreamSummary:
     """Stream the source and write answers as they come. Raises VisionstackError kinds."""
     source = open_source(request.source)
-    policy: Policy = request.policy or ("live" if source.realtime else "lossless")
+    policy: StreamPolicy = request.policy or ("live" if source.realtime else "lossless")
     options: StreamOptions = {**request.options, "policy": policy}
     summary = StreamSummary()
     unreadable: deque[tuple[str, StreamError]] = deque()
@@ -128,7 +129,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
 def _frames(
     request: StreamRequest,
     source: Source,
-    policy: Policy,
+    policy: StreamPolicy,
     unreadable: deque[tuple[str, StreamError]],
 ) -> Iterator[tuple[Picture, tuple[str, Picture]]]:
     """Pictures to send. A file that is none goes to `unreadable`: the others are still wanted."""

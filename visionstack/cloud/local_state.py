@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from runtime.protocol import loopback
 from visionstack import paths
 from visionstack.errors import UsageError
 from visionstack.processes import ProcessId
@@ -24,7 +25,6 @@ USERS_VARIABLE: Final = "VISIONSTACK_CLOUD_USERS"
 """`any` lets programs of other users of this machine in, who can then do all that its own can."""
 MARK_VARIABLE: Final = "VISIONSTACK_CLOUD_MARK"
 """Set, to the state folder, in everything that `visionstack local up` starts."""
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def endpoint_url(port: int) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether `url` can only reach this machine."""
-    return urlsplit(url).hostname in LOOPBACK
+    return loopback.is_loopback(urlsplit(url).hostname or "")
 
 
 def read_json(path: Path) -> Any:

@@ -10,10 +10,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Stack
+from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Scope, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
-from runtime.measurement.scenario import Scope
 from visionstack.cloud.aws_errors import CredentialsError, translated
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
@@ -38,7 +37,9 @@ class Progress:
 
     result: RunResult | None = None
     refusal: str | None = None
-    """Why no instance of the type will come: capacity, quota, or not available on this machine."""
+    """Why no instance of the type will come: capacity, quota, or other hardware."""
+    other_hardware: bool = False
+    """Whether that is because this machine is not what the type wants."""
 
 
 @dataclass
@@ -144,7 +145,8 @@ class StackFleets:
                 if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
                     raise
         if self.deployment.cloud == "local":
-            return Progress(refusal=self._embedded_refusal(name))
+            refusal = self._embedded_refusal(name)
+            return Progress(refusal=refusal, other_hardware=refusal is not None)
         return Progress(refusal=self._group_refusal(name))
 
     def fetch_logs(self, name: str, folder: Path) -> None:
@@ -176,7 +178,7 @@ class StackFleets:
         group = self._groups.get(name)
         for instance in Fleet.read(CloudFolder.from_environment()).instances:
             if instance.group == group and instance.state is InstanceState.NOT_RUN:
-                return instance.reason or "not run: not available on this machine"
+                return instance.reason
         return None
 
     def _group_refusal(self, name: str) -> str | None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runtime.contract import Scope
 from runtime.inference.artifact import Artifact
 from runtime.measurement import machine
 from runtime.measurement.results import FILE, Measurement, RunResult
-from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import summarize
 from visionstack.compare.errors import CompareError, NotRunError
 from visionstack.compare.held import held

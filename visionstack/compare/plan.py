@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from runtime.contract import EngineChoice, PrecisionChoice
+from runtime.contract import EngineChoice, PrecisionChoice, Scope
 from runtime.measurement.errors import ScenarioError
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import priced
@@ -303,7 +303,10 @@ def _function(setting: FunctionSetting, record: Record, *, architecture: str) ->
     row = Row(setting.name, Kind.FUNCTION, where=_where(record), setting=asdict(setting))
     if record.cloud != "aws":
         if setting.arch != architecture:
-            row.refuse(f"not available on this machine (this machine is {architecture})")
+            row.refuse(
+                f"not available on this machine (this machine is {architecture})",
+                other_hardware=True,
+            )
         row.notes.append(
             "on the embedded cloud every memory size has this machine's whole CPU; the price is "
             "AWS's for the time measured here"

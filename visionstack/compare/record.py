@@ -43,6 +43,8 @@ class Row:
     kind: Kind
     status: Status = Status.PLANNED
     reason: str | None = None
+    other_hardware: bool = False
+    """Not run because this machine is not what it wants."""
     where: str = ""
     """Where it was measured: AWS and its region, the embedded cloud, or this machine."""
     usd_per_hour: float | None = None
@@ -56,9 +58,10 @@ class Row:
     checks: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, *, other_hardware: bool = False) -> None:
         """It will not be run."""
         self.status, self.reason = Status.NOT_RUN, f"not run: {reason}"
+        self.other_hardware = other_hardware
 
     def run_result(self) -> RunResult | None:
         """The machine's result, read back."""

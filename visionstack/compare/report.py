@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import median_high
 from typing import Any, Final
 
+from runtime.contract import Scope
 from runtime.measurement import machine
-from runtime.measurement.scenario import Scope
 from runtime.measurement.statistics import Ratio
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import Figures, Strategy, figures, to_cheapest, winner
@@ -18,6 +18,7 @@ from visionstack.compare.verdict_report import verdict_sections
 from visionstack.cost.prices import PriceBook
 from visionstack.paper_reference import reference
 from visionstack.report.figures import (
+    NOT_HERE,
     Absent,
     Cell,
     Kind,
@@ -214,19 +215,19 @@ def _measured_row(
 
 
 def _empty_row(row: Row, book: PriceBook) -> TableRow:
-    reason = shortened(row.reason) if row.reason else row.status.value
+    absent = Absent(shortened(row.reason) if row.reason else row.status.value)
+    if row.other_hardware:
+        absent = NOT_HERE
     price: Cell = ""
     if row.usd_per_hour is not None:
         price = computed(row.usd_per_hour, "USD", source=f"on demand, {row.price_date}")
-    cells: list[Cell] = [row.name, row.where, "", Absent(reason), "", "", "", price, "", "", "", ""]
+    cells: list[Cell] = [row.name, row.where, "", absent, "", "", "", price, "", "", "", ""]
     return TableRow(cells, absent=True)
 
 
 def shortened(reason: str) -> str:
     """A reason's first line, cut where a table cell ends; the record holds all of it."""
     first = reason.strip().splitlines()[0].rstrip(":")
-    if first.startswith("not run: not available on this machine"):
-        return "not run: not available on this machine"
     return first if len(first) <= _LONGEST_REASON else f"{first[: _LONGEST_REASON - 1]}…"
 
 

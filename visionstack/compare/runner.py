@@ -182,6 +182,7 @@ class _Run:
                 if progress.refusal is None:
                     return False
                 row.status, row.reason = Status.NOT_RUN, progress.refusal
+                row.other_hardware = progress.other_hardware
                 return True
             if not progress.result.finished:
                 row.result = progress.result.to_json()

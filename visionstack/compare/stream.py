@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.contract import ScenarioKind
+from runtime.contract import ScenarioKind, Scope
 from runtime.measurement.errors import MeasurementError, WorkloadError
 from runtime.measurement.loadgen import Limits
 from runtime.measurement.results import FolderSink, RunResult
 from runtime.measurement.runner import Plan, run
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from runtime.measurement.workload import Subject
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record

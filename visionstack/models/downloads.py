@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runtime.backoff import full_jitter
 from visionstack.models.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def fetch(
                         f"{remote.url} could not be fetched: {error}.",
                         remedy="Check the connection and try again; it goes on where it stopped.",
                     ) from error
-                time.sleep(pause_seconds * attempt)
+                time.sleep(full_jitter(attempt, first=pause_seconds, longest=4 * pause_seconds))
     try:
         _check(partial, remote)
     except DownloadError:

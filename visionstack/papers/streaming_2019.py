@@ -10,10 +10,9 @@ from visionstack.cost.prices import LIST_DATE, list_prices
 from visionstack.paper_reference import reference
 from visionstack.papers.evidence import Evidence, single_stream
 from visionstack.papers.exhibit import Exhibit, Line, conditions, seconds
-from visionstack.report.figures import Absent, Cell, computed, measured, paper
+from visionstack.report.figures import NOT_HERE, Absent, Cell, computed, measured, paper
 
 _RETIRED: Final = Absent("AWS starts no P2 or P3 any more")
-_NOT_HERE: Final = Absent("not run: not available on this machine")
 _RUN: Final = "visionstack papers --measure"
 MICRO: Final = (1, 700)
 """Processors, and MiB that a t2.micro's 1 GiB leaves beside the system."""
@@ -56,7 +55,7 @@ def _tiny(evidence: Evidence) -> Exhibit:
     unheld = Absent("run `visionstack compare run --local --within 1:700 --scope …`")
     no_darknet = Absent("darknet is not installed, or was not run")
     rows: list[Line] = [
-        ("t2.micro, YOLOv3-tiny, one picture", printed, _NOT_HERE, ""),
+        ("t2.micro, YOLOv3-tiny, one picture", printed, NOT_HERE, ""),
         _ours(f"{held}, network only", micro, "network", unheld),
         _ours(f"{held}, picture to detections", micro, "picture", unheld),
         _ours(f"{held}, frame sent to detections received", micro, "stream", unheld),
@@ -91,7 +90,7 @@ def _host_rows(evidence: Evidence, hosts: tuple[str, ...]) -> list[Line]:
         item = times[host]
         text = f"{item['seconds']:.6f}"
         name = f"{host} ({item['accelerator']})"
-        absent = _NOT_HERE if host == "local PC" else _RETIRED
+        absent = NOT_HERE if host == "local PC" else _RETIRED
         rows.append((name, paper(item["seconds"], "s", source="table", printed=text), absent, ""))
     ours = evidence.machine("yolov3")
     missing = Absent(f"run `{_RUN}`")

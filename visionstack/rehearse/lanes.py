@@ -35,8 +35,6 @@ SERVED_WITHIN_S: Final = 600
 """After the deployment: an instance that waited for its model fetches and loads it."""
 SETTLED_WITHIN_S: Final = 1800
 GONE_WITHIN_S: Final = 300
-NOT_THIS_MACHINE: Final = "not available on this machine"
-"""In the embedded cloud's reason for not running an instance type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,11 +271,11 @@ def compared(record: Record) -> str:
     """
     from visionstack.compare.record import Status
 
-    reasons = {row.name: row.reason for row in record.rows if row.status is not Status.MEASURED}
-    told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    if not reasons:
+    missing = [row for row in record.rows if row.status is not Status.MEASURED]
+    told = "; ".join(f"{row.name}: {row.reason}" for row in missing)
+    if not missing:
         return f"{', '.join(row.name for row in record.rows)} were measured."
-    if record.cloud == "local" and all(NOT_THIS_MACHINE in (one or "") for one in reasons.values()):
+    if record.cloud == "local" and all(row.other_hardware for row in missing):
         raise NotEmbeddedError(f"Their stacks were deployed and destroyed; {told}.")
     raise VisionstackError(f"{told}.")
 

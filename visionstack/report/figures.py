@@ -6,7 +6,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from runtime.measurement.statistics import Mark, Ratio, Summary
 
@@ -116,6 +116,9 @@ class Absent:
         """Plain values."""
         return {"absent": self.reason}
 
+
+NOT_HERE: Final = Absent("not run: not available on this machine")
+"""It needs other hardware."""
 
 Cell = str | Figure | Absent
 """What a table may hold."""

@@ -18,8 +18,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from runtime.contract import StreamPolicy
 from runtime.protocol.messages import Dropped, Encoding, Frame
 from runtime.protocol.options import HelloOptions, ModelOffer
 from runtime.streaming.frames.frame import Found, FrameJob
@@ -64,7 +65,7 @@ class Cameras:
     """`moments` are the seconds at which a camera takes its frames, for each camera."""
 
     moments: Sequence[Sequence[float]]
-    policy: Literal["live", "lossless"] = "live"
+    policy: StreamPolicy = "live"
     under_way: int = LIVE_UNDER_WAY
 
     @classmethod

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Self, TypedDict
 
 from runtime.backoff import full_jitter
-from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU, StreamEncoding, StreamPolicy
 from runtime.protocol.clock import now_us
 from runtime.protocol.errors import RETRYABLE, ProtocolError
 from runtime.protocol.messages import Close, Welcome
@@ -31,7 +31,7 @@ from visionstack.stream.errors import (
 )
 from visionstack.stream.h264 import H264Encoder
 from visionstack.stream.link import StreamLink, connect
-from visionstack.stream.pictures import ArrayEncoding, EncodedPicture, Picture, encode_picture
+from visionstack.stream.pictures import EncodedPicture, Picture, encode_picture
 from visionstack.stream.session import ClientSession
 from visionstack.stream.types import (
     Answer,
@@ -42,7 +42,6 @@ from visionstack.stream.types import (
     StreamResult,
 )
 
-Policy = Literal["live", "lossless"]
 _FIRST_PINGS = 4
 
 
@@ -69,7 +68,7 @@ class Patience:
 class StreamOptions(TypedDict, total=False):
     """What a stream client and the command can be asked for; defaults: `AsyncStreamClient`."""
 
-    policy: Policy
+    policy: StreamPolicy
     model: str | None
     confidence: float
     iou: float
@@ -77,7 +76,7 @@ class StreamOptions(TypedDict, total=False):
     track: bool
     key_interval: int
     in_flight: int | None
-    encoding: ArrayEncoding
+    encoding: StreamEncoding
     quality: int
     patience: Patience | None
 
@@ -95,7 +94,7 @@ class AsyncStreamClient:
         self,
         endpoint: EndpointLike | Sequence[EndpointLike],
         *,
-        policy: Policy = "live",
+        policy: StreamPolicy = "live",
         model: str | None = None,
         confidence: float = DETECT_CONFIDENCE,
         iou: float = DETECT_IOU,
@@ -103,12 +102,12 @@ class AsyncStreamClient:
         track: bool = False,
         key_interval: int = 1,
         in_flight: int | None = None,
-        encoding: ArrayEncoding = "jpeg",
+        encoding: StreamEncoding = "jpeg",
         quality: int = 90,
         patience: Patience | None = None,
     ) -> None:
         self._endpoints = list(endpoint) if isinstance(endpoint, Sequence) else [endpoint]
-        self.encoding: ArrayEncoding = encoding
+        self.encoding: StreamEncoding = encoding
         self.quality = quality
         self._patience = patience or Patience()
         self._live = policy == "live"

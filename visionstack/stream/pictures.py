@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from runtime.contract import StreamEncoding
 from runtime.protocol.messages import Encoding
 from visionstack.stream.errors import StreamError
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     # Most of what an install weighs, and files are sent without it.
     import numpy as np
     from numpy.typing import NDArray
-
-ArrayEncoding = Literal["jpeg", "png", "webp", "bgr", "h264"]
-"""How arrays are sent; "h264" as a video (`stream_video`), which only a stream can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ Picture: TypeAlias = "bytes | Path | NDArray[np.uint8] | EncodedPicture"
 
 
 def encode_picture(
-    picture: Picture, *, encoding: ArrayEncoding = "jpeg", quality: int = 90
+    picture: Picture, *, encoding: StreamEncoding = "jpeg", quality: int = 90
 ) -> EncodedPicture:
     """Raises StreamError, naming the input, for what is no picture."""
     match picture:
@@ -68,7 +66,7 @@ def _compressed(data: bytes, *, name: str) -> EncodedPicture:
     )
 
 
-def _array(picture: NDArray[np.uint8], *, encoding: ArrayEncoding, quality: int) -> EncodedPicture:
+def _array(picture: NDArray[np.uint8], *, encoding: StreamEncoding, quality: int) -> EncodedPicture:
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != "uint8":
         raise StreamError(
             f"An array of shape {picture.shape} and type {picture.dtype} is no picture.",

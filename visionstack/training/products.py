@@ -111,12 +111,18 @@ def list_products(source: Path) -> Listing:
 
 def _list_folder(folder: Path) -> Listing:
     paths, skipped, stamps = _walk(folder)
+    empty = _empty_classes(folder, paths)
+    if empty:
+        raise ProductsError(
+            f"{folder} has an empty class: no picture in {', '.join(empty[:5])}.",
+            remedy="Add pictures or remove the folder.",
+        )
     names = folder / _NAMES_FILE
     return Listing(
         source=folder,
         pictures=tuple(_by_folder(paths)),
         names=_names(names.read_bytes()) if names.is_file() else {},
-        skipped=(*skipped, *_empty_classes(folder, paths)),
+        skipped=tuple(skipped),
         stamps=stamps,
         read=lambda path: _read_file(folder / path),
     )
@@ -149,7 +155,7 @@ def _read_file(path: Path) -> bytes:
         return file.read(MAX_PICTURE_BYTES + 1)
 
 
-def _empty_classes(folder: Path, paths: Iterable[str]) -> list[Skipped]:
+def _empty_classes(folder: Path, paths: Iterable[str]) -> list[str]:
     """Folders that look like a product's and hold no picture."""
     full = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     found = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
@@ -157,7 +163,7 @@ def _empty_classes(folder: Path, paths: Iterable[str]) -> list[Skipped]:
         found.remove(part)
         found += [path for path in part.iterdir() if path.is_dir() and not path.is_symlink()]
     return [
-        Skipped(name, "an empty class: no picture in it")
+        name
         for path in sorted(found)
         if (name := path.relative_to(folder).as_posix()) not in full
         and not path.name.startswith((".", "__"))
@@ -326,12 +332,6 @@ def normalised(product: str) -> str:
 
 def _check(listing: Listing) -> None:
     source, ids = listing.source, listing.ids
-    empty = [one.path for one in listing.skipped if one.reason.startswith("an empty class")]
-    if empty:
-        raise ProductsError(
-            f"{source} has an empty class: no picture in {', '.join(empty[:5])}.",
-            remedy="Add pictures or remove the folder.",
-        )
     if len(ids) < 2:
         raise ProductsError(f"{source} holds {len(ids)} products; two are needed.", remedy=_LAYOUT)
     if len(listing.pictures) > MOST_PICTURES:

@@ -27,7 +27,6 @@ from runtime.protocol.messages import (
     Frame,
     FrameFailed,
     Model,
-    Policy,
     Result,
     ResultFlag,
     Timing,
@@ -82,8 +81,7 @@ class Session:
         self.options = options
         self.connection = options.connection
         """Number of the last connection, as the client counts them."""
-        self.policy = Policy(options.policy)
-        self.live = self.policy is Policy.LIVE
+        self.live = options.policy == "live"
         self.stream = StreamDecoder(
             host,
             confidence=options.confidence if tracker is None else tracker.lowest,

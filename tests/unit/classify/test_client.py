@@ -134,6 +134,19 @@ def test_a_failing_service_is_tried_a_few_times(status: int) -> None:
     assert len(service.requests) == 5
 
 
+@pytest.mark.parametrize(
+    ("url", "by_proxy"),
+    [
+        ("http://127.0.0.1:4566/prod", False),
+        ("http://localhost:4566/prod", False),
+        ("http://127.0.0.1.example.com/prod", True),
+        ("https://abc.execute-api.us-east-1.amazonaws.com/prod", True),
+    ],
+)
+def test_this_machine_is_never_asked_through_a_proxy(url: str, by_proxy: bool) -> None:
+    assert ClassifierClient(url, "key")._http.trust_env is by_proxy
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 413, 415, 422])
 def test_a_refusal_is_final_and_carries_its_code_and_message(status: int) -> None:
     service = Service(status)

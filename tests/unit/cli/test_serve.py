@@ -14,11 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from runtime.contract import Tls
 from runtime.protocol.errors import StreamingError
 from runtime.streaming import server as server_module
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server, picture
 from visionstack.cli import serve_run
 from visionstack.cli.page import bracketed, page_address

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from runtime.streaming.settings import Tls
+from runtime.contract import Tls
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, make_server
 from visionstack.cli.main import app
 from visionstack.cli.stream_run import _Watch, parse_address

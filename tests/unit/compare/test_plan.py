@@ -160,6 +160,7 @@ def test_the_embedded_cloud_says_what_it_cannot_show(plan: Plan) -> None:
     arm, provisioned = record.rows
     assert arm.status is Status.NOT_RUN
     assert "not available on this machine" in str(arm.reason)
+    assert arm.other_hardware
     assert any("only records provisioned" in note for note in provisioned.notes)
     assert any("whole CPU" in note for note in provisioned.notes)
 

@@ -34,7 +34,7 @@ def filled(plan: Plan) -> Record:
     take(record, record.row("g6.xlarge"), result(record, latency=0.004))
     take(record, record.row("c7i.xlarge"), result(record, latency=0.012))
     gone = record.row("g5.xlarge")
-    gone.status, gone.reason = Status.NOT_RUN, "not run: not available on this machine"
+    gone.refuse("this machine is not a g5.xlarge", other_hardware=True)
     function = record.rows[-1]
     function.function = Fakes(record).measure(FunctionSetting(1024), lambda _: None)
     function.status = Status.MEASURED

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Env
+from runtime.contract import Env, Scope
 from runtime.inference.artifact import Artifact
 from runtime.measurement import machine
 from runtime.measurement.__main__ import earlier, main
@@ -19,7 +19,7 @@ from runtime.measurement.limit import peak_flop_per_second
 from runtime.measurement.loadgen import Limits
 from runtime.measurement.results import BucketSink, FolderSink, Measurement, RunResult
 from runtime.measurement.runner import Plan, calibrate, run
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from runtime.measurement.statistics import Mark
 from runtime.measurement.workload import check_memory, load
 from tests.unit.measurement.conftest import SUBJECT, FakeClock, Toil

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import ScenarioKind
+from runtime.contract import ScenarioKind, Scope
 from runtime.measurement import loadgen, machine, runner
 from runtime.measurement.camera import run_camera
 from runtime.measurement.clock import Clock, Watch
@@ -19,7 +19,7 @@ from runtime.measurement.errors import (
 )
 from runtime.measurement.results import RunResult
 from runtime.measurement.runner import repeat
-from runtime.measurement.scenario import Scenario, Scope
+from runtime.measurement.scenario import Scenario
 from tests.unit.measurement.conftest import FakeClock, Toil
 
 QUICK = loadgen.Limits(seconds=0.05, queries=10, most_seconds=5)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from runtime.contract import StreamPolicy
 from runtime.protocol import messages
 from runtime.protocol.connection import Role, StreamProtocol
 from runtime.protocol.errors import CloseCode, DropReason, FrameErrorCode, ProtocolError
@@ -24,7 +25,6 @@ from runtime.protocol.messages import (
     Hello,
     Model,
     Ping,
-    Policy,
     Pong,
     Result,
     ResultFlag,
@@ -132,7 +132,7 @@ def test_flags_have_the_numbers_of_the_document_and_others_are_left_out(
 
 
 def test_policies_have_the_names_of_the_document() -> None:
-    assert [policy.value for policy in Policy] == ["live", "lossless"]
+    assert list(get_args(StreamPolicy)) == ["live", "lossless"]
 
 
 def test_hello_and_welcome_name_version_1_and_then_json() -> None:

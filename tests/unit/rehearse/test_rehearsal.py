@@ -395,14 +395,20 @@ def record(cloud: str, *rows: Row) -> Record:
 
 def test_a_type_that_the_embedded_cloud_has_not_got_has_not_passed() -> None:
     absent = "not run: not available on this machine (it wants c7i.large)"
-    rows = [Row(name, Kind.INSTANCE, Status.NOT_RUN, absent) for name in PLAN.compared]
+    rows = [
+        Row(name, Kind.INSTANCE, Status.NOT_RUN, absent, other_hardware=True)
+        for name in PLAN.compared
+    ]
     with pytest.raises(NotEmbeddedError, match=r"c7i.large.*c6i.large"):
         compared(record("local", *rows))
 
 
 @pytest.mark.parametrize(
     ("cloud", "reason"),
-    [("aws", "not run: not available on this machine"), ("local", "cdk deploy failed")],
+    [
+        ("aws", "not run: not available on this machine"),
+        ("local", "cdk deploy failed: the type is not available on this machine"),
+    ],
 )
 def test_a_type_that_was_not_measured_for_another_reason_fails(cloud: str, reason: str) -> None:
     measured = Row("c7i.large", Kind.INSTANCE, Status.MEASURED)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime.contract import StreamPolicy
 from runtime.protocol import messages
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import LengthPrefixed
@@ -33,7 +34,7 @@ from runtime.protocol.messages import (
 )
 from runtime.protocol.options import WelcomeOffer
 from tests.offers import OFFER
-from visionstack.stream.client import AsyncStreamClient, Patience, Policy
+from visionstack.stream.client import AsyncStreamClient, Patience
 from visionstack.stream.errors import StreamUnreachableError
 from visionstack.stream.saving import draw
 from visionstack.stream.types import FailedFrame, StreamAddress, StreamResult
@@ -229,7 +230,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("policy", ["lossless", "live"])
 @pytest.mark.parametrize("behaviour", HOSTILE, ids=lambda one: one.__name__)
-async def test_give_up_bounds_every_hostile_server(behaviour: Behaviour, policy: Policy) -> None:
+async def test_give_up_bounds_every_hostile_server(
+    behaviour: Behaviour, policy: StreamPolicy
+) -> None:
     async with serving(behaviour) as address:
         client = AsyncStreamClient(address, policy=policy, patience=HASTY)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runtime.contract import Tls
 from runtime.inference.pictures import Picture
 from runtime.inference.store import Canary, Current
 from runtime.protocol.limits import Limits
@@ -26,7 +27,7 @@ from runtime.streaming.host.gpus import Gpus
 from runtime.streaming.models import LoadedModel, ModelHost
 from runtime.streaming.server import Server
 from runtime.streaming.sessions.answers import Session
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from visionstack.stream.types import StreamAddress
 
 TOKEN = "a token of more than twenty-four characters"

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runtime.contract import Tls
 from runtime.inference.engines import ENGINES
 from runtime.streaming.server import Server
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from tests.unit.streaming.conftest import TOKEN
 from visionstack.accuracy.coco import read_coco
 from visionstack.accuracy.detection import DetectionScore, Evaluation

@@ -15,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from runtime.contract import Tls
 from runtime.protocol import messages
 from runtime.protocol.errors import DropReason
 from runtime.protocol.framing import LengthPrefixed
@@ -24,7 +25,6 @@ from runtime.protocol.options import HelloOptions
 from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
 from runtime.streaming.host.logs import SampledLines
 from runtime.streaming.origins import refusal
-from runtime.streaming.settings import Tls
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 from tests.unit.streaming.test_faults import RawClient, others_are_served
 

@@ -27,7 +27,7 @@ SERVER = """
 import asyncio
 from pathlib import Path
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server
-from runtime.streaming.settings import Tls
+from runtime.contract import Tls
 
 async def main():
     source = FakeSource(FakeDetector(seconds=0.005))

@@ -219,7 +219,7 @@ SERVER_PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from tests.unit.streaming.conftest import FakeDetector, FakeSource, make_server
-from runtime.streaming.settings import Tls
+from runtime.contract import Tls
 
 async def main():
     source = FakeSource(FakeDetector(seconds=0.004))

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from runtime.contract import Tls
 from runtime.protocol.limits import Limits
-from runtime.streaming.settings import Tls
 from tests.unit.streaming.conftest import TOKEN, FakeDetector, FakeSource, ServerFactory, picture
 from visionstack.stream.blocking import StreamClient
 from visionstack.stream.client import AsyncStreamClient, Patience

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import Env
+from runtime.contract import Env, Tls
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.host.certificate import Certificate
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 
 DEPLOYED = {
     Env.MODEL: "yolov3-tiny,yolov3",

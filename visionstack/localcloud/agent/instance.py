@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtime.contract import Env
+from runtime.backoff import doubled
+from runtime.contract import Env, Tls
 from visionstack.cloud.local_fleet import Instance, InstanceState
 from visionstack.cloud.local_state import CloudFolder, read_json, write_json
 from visionstack.localcloud import aws, emulator
@@ -185,8 +186,8 @@ class LocalInstance:
         self._kill_session()
 
     def _fail(self, code: int) -> None:
+        pause = doubled(self._failures, first=RESTART_PAUSE_S, longest=LONGEST_PAUSE_S)
         self._failures += 1
-        pause = min(RESTART_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S)
         self._retry_at = time.monotonic() + pause
         self._kill_session()
         ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -208,7 +209,7 @@ class LocalInstance:
         self._process.wait()
 
     def _tls(self) -> bool:
-        return self._setting(Env.STREAM_TLS) == "self-signed"
+        return self._setting(Env.STREAM_TLS) == Tls.SELF_SIGNED
 
     def _setting(self, name: str) -> str | None:
         """A variable of the instance's own stream.env; None before that is written."""

@@ -20,19 +20,17 @@ def reason_not_to_run(template: Template, *, catalog: Catalog) -> str | None:
     measured may only run on its own hardware, and this is not EC2.
     """
     if SERVES not in template.user_data:
-        return (
-            "not run: not available on this machine (this machine is not a"
-            f" {template.instance_type})"
-        )
+        return _not_here(f"this machine is not a {template.instance_type}")
     try:
         wanted = catalog[template.instance_type]
     except UnknownInstanceTypeError:
         return None
     if wanted.arch != local_defaults.architecture():
-        return (
-            f"not run: not available on this machine ({wanted.arch}; this machine is"
-            f" {local_defaults.architecture()})"
-        )
+        return _not_here(f"{wanted.arch}; this machine is {local_defaults.architecture()}")
     if wanted.compute == "gpu" and shutil.which("nvidia-smi") is None:
-        return "not run: not available on this machine (a GPU)"
+        return _not_here("a GPU")
     return None
+
+
+def _not_here(why: str) -> str:
+    return f"not run: not available on this machine ({why})"

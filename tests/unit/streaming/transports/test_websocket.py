@@ -14,13 +14,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from runtime.contract import Tls
 from runtime.protocol import messages
 from runtime.protocol.errors import CloseCode
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Close, Encoding, Frame, Hello, Ping, Pong, Welcome
 from runtime.protocol.options import HelloOptions
 from runtime.streaming.errors import SettingsError
-from runtime.streaming.settings import Settings, Tls
+from runtime.streaming.settings import Settings
 from runtime.streaming.transports import websocket
 from runtime.streaming.transports.page import serving
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
