@@ -146,8 +146,12 @@ class _Pictures:
                 stem = name  # a.jpg and a.png: the second is saved as a.png.jpg
             self._taken.add(stem.casefold())
             path = path / f"{stem}.jpg"
-        if not cv2.imwrite(str(path), draw(pixels(picture), result.detections)):
-            raise VisionstackError(f"{path} cannot be written.")
+        # Not imwrite: it crashes at a name that is no UTF-8, and has no word for a full disk.
+        _, encoded = cv2.imencode(path.suffix, draw(pixels(picture), result.detections))
+        try:
+            path.write_bytes(encoded.tobytes())
+        except OSError as error:
+            raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
 
     def close(self) -> None:
         """Every frame was written at once."""

@@ -148,6 +148,21 @@ def test_pictures_of_one_stem_are_all_saved(connect: list[str], tmp_path: Path) 
     }
 
 
+def test_a_name_that_is_no_utf8_is_saved_as_it_is(connect: list[str], tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    name = os.fsdecode(b"gr\xfc\xdfe.jpg")
+    shutil.copy(SAMPLES / "dog.jpg", pictures / name)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "visionstack.cli", "stream", str(pictures), *connect]
+    done = subprocess.run(
+        [*command, "--save", str(out), "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == name
+    assert [path.name for path in out.iterdir()] == [name]
+
+
 def test_a_video_that_ends_early_is_told_of(connect: list[str], tmp_path: Path) -> None:
     cut = tmp_path / "cut.avi"
     cut.write_bytes(Path(CLIP).read_bytes()[:300_000])
