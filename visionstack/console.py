@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-_STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""C0 without tab and line feed, C1, and what turns the direction of writing (UAX 9)."""
+_STEERING: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""C0 without tab and line feed, C1, what turns the direction of writing (UAX 9), and what stands
+for the bytes of a file's name that is no UTF-8: no output takes it."""
 _C0_PICTURES: Final = 0x2400
 
 
@@ -113,4 +116,11 @@ def print_json_line(value: Any) -> None:
 
 def _document(value: Any, **form: Any) -> str:
     """With the signs that steer a terminal as JSON's escapes; json leaves those above ASCII."""
-    return _STEERING.sub(_escaped, json.dumps(value, ensure_ascii=False, **form)) + "\n"
+    text = json.dumps(value, ensure_ascii=False, **form)
+    escaped = _STEERING.sub(_escaped, text) + "\n"
+    try:
+        escaped.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # A pipe on Windows, or a locale of the last century: JSON needs no more than ASCII.
+        return _STEERING.sub(_escaped, json.dumps(value, **form)) + "\n"
+    return escaped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,26 @@ async def test_a_refused_camera_is_told_with_what_to_do(browser: Browser, fake: 
             page, "document.getElementById('status').textContent.includes('camera was refused')"
         )
         assert "Allow it" in await page.inner_text("#status")
+
+
+async def test_a_video_of_which_only_the_sound_plays_is_told(
+    browser: Browser, fake: Server, tmp_path: Path
+) -> None:
+    # What Chromium makes of an iPhone's HEVC where it has no decoder for it.
+    film = tmp_path / "IMG_0001.MOV"
+    with wave.open(str(film), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(80_000))
+    async with browser() as page:
+        await open_page(page, fake)
+        await page.select_option("#source", "file")
+        await page.set_input_files("#file", film)
+        await page.click("#start")
+        await until(
+            page, "document.getElementById('status').textContent.includes('only the sound')"
+        )
+        assert "IMG_0001.MOV" in await page.inner_text("#status")
+        assert await page.inner_text("#start") == "Start"
 
 
 async def test_a_file_is_streamed_and_a_snapshot_saved(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,39 @@ async def test_the_tabs_are_moved_between_by_the_arrows(browser: Browser, fake: 
         assert await page.evaluate("document.activeElement.id") == "tab-classify"
         await page.keyboard.press("End")
         assert await page.is_visible("#device")
+
+
+async def test_every_control_has_a_name(browser: Browser, fake: Server) -> None:
+    async with browser() as page:
+        await page.goto(address(fake, token=""))
+        await page.wait_for_selector("html[data-ready]")
+        for summary in await page.query_selector_all("summary"):
+            await summary.click()
+        for tab in TABS:
+            await page.click(f"#tab-{tab}")
+            said = await page.locator(f"#{tab}").aria_snapshot()
+            roles = "button|textbox|combobox|slider|checkbox"
+            named = re.findall(rf"- (?:{roles})(?! \")[^\n]*", said)
+            assert named == []
+        await page.click("#tab-detect")
+        assert await page.get_by_role("slider", name="Confidence").count() == 1
+
+
+async def test_no_text_lies_over_another_on_the_smallest_phone(
+    browser: Browser, fake: Server
+) -> None:
+    async with browser(size=(320, 568)) as page:
+        await page.goto(address(fake))
+        await page.wait_for_selector("html[data-ready]")
+        await page.click("#start")
+        await page.wait_for_selector("#figures:not([hidden])")
+        await page.wait_for_selector("#chart li b")
+        for figure in await page.query_selector_all("#chart li b"):
+            await figure.evaluate("one => { one.textContent = '1410.0 ms' }")
+            assert await figure.evaluate(
+                "one => one.getBoundingClientRect().right"
+                " <= one.closest('li').getBoundingClientRect().right + 1"
+            )
 
 
 async def test_all_that_opening_fetches_is_the_servers_and_small(

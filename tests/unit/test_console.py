@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +61,40 @@ def test_json_holds_every_sign_and_sends_none(
     assert json.loads(told) == {"label": HOSTILE, "name": "Käse"}
     assert "Käse" in told
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", told), repr(told)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("tell", [console.print_json, console.print_json_line])
+def test_json_of_any_file_name_fits_every_output(
+    tell: Any, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # surrogateescape is what Python's stdout has in the C locale: it would write broken UTF-8.
+    name = os.fsdecode("日本 grün".encode() + b"\xfc.jpg") + "\x7f"
+    for errors in ("strict", "surrogateescape"):
+        raw = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding, errors))
+        tell({"name": name})
+        assert json.loads(raw.getvalue().decode(encoding)) == {"name": name}
+        assert b"\x7f" not in raw.getvalue()
+
+
+def test_a_table_of_any_file_name_fits_every_output(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode("日本".encode() + b"\xfc.jpg")).touch()
+    program = (
+        "import sys, os\n"
+        "from visionstack.cli import main, models\n"
+        "from visionstack import console\n"
+        "main.app = lambda: console.out.print(os.listdir(sys.argv[1])[0])\n"
+        "main.main()\n"
+    )
+    for encoding, told in (
+        ("utf-8", "日本\ufffd.jpg\n"),
+        ("ascii", r"\u65e5\u672c\ufffd.jpg" "\n"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            env=os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout.decode(encoding) == told

@@ -15,6 +15,7 @@ from visionstack.classify.client import (
     ClassifierError,
 )
 from visionstack.errors import UsageError
+from visionstack.picture_files import FolderPictures, left_out, pictures_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,27 +32,31 @@ class Failure:
         return dict(vars(self))
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Files as named, folders searched through for picture suffixes, in order and once each.
+def find_pictures(paths: Iterable[Path]) -> FolderPictures:
+    """Files as named, folders searched through for picture suffixes, in order and once each;
+    with them, what the folders have beside.
 
     Raises:
         UsageError: a path that does not exist, or a folder without a picture.
     """
-    found: dict[Path, None] = {}
+    pictures: dict[Path, None] = {}
+    others: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CONTENT_TYPES)
-            if not inside:
+            inside = pictures_in(path, CONTENT_TYPES, below=True)
+            if not inside.pictures:
                 raise UsageError(
                     f"There is no picture in {path}.",
-                    remedy=f"Looked for {', '.join(CONTENT_TYPES)}.",
+                    remedy=left_out(inside.others, CONTENT_TYPES)
+                    or f"Looked for {', '.join(CONTENT_TYPES)}.",
                 )
-            found.update(dict.fromkeys(inside))
+            pictures.update(dict.fromkeys(inside.pictures))
+            others.update(dict.fromkeys(inside.others))
         elif path.exists():
-            found[path] = None
+            pictures[path] = None
         else:
             raise UsageError(f"{path} does not exist.", remedy="Name picture files or folders.")
-    return list(found)
+    return FolderPictures(tuple(pictures), tuple(others))
 
 
 def classify_all(

@@ -40,14 +40,18 @@ def classify(
 
     An s3:// prefix, or local folders with --job, run as a Step Functions distributed map.
     """
-    from visionstack.classify.client import ClassifierClient
+    from visionstack.classify.client import CONTENT_TYPES, ClassifierClient
     from visionstack.classify.many import Failure, classify_all, find_pictures
     from visionstack.cloud.deployment import connect
+    from visionstack.picture_files import left_out
 
     remote = [path for path in paths if path.startswith("s3://")]
     if remote and len(paths) > 1:
         raise UsageError("An s3:// prefix is classified alone.", remedy="Name one prefix a call.")
-    pictures = [] if remote else find_pictures(Path(path) for path in paths)
+    found = find_pictures(Path(path) for path in paths if path not in remote)
+    pictures = found.pictures
+    if told := left_out(found.others, CONTENT_TYPES):
+        console.err.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
     deployment = connect(cloud=cloud, prefix=prefix)
     if remote or job:
         _classify_folder(deployment, remote, pictures, as_json=as_json)
@@ -107,7 +111,7 @@ def wakeup(
 
 
 def _classify_folder(
-    deployment: Deployment, remote: list[str], pictures: list[Path], *, as_json: bool
+    deployment: Deployment, remote: list[str], pictures: Sequence[Path], *, as_json: bool
 ) -> None:
     from visionstack.classify.folder import FolderJobs, new_run
     from visionstack.cloud.aws_errors import translated

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -118,6 +119,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A table on a terminal, or into a pipe on Windows, that has no sign for a file's name.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except ModuleNotFoundError as error:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_RATE = 10.0
 """Frames a second of a saved video whose source has no rate of its own."""
+_CUT_BELOW = 0.5
+"""Share of the frames that a video announces; some containers only estimate their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ def parse_address(text: str, *, token: str | None, fingerprint: str | None) -> S
 def run_stream(request: StreamRequest) -> StreamSummary:
     """Stream the source and write answers as they come. Raises VisionstackError kinds."""
     source = open_source(request.source)
+    if source.left_out:
+        console.err.print(f"[yellow]{escape(source.left_out)}[/]", soft_wrap=True)
     policy: StreamPolicy = request.policy or ("live" if source.realtime else "lossless")
     options: StreamOptions = {**request.options, "policy": policy}
     summary = StreamSummary()
@@ -97,7 +101,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
                 )
             )
         )
-        interrupted = None
+        interrupted, complete = None, False
         try:
             for answer in answers:
                 _tell_unreadable(unreadable, summary, as_json=request.as_json)
@@ -109,6 +113,7 @@ def run_stream(request: StreamRequest) -> StreamSummary:
                     window.show(picture, answer)
                 _show(answer, name=name, as_json=request.as_json)
                 progress.update(task, advance=1)
+            complete = request.limit is None
         except WindowClosedError:
             pass  # the stream's end, as wanted
         except KeyboardInterrupt as error:
@@ -121,6 +126,10 @@ def run_stream(request: StreamRequest) -> StreamSummary:
     if not summary.results and not summary.failed:
         raise VisionstackError(f"{source.name} gave no frame that was answered.")
     _conclude(summary, request)
+    answered = summary.results + summary.failed + summary.dropped.total()
+    if complete and source.total is not None and answered < _CUT_BELOW * source.total:
+        told = f"{source.name} ended after {answered} of about {source.total} frames"
+        console.err.print(f"[yellow]{escape(told)}: it may be cut or damaged.[/]", soft_wrap=True)
     if interrupted is not None:
         raise interrupted
     return summary
@@ -172,7 +181,8 @@ def _saver(request: StreamRequest, source: Source, stack: ExitStack) -> Saver | 
             f"--save {request.save} keeps one picture, and {source.name} has many.",
             remedy="Save a video (out.mp4) or a folder (out), or take one frame: --limit 1",
         )
-    saver = open_saver(request.save, rate=request.fps or source.rate or _DEFAULT_RATE)
+    rate = request.fps or source.rate or _DEFAULT_RATE
+    saver = open_saver(request.save, rate=rate, sources=source.files)
     stack.callback(saver.close)
     return saver
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,10 +33,11 @@ def keeps_one_picture(path: Path) -> bool:
     return path.suffix.lower() in _PICTURE_SUFFIXES
 
 
-def open_saver(path: Path, *, rate: float) -> Saver:
+def open_saver(path: Path, *, rate: float, sources: Sequence[Path] = ()) -> Saver:
     """By suffix: a video at `rate` frames/s, one picture, or a folder.
 
-    Raises UsageError for another suffix, VisionstackError where nothing can be written.
+    Raises UsageError for another suffix and for what would replace one of the `sources`,
+    VisionstackError where nothing can be written.
     """
     suffix = path.suffix.lower()
     known = (*_VIDEO_SUFFIXES, *_PICTURE_SUFFIXES)
@@ -43,11 +46,32 @@ def open_saver(path: Path, *, rate: float) -> Saver:
             f"--save {path}: nothing is known of {suffix}.",
             remedy=f"Give {', '.join(known)}, or a folder.",
         )
+    _refuse_replacing(path, sources)
     try:
         (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
         return _Video(path, rate=rate) if suffix in _VIDEO_SUFFIXES else _Pictures(path)
     except OSError as error:
         raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _refuse_replacing(path: Path, sources: Sequence[Path]) -> None:
+    """A folder is refused as a whole: a.png of it would be saved over its a.jpg."""
+    if not path.exists():
+        return
+    wanted = path.stat()
+    for source in sources:
+        for one in (source, source.resolve()):
+            place = one.parent if path.is_dir() else one
+            if not place.exists() or not os.path.samestat(wanted, place.stat()):
+                continue
+            if path.is_dir():
+                raise UsageError(
+                    f"--save {path} is where {one.name} comes from, and would replace pictures.",
+                    remedy="Name another folder: it is made.",
+                )
+            raise UsageError(
+                f"--save {path} would replace the source.", remedy="Name another file."
+            )
 
 
 def draw(picture: NDArray[np.uint8], detections: tuple[StreamDetection, ...]) -> NDArray[np.uint8]:
@@ -112,14 +136,22 @@ class _Pictures:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._taken: set[str] = set()
 
     def add(self, name: str, picture: Picture, result: StreamResult) -> None:
         path = self._path
         if not path.suffix:
-            stem = Path(name).stem if "#" not in name else f"{result.sequence:06d}"
+            stem = Path(name).stem if isinstance(picture, Path) else f"{result.sequence:06d}"
+            if stem.casefold() in self._taken:
+                stem = name  # a.jpg and a.png: the second is saved as a.png.jpg
+            self._taken.add(stem.casefold())
             path = path / f"{stem}.jpg"
-        if not cv2.imwrite(str(path), draw(pixels(picture), result.detections)):
-            raise VisionstackError(f"{path} cannot be written.")
+        # Not imwrite: it crashes at a name that is no UTF-8, and has no word for a full disk.
+        _, encoded = cv2.imencode(path.suffix, draw(pixels(picture), result.detections))
+        try:
+            path.write_bytes(encoded.tobytes())
+        except OSError as error:
+            raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
 
     def close(self) -> None:
         """Every frame was written at once."""

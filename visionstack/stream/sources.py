@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime.redaction import redacted
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.picture_files import left_out, pictures_in
 from visionstack.stream.pictures import Picture
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ class Source:
     rate: float | None
     realtime: bool
     """Frames come when they come: a camera or a network stream."""
+    files: tuple[Path, ...] = ()
+    """What is read: nothing may be saved over it."""
+    left_out: str | None = None
+    """A sentence about a folder's files that are not taken."""
 
 
 def open_source(source: str) -> Source:
@@ -53,8 +58,9 @@ def open_source(source: str) -> Source:
             "or an rtsp:// address.",
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return Source(path.name, iter([SourceFrame(path.name, path)]), 1, None, realtime=False)
-    return _captured(str(path), name=path.name, realtime=False)
+        frames = iter([SourceFrame(path.name, path)])
+        return Source(path.name, frames, 1, None, realtime=False, files=(path,))
+    return replace(_captured(str(path), name=path.name, realtime=False), files=(path,))
 
 
 def paced(frames: Iterable[T], rate: float) -> Iterator[T]:
@@ -69,14 +75,22 @@ def paced(frames: Iterable[T], rate: float) -> Iterator[T]:
 
 
 def _folder(path: Path) -> Source:
-    pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-    if not pictures:
+    found = pictures_in(path, PICTURE_SUFFIXES, below=False)
+    others = left_out(found.others, PICTURE_SUFFIXES)
+    if not found.pictures:
         raise UsageError(
             f"The folder {path} holds no picture.",
-            remedy=f"Looked for {', '.join(PICTURE_SUFFIXES)}.",
+            remedy=others or f"Looked for {', '.join(PICTURE_SUFFIXES)}.",
         )
-    frames = (SourceFrame(picture.name, picture) for picture in pictures)
-    return Source(path.name, frames, len(pictures), None, realtime=False)
+    return Source(
+        path.name,
+        (SourceFrame(picture.name, picture) for picture in found.pictures),
+        len(found.pictures),
+        None,
+        realtime=False,
+        files=found.pictures,
+        left_out=others,
+    )
 
 
 def _captured(where: str | int, *, name: str, realtime: bool) -> Source:

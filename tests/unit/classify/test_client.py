@@ -298,10 +298,12 @@ def test_a_picture_that_cannot_fit_is_refused_unsent(size: int, remedy: str) -> 
 
 
 def test_every_picture_is_answered_or_listed_in_order(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a.png", "notes.txt", "sub/c.webp"):
+    for name in ("b.jpg", "a.png", "notes.txt", "sub/c.webp", "sub/d.heic", "._b.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    pictures = find_pictures([tmp_path, tmp_path / "b.jpg"])
+    found = find_pictures([tmp_path, tmp_path / "b.jpg"])
+    pictures = found.pictures
+    assert [path.name for path in found.others] == ["notes.txt", "d.heic"]
     assert [path.name for path in pictures] == ["a.png", "b.jpg", "c.webp"]
     done: list[bool] = []
 

@@ -107,6 +107,71 @@ def test_pictures_are_saved_one_by_one_into_a_folder(connect: list[str], tmp_pat
     assert sorted(p.name for p in folder.iterdir()) == ["dog.jpg", "horses.jpg", "person.jpg"]
 
 
+def test_what_is_read_is_not_saved_over(connect: list[str], tmp_path: Path) -> None:
+    album, elsewhere = tmp_path / "album", tmp_path / "elsewhere"
+    album.mkdir()
+    elsewhere.mkdir()
+    photo, clip = album / "photo.jpg", album / "clip.avi"
+    shutil.copy(SAMPLES / "dog.jpg", photo)
+    shutil.copy(CLIP, clip)
+    (elsewhere / "link.jpg").symlink_to(photo)
+    (album / "clip.mp4").symlink_to(clip)
+    before = {path: path.read_bytes() for path in (photo, clip)}
+    for source, save in (
+        (photo, photo),
+        (photo, album),
+        (album, album),
+        (album, album / "." / "."),
+        (elsewhere, album),
+        (elsewhere / "link.jpg", photo),
+        (clip, album / "clip.mp4"),
+    ):
+        refused = CliRunner().invoke(app, ["stream", str(source), "--save", str(save), *connect])
+        assert isinstance(refused.exception, UsageError), (source, save, refused.output)
+        assert "replace" in str(refused.exception)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_pictures_of_one_stem_are_all_saved(connect: list[str], tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, name in enumerate(("a.jpg", "a.png", "A.webp", "no #1.jpg")):
+        cv2.imwrite(str(pictures / name), np.full((8, 8 + number, 3), 1, np.uint8))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["stream", str(pictures), "--save", str(out), *connect])
+    assert done.exit_code == 0, done.output
+    assert {p.name: cv2.imread(str(p)).shape[1] for p in out.iterdir()} == {
+        "A.jpg": 10,
+        "a.jpg.jpg": 8,
+        "a.png.jpg": 9,
+        "no #1.jpg": 11,
+    }
+
+
+def test_a_name_that_is_no_utf8_is_saved_as_it_is(connect: list[str], tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    name = os.fsdecode(b"gr\xfc\xdfe.jpg")
+    shutil.copy(SAMPLES / "dog.jpg", pictures / name)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "visionstack.cli", "stream", str(pictures), *connect]
+    done = subprocess.run(
+        [*command, "--save", str(out), "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == name
+    assert [path.name for path in out.iterdir()] == [name]
+
+
+def test_a_video_that_ends_early_is_told_of(connect: list[str], tmp_path: Path) -> None:
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(Path(CLIP).read_bytes()[:300_000])
+    told = CliRunner().invoke(app, ["stream", str(cut), *connect])
+    assert "of about 300 frames: it may be cut or damaged" in told.stderr
+    limited = CliRunner().invoke(app, ["stream", CLIP, "--limit", "3", *connect])
+    assert "cut" not in limited.stderr
+
+
 def test_a_frame_that_failed_makes_the_exit_code_1(connect: list[str], tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "poison.png"), np.full((8, 8, 3), 77, np.uint8))
     cv2.imwrite(str(tmp_path / "good.png"), np.full((8, 8, 3), 1, np.uint8))

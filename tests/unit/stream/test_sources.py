@@ -49,6 +49,26 @@ def test_an_empty_folder_is_wrong_usage(tmp_path: Path) -> None:
         open_source(str(tmp_path))
 
 
+def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3)))
+    for name in ("b.HEIC", "c.heic", "d.gif", "README", "._a.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    source = open_source(str(tmp_path))
+    assert [frame.name for frame in source.frames] == ["a.png"]
+    told = str(source.left_out)
+    assert told.startswith("Left out: 2 .heic, 1 without an ending, 1 .gif, 1 of its folders (")
+    assert "magick mogrify" in told
+
+
+def test_a_folder_of_heic_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "IMG_0001.HEIC").touch()
+    with pytest.raises(UsageError, match="no picture") as refused:
+        open_source(str(tmp_path))
+    assert "1 .heic" in str(refused.value.remedy)
+    assert "Most Compatible" in str(refused.value.remedy)
+
+
 def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.avi"
     path.write_text("not a video")

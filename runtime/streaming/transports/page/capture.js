@@ -36,6 +36,12 @@ export async function openSource(video, kind, file) {
       : kind === "sample" ? "This browser cannot play H.264, which the sample clip is. Choose a WebM file."
       : `The picture does not start: ${error.message}`);
   }
+  // Metadata are there once it plays: a browser plays the sound alone of a format that it lacks.
+  if (kind === "file" && !video.videoWidth) {
+    closeSource(video);
+    throw new SourceError(`This browser plays only the sound of ${file.name}; iPhones film in HEVC, `
+      + "which it may lack. Choose an MP4 (H.264) or WebM file, or use visionstack stream.");
+  }
 }
 
 export function closeSource(video) {
