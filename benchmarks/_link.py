@@ -1,8 +1,8 @@
 """Two network namespaces with a way between them whose round trip takes a given time.
 
-With netem where the kernel has it. Where it has not, the packets go through `benchmarks._relay`, a
-program that holds each one back for half the round trip. Either way nothing limits the bandwidth,
-and only the namespaces made here are touched and removed again. Needs root.
+The packets go through `benchmarks._relay`, a program that holds each one back for half the round
+trip; no netem, which many kernels lack. Nothing limits the bandwidth, and only the namespaces made
+here are touched and removed again. Needs root.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ class LinkUnavailableError(Exception):
 class Link:
     """`with Link() as link`: programs run in `link.near` and `link.far`."""
 
+    kind = "packets held back by a program between two TUN devices"
+    """What makes the delay, in words."""
+
     def __init__(self) -> None:
         tag = f"{os.getpid() % 100_000}"
         self.near, self.far = f"vs-near-{tag}", f"vs-far-{tag}"
         self._devices = (f"vsn{tag}", f"vsf{tag}")
         self._relay: subprocess.Popen[str] | None = None
-        self.kind = ""
-        """What makes the delay, in words."""
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
             raise LinkUnavailableError("network namespaces need root")
-        if shutil.which("ip") is None or shutil.which("tc") is None:
-            raise LinkUnavailableError("ip and tc are not installed (Debian: iproute2)")
+        if shutil.which("ip") is None:
+            raise LinkUnavailableError("ip is not installed (Debian: iproute2)")
         try:
             for name in (self.near, self.far):
                 _run("ip", "netns", "add", name)
                 _run("ip", "-n", name, "link", "set", "lo", "up")
-            if not self._with_netem():
-                self._with_relay()
+            self._start_relay()
             for name, device, address, peer in (
                 (self.near, self._devices[0], NEAR_ADDRESS, FAR_ADDRESS),
                 (self.far, self._devices[1], FAR_ADDRESS, NEAR_ADDRESS),
             ):
+                _run("ip", "link", "set", device, "netns", name)
                 _run("ip", "-n", name, "addr", "add", address, "peer", peer, "dev", device)
                 # A burst of a slow start must find room, as it does in a router.
                 _run("ip", "-n", name, "link", "set", device, "up", "txqueuelen", "10000")
@@ -67,33 +68,15 @@ class Link:
 
     def set_round_trip(self, milliseconds: float) -> None:
         """From now on; wait until the way is empty before, as packets in it keep their delay."""
-        one_way = milliseconds / 2
         if self._relay is not None and self._relay.stdin is not None:
-            self._relay.stdin.write(f"{one_way}\n")
+            self._relay.stdin.write(f"{milliseconds / 2}\n")
             self._relay.stdin.flush()
-            return
-        for name, device in zip((self.near, self.far), self._devices, strict=True):
-            _run(*_netem(name, device, one_way))
 
     def command(self, namespace: str, arguments: Sequence[str]) -> list[str]:
         """The command that runs `arguments` in a namespace."""
         return ["ip", "netns", "exec", namespace, *arguments]
 
-    def _with_netem(self) -> bool:
-        near, far = self._devices
-        _run("ip", "link", "add", "name", near, "type", "veth", "peer", "name", far)
-        _run("ip", "link", "set", near, "netns", self.near)
-        _run("ip", "link", "set", far, "netns", self.far)
-        try:
-            for name, device in zip((self.near, self.far), self._devices, strict=True):
-                _run(*_netem(name, device, 0))
-        except subprocess.CalledProcessError:
-            _run("ip", "-n", self.near, "link", "del", near)
-            return False
-        self.kind = "netem on a veth pair"
-        return True
-
-    def _with_relay(self) -> None:
+    def _start_relay(self) -> None:
         self._relay = subprocess.Popen(
             [sys.executable, "-m", "benchmarks._relay", *self._devices],
             cwd=IMPORT_ROOT,
@@ -102,10 +85,7 @@ class Link:
             text=True,
         )
         if self._relay.stdout is None or self._relay.stdout.readline() != "ready\n":
-            raise LinkUnavailableError("the kernel has neither netem nor TUN devices")
-        for name, device in zip((self.near, self.far), self._devices, strict=True):
-            _run("ip", "link", "set", device, "netns", name)
-        self.kind = "packets held back by a program between two TUN devices; no netem in the kernel"
+            raise LinkUnavailableError("the kernel has no TUN devices")
 
     def _remove(self) -> None:
         if self._relay is not None:
@@ -113,13 +93,6 @@ class Link:
             self._relay = None
         for name in (self.near, self.far):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-
-
-def _netem(namespace: str, device: str, delay_ms: float) -> tuple[str, ...]:
-    return (
-        *("tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "netem"),
-        *("delay", f"{delay_ms}ms", "limit", "10000"),
-    )
 
 
 def _run(*command: str) -> None:

@@ -1,4 +1,4 @@
-"""A delaying wire between two TUN devices, for kernels that have no netem.
+"""A delaying wire between two TUN devices: netem is not in every kernel.
 
 `python -m benchmarks._relay NEAR FAR` makes both devices, says "ready", and hands every IP packet
 that leaves one of them to the other after the one-way delay, in milliseconds, that was last written

@@ -268,8 +268,10 @@ def _report(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['frames']:,} frames in {found['seconds']:.0f} s; {found['befell']}"
 
 
-def measure(out: Path, *, quick: bool, minutes: float, seed: int) -> None:
-    """Write `chaos.json` into `out`. Raises ChaosError."""
+def main(out: Path, quick: bool, *, minutes: float | None = None, seed: int | None = None) -> None:
+    """Write `chaos.json` into `out`; another seed each time unless given. Raises ChaosError."""
+    minutes = minutes or (_QUICK_MINUTES if quick else _MINUTES)
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}, {minutes:g} minutes", flush=True)
     results = Results(out / "chaos.json", title="Chaos on the streaming lane", quick=quick)
     found = asyncio.run(run(minutes=minutes, seed=seed))
@@ -281,15 +283,8 @@ def measure(out: Path, *, quick: bool, minutes: float, seed: int) -> None:
         raise ChaosError(f"{found['faults']} faults with seed {seed}, the first: {first}")
 
 
-def main(out: Path, quick: bool) -> None:
-    """For `python -m benchmarks`; another seed each time."""
-    minutes = _QUICK_MINUTES if quick else _MINUTES
-    measure(out, quick=quick, minutes=minutes, seed=random.SystemRandom().randrange(2**32))
-
-
 if __name__ == "__main__":
     parser = own_options(__doc__)
-    parser.add_argument("--minutes", type=float, default=_MINUTES)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    asked = parser.parse_args()
-    measure(asked.out, quick=False, minutes=asked.minutes, seed=asked.seed)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--seed", type=int)
+    main(**vars(parser.parse_args()), quick=False)

@@ -43,19 +43,16 @@ class FuzzingError(Exception):
     """The fuzzer found an input, or could not run."""
 
 
-def main(out: Path, quick: bool) -> None:
-    """Write `fuzzing.json` into `out`. Raises FuzzingError for a finding."""
-    measure(out, quick=quick, minutes=_QUICK_MINUTES if quick else _MINUTES)
-
-
-def measure(
+def main(
     out: Path,
-    *,
     quick: bool,
-    minutes: float,
-    targets: Sequence[str] = tuple(TARGETS),
+    *,
+    minutes: float | None = None,
+    targets: Sequence[str] | None = None,
     keep: bool = False,
 ) -> None:
+    """Write `fuzzing.json` into `out`. Raises FuzzingError for a finding."""
+    minutes = minutes or (_QUICK_MINUTES if quick else _MINUTES)
     results = Results(out / "fuzzing.json", title="Fuzzing", quick=quick)
     python = _VENV / "bin" / "python"
     if not python.exists():
@@ -69,7 +66,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     results.values["targets"] = rows
     findings = []
-    for target in targets:
+    for target in targets or TARGETS:
         row, error = _fuzz(python, target, out=out, seconds=int(minutes * 60), keep=keep)
         rows.append(row)
         results.save()
@@ -144,14 +141,7 @@ def _run(python: Path, target: str, *options: str) -> subprocess.CompletedProces
 
 if __name__ == "__main__":
     parser = own_options(__doc__)
-    parser.add_argument("--target", choices=list(TARGETS), action="append")
-    parser.add_argument("--minutes", type=float, default=_MINUTES)
+    parser.add_argument("--target", choices=list(TARGETS), action="append", dest="targets")
+    parser.add_argument("--minutes", type=float)
     parser.add_argument("--keep", action="store_true", help="add to the corpus in the tree")
-    asked = parser.parse_args()
-    measure(
-        asked.out,
-        quick=False,
-        minutes=asked.minutes,
-        targets=asked.target or list(TARGETS),
-        keep=asked.keep,
-    )
+    main(**vars(parser.parse_args()), quick=False)

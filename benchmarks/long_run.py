@@ -293,8 +293,20 @@ async def _books(scene: Scene, resting: Samples) -> dict[str, float]:
     return held
 
 
-def measure(out: Path, *, quick: bool, minutes: float, seed: int, leak: int = 0) -> None:
-    """Write `long_run.json` into `out`. Raises LongRunError."""
+def main(
+    out: Path,
+    quick: bool,
+    *,
+    minutes: float | None = None,
+    seed: int | None = None,
+    leak: int = 0,
+) -> None:
+    """Write `long_run.json` into `out`; another seed each time unless given. Raises LongRunError.
+
+    `leak`: KiB a second that the server is to keep.
+    """
+    minutes = minutes or (_QUICK_MINUTES if quick else _MINUTES)
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"seed {seed}, {minutes:g} minutes", flush=True)
     results = Results(out / "long_run.json", title="A long run of the streaming lane", quick=quick)
     found = asyncio.run(run(minutes=minutes, seed=seed, leak=leak))
@@ -314,16 +326,9 @@ def measure(out: Path, *, quick: bool, minutes: float, seed: int, leak: int = 0)
         raise LongRunError(f"not flat: {', '.join(growing)}")
 
 
-def main(out: Path, quick: bool) -> None:
-    """For `python -m benchmarks`; another seed each time."""
-    minutes = _QUICK_MINUTES if quick else _MINUTES
-    measure(out, quick=quick, minutes=minutes, seed=random.SystemRandom().randrange(2**32))
-
-
 if __name__ == "__main__":
     parser = own_options(__doc__)
-    parser.add_argument("--minutes", type=float, default=_MINUTES)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--leak", type=int, default=0, help="KiB a second that the server keeps")
-    asked = parser.parse_args()
-    measure(asked.out, quick=False, minutes=asked.minutes, seed=asked.seed, leak=asked.leak)
+    main(**vars(parser.parse_args()), quick=False)

@@ -101,19 +101,20 @@ class Fate:
     """killed, killed by time, survived or equivalent."""
 
 
-def main(out: Path, quick: bool) -> None:
-    """Write `mutation.json` into `out`. Raises MutationError below LEAST."""
-    measure(out, quick=quick, each=_QUICK_EACH if quick else _EACH, seed=_SEED)
-
-
-def measure(
-    out: Path, *, quick: bool, each: int, seed: int, modules: Sequence[str] = tuple(MODULES)
+def main(
+    out: Path,
+    quick: bool,
+    *,
+    each: int | None = None,
+    seed: int = _SEED,
+    modules: Sequence[str] | None = None,
 ) -> None:
     """Write `mutation.json` into `out`, after every mutant. Raises MutationError below LEAST."""
+    each = each or (_QUICK_EACH if quick else _EACH)
     results = Results(out / "mutation.json", title="Mutants of the core modules", quick=quick)
     results.values |= {"seed": seed, "sampled_of_each_module": each, "modules": []}
     fates: list[Fate] = []
-    for module in modules:
+    for module in modules or MODULES:
         began = time.monotonic()
         of_module = []
         for fate in run(module, each=each, seed=seed):
@@ -211,13 +212,6 @@ def _counts(fates: list[Fate]) -> dict[str, int]:
 if __name__ == "__main__":
     parser = own_options(__doc__)
     parser.add_argument("--seed", type=int, default=_SEED)
-    parser.add_argument("--each", type=int, default=_EACH, help="mutants of each module")
-    parser.add_argument("--module", choices=list(MODULES), action="append")
-    asked = parser.parse_args()
-    measure(
-        asked.out,
-        quick=False,
-        each=asked.each,
-        seed=asked.seed,
-        modules=asked.module or list(MODULES),
-    )
+    parser.add_argument("--each", type=int, help="mutants of each module")
+    parser.add_argument("--module", choices=list(MODULES), action="append", dest="modules")
+    main(**vars(parser.parse_args()), quick=False)

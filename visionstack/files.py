@@ -13,6 +13,7 @@ def replace_file(
     path: Path,
     content: str | bytes,
     *,
+    mode: int = 0o644,
     remedy: str = "Choose another folder, or free some space.",
 ) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of one.
@@ -26,7 +27,7 @@ def replace_file(
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
-            Path(temporary).chmod(0o644)
+            Path(temporary).chmod(mode)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

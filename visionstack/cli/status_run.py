@@ -314,21 +314,15 @@ def _warm(deployment: Deployment, standing: _Standing, *, now: datetime) -> str:
     if not standing.log_group:
         return ""
     minutes = _WAKE_UPS_LOOKED_AT * standing.minutes
-    asked: dict[str, Any] = {
-        "logGroupName": standing.log_group,
-        # The metric's own line (embedded metric format), which the embedded cloud has too.
-        "filterPattern": f'"{WarmerMetric.REACHED}"',
-        "startTime": int((now - timedelta(minutes=minutes)).timestamp() * 1000),
-    }
-    events: list[dict[str, Any]] = []
     with translated("read what the warmer published"):
-        logs = deployment.client("logs")
-        while True:
-            page = logs.filter_log_events(**asked)
-            events += page["events"]
-            if not page.get("nextToken"):
-                break
-            asked["nextToken"] = page["nextToken"]
+        pages = deployment.client("logs").get_paginator("filter_log_events")
+        published = pages.paginate(
+            logGroupName=standing.log_group,
+            # The metric's own line (embedded metric format), which the embedded cloud has too.
+            filterPattern=f'"{WarmerMetric.REACHED}"',
+            startTime=int((now - timedelta(minutes=minutes)).timestamp() * 1000),
+        )
+        events = [event for page in published for event in page["events"]]
     if not events:
         return f"no wake-up in the last {minutes} min"
     last = max(events, key=lambda event: int(event["timestamp"]))

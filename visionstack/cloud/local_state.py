@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from runtime.protocol import loopback
 from visionstack import paths
 from visionstack.errors import UsageError
+from visionstack.files import replace_file
 from visionstack.processes import ProcessId
 
 DEFAULT_PORT: Final = 4566
@@ -138,9 +139,5 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically, so that a reader never sees half a document; for the owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.touch(mode=0o600)
-    half.write_text(json.dumps(value, indent=2) + "\n")
-    half.replace(path)
+    """At once, and for the owner alone. Raises VisionstackError: it cannot be written."""
+    replace_file(path, json.dumps(value, indent=2) + "\n", mode=0o600)

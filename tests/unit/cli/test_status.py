@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from botocore.exceptions import ClientError
@@ -114,21 +115,21 @@ class Account:
             ]
         }
 
-    def filter_log_events(self, **asked: Any) -> Any:
+    def get_paginator(self, operation: str) -> Self:
+        assert operation == "filter_log_events"
+        return self
+
+    def paginate(self, **asked: Any) -> Iterator[Any]:
         assert asked["logGroupName"] == "visionstack-warmer-Logs"
         assert asked["filterPattern"] == '"EnvironmentsReached"'
         # One entry a page, as CloudWatch Logs may answer.
-        since, at = asked["startTime"], int(asked.get("nextToken", 0))
-        kept = [(NOW - ago, reached) for ago, reached in self.wake_ups]
-        kept = [one for one in kept if one[0].timestamp() * 1000 >= since]
-        page = [
-            {
-                "timestamp": int(when.timestamp() * 1000),
-                "message": f'{{"EnvironmentsTarget":6,"EnvironmentsReached":{reached}}}',
-            }
-            for when, reached in kept[at : at + 1]
-        ]
-        return {"events": page, **({"nextToken": str(at + 1)} if at + 1 < len(kept) else {})}
+        for when, reached in ((NOW - ago, reached) for ago, reached in self.wake_ups):
+            if when.timestamp() * 1000 >= asked["startTime"]:
+                event = {
+                    "timestamp": int(when.timestamp() * 1000),
+                    "message": f'{{"EnvironmentsTarget":6,"EnvironmentsReached":{reached}}}',
+                }
+                yield {"events": [event]}
 
     def stream_endpoint(self) -> StreamEndpoint:
         return StreamEndpoint("lb.elb.amazonaws.com", 7443, "t", "ab", 8443)
