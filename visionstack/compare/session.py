@@ -10,8 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from rich.live import Live
+from rich.markup import escape
+
+from runtime.inference.errors import PictureError
 from visionstack import console, extras, paths
 from visionstack.cloud.aws_errors import translated
+from visionstack.cloud.deployment import Deployment, connect
+from visionstack.cloud.local_defaults import architecture
 from visionstack.compare import accuracy, fleets
 from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
@@ -35,13 +41,17 @@ from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
+from visionstack.deploy.cdk import bootstrap_embedded_cloud
+from visionstack.doctor.aws import check_instance_type
+from visionstack.doctor.checks import Check
+from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.models.named import find_model
 from visionstack.report.terminal import rich_table, show
 from visionstack.report.write import write
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
-    from visionstack.cloud.deployment import Deployment
 
 _PREFIX: Final = "visionstack-compare"
 """The comparison deploys stacks of its own, and never touches the user's."""
@@ -199,7 +209,6 @@ def _print(comparisons: Sequence[dict[str, Any]]) -> None:
 
 def _check_picture(path: Path) -> None:
     """Before machines are paid for that could not decode it."""
-    from runtime.inference.errors import PictureError
     from runtime.inference.pictures import read_picture
 
     try:
@@ -266,16 +275,12 @@ def _score(record: Record, folder: Path, labelled: Labelled | None) -> None:
 
 
 def _deployment(cloud: str) -> Deployment:
-    from visionstack.cloud.deployment import connect
-
     if cloud not in {"auto", "local", "aws"}:
         raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
     return connect(cloud=cloud, prefix=_PREFIX)  # type: ignore[arg-type]
 
 
 def _artifact(model: str) -> Artifact:
-    from visionstack.models.named import find_model
-
     with console.err.status(f"model {model} …"):
         return find_model(model)()
 
@@ -283,10 +288,6 @@ def _artifact(model: str) -> Artifact:
 def _plan(
     request: Request, artifact: Artifact, deployment: Deployment | None, *, run: str
 ) -> Record:
-    from visionstack.cloud.local_defaults import architecture
-    from visionstack.doctor.aws import check_instance_type
-    from visionstack.doctor.checks import Check
-    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
 
     quotas = VcpuQuotas(deployment) if deployment else None
@@ -360,8 +361,6 @@ def _measure(
     record: Record, out: Path, executors: Executors, size: MeasurementSize, strategy: Strategy
 ) -> None:
     if record.cloud == "local" and record.needs_cloud:
-        from visionstack.deploy.cdk import bootstrap_embedded_cloud
-
         bootstrap_embedded_cloud()
     with _told_when_interrupted([(record, out, executors)]), _live(strategy) as tell:
         run(record, out, executors, minutes=size.minutes, tell=tell)
@@ -399,7 +398,6 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
 
         yield line
         return
-    from rich.live import Live
 
     with Live(console=console.err, refresh_per_second=4) as live:
 
@@ -414,8 +412,6 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
 
 
 def _show_plan(record: Record, request: Request) -> None:
-    from rich.markup import escape
-
     err = console.err
     err.print(
         f"[bold]plan[/]: {record.model} {record.version} with {record.picture}, "
