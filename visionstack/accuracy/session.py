@@ -12,9 +12,9 @@ from rich.markup import escape
 from runtime.contract import StreamEncoding
 from runtime.measurement.statistics import percentile
 from visionstack import console, paths
-from visionstack.accuracy.drawing import report
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.outcome import Outcome, Streamed
+from visionstack.accuracy.report import report
 from visionstack.accuracy.results import (
     against_labels,
     agreement,

@@ -100,15 +100,15 @@ def classifier(  # noqa: PLR0917 - Typer's options
             tensorboard=tensorboard,
         )
         from visionstack.report.write import write
+        from visionstack.training.report import report
         from visionstack.training.run import train
-        from visionstack.training.story import tell
 
         def told(candidate: Candidate, epoch: Epoch) -> None:
             display.word(f"{candidate.key}: {epoch.val_top1:.1%} of validation right")
             display.tick(epoch.number, epochs)
 
         outcome = train(dataset, plan, say=display.step, told=told)
-        page = write(tell(outcome, dataset), folder, formats=["html"])["html"]
+        page = write(report(outcome, dataset), folder, formats=["html"])["html"]
     record = outcome.record
     if not as_json:
         _print(record, page)

@@ -19,7 +19,6 @@ from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment, connect
 from visionstack.cloud.local_defaults import architecture
 from visionstack.compare import accuracy, fleets
-from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
 from visionstack.compare.devices import with_device
 from visionstack.compare.errors import RecordError
@@ -35,6 +34,8 @@ from visionstack.compare.plan import (
     picture_hash,
 )
 from visionstack.compare.record import Record, Status, load, merge
+from visionstack.compare.report import report_all
+from visionstack.compare.report import table as comparison_table
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
 from visionstack.compare.targets import FunctionSetting, Kind
@@ -193,7 +194,7 @@ def draw(
     for device in devices:
         records[0] = with_device(records[0], device)
     book = prices.load()
-    report = drawing.report_all(records, book=book, strategy=strategy, loss=loss)
+    report = report_all(records, book=book, strategy=strategy, loss=loss)
     written = write(report, out if out.suffix != ".json" else out.parent)
     if as_json:
         verdict = judge(candidates(records, book=book), strategy=strategy, loss=loss)
@@ -403,7 +404,7 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
 
         def tell(record: Record, what: str) -> None:
             grid = rich_table(
-                drawing.table(record, book=book, strategy=strategy), width=console.err.width
+                comparison_table(record, book=book, strategy=strategy), width=console.err.width
             )
             grid.caption = what
             live.update(grid)
