@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.prices import list_prices
-from visionstack.scale.got import Answers, Got, what_they_got
+from visionstack.scale.service_quality import Answers, ServiceQuality, service_quality
 from visionstack.scale.simulation import Cameras, Machine, Times, simulate
 
 FPS: Final = 1.0
@@ -30,9 +30,9 @@ Known = dict[str, Any]
 Rows = list[dict[str, str]]
 
 
-def got(answers: Answers, *, end: float) -> Got:
+def got(answers: Answers, *, end: float) -> ServiceQuality:
     """What cameras got, but for the beginning."""
-    return what_they_got(answers, fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
+    return service_quality(answers, fps=FPS, begin=_BEGIN_S, end=end, settle=_BEGIN_S)
 
 
 def measured(known: Known) -> Rows:

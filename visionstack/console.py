@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.text import Text
 
 _STEERING: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -79,7 +79,6 @@ def progress(line: Callable[[], str] | None = None) -> Progress:
         TimeRemainingColumn,
     )
     from rich.table import Column
-    from rich.text import Text
 
     class Line(ProgressColumn):
         max_refresh = 0.2

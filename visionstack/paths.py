@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from visionstack.errors import VisionstackError
+
 IMPORT_ROOT: Final = Path(__file__).resolve().parent.parent
 """The folder that `visionstack`, `runtime` and `stacks` are imported from."""
 _SHIPPED: Final = Path(__file__).resolve().parent / "shipped"
@@ -79,8 +81,6 @@ def project() -> Path:
     Raises:
         VisionstackError: there is none here; the remedy is `visionstack init`.
     """
-    from visionstack.errors import VisionstackError
-
     if PROJECT is None:
         raise VisionstackError(
             f"{Path.cwd()} is no visionstack project: there is no cdk.json with its settings.",

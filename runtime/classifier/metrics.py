@@ -1,5 +1,8 @@
 """One structured log line a call, which is also its metrics (CloudWatch embedded metric format).
 
+Powertools' Metrics (3.37) would write the same line; importing it takes 0.12 s of a processor in
+every cold start, and 4.5 MB.
+
 No picture content and no file path is logged: the request id finds the call, S3's own access
 logs the object. Format:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html

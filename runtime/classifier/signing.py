@@ -1,6 +1,6 @@
 """Signature Version 4 for S3: of a request, and of a form that others upload with.
 
-Formulas:
+botocore has both, and takes a cold start too long (`runtime.classifier.s3`). Formulas:
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html and
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html.
 """

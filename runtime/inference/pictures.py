@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from runtime.contract import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
 from runtime.inference.errors import (
@@ -249,7 +249,6 @@ def _opened(file: _CountedFile, data: bytes) -> Image.Image:
     a fiftieth of a cold start."""
     if not data.startswith(_JPEG_BEGIN):
         return _open(file, formats=FORMATS)
-    from PIL import JpegImagePlugin
 
     try:
         return JpegImagePlugin.jpeg_factory(file)

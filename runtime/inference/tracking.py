@@ -5,7 +5,9 @@ ByteTrack (Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every 
 uncertain ones, which are often the same objects half hidden. Positions are predicted in between by
 DeepSORT's Kalman filter (`runtime.inference.motion`). Like ByteTrack, and like Ultralytics' tracker
 of that name, a match does not look at the class: a detector that wavers between car and truck keeps
-the track, and the track's class is that of its last detection.
+the track, and the track's class is that of its last detection. Ultralytics' wants torch,
+supervision's SciPy and Matplotlib, and a CPU server has none of them; the tests compare with the
+first.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Env, Scope
+from runtime.inference.errors import InferenceError
+from runtime.inference.store import ModelStore
 from runtime.measurement import machine
 from runtime.measurement.errors import MeasurementError, SettingsError
 from runtime.measurement.limit import peak_flop_per_second
@@ -171,8 +173,6 @@ def _model_folder(options: argparse.Namespace) -> Path:
     folder = Path(options.model)
     if folder.is_dir() or not options.bucket:
         return folder
-    from runtime.inference.errors import InferenceError
-    from runtime.inference.store import ModelStore
 
     try:
         store = ModelStore(_s3(), options.bucket)

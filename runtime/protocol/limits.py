@@ -31,7 +31,7 @@ class Limits:
     connections: int = 256
     """Streams that are connected."""
     pending_handshakes: int = 512
-    """Connections that have not shown a token yet; above it the oldest gives way."""
+    """Connections that have not shown a token yet; above it the oldest is closed."""
     pending_per_address: int = 256
     """Of these, from one address: an honest burst of a full server's streams gets in."""
     handshake_seconds: float = 5.0

@@ -1,4 +1,4 @@
-"""Who waits at the door, and whose frames fill the server: decisions without sockets or clocks."""
+"""Which connections wait for a token, and whose frames fill the server; no sockets, no clocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PendingHandshakes:
     """Connections that have not shown a token yet, oldest first.
 
     A newcomer is always let in. When there are too many, the oldest of the address that has the
-    most gives way: an honest client needs a few milliseconds to say hello, an idle one stays.
+    most is closed: an honest client needs a few milliseconds to say hello, an idle one stays.
     """
 
     def __init__(self, *, limit: int, per_address: int) -> None:
@@ -31,7 +31,7 @@ class PendingHandshakes:
         return 2 * len(self._waiting) >= self._limit
 
     def enter(self, key: Hashable, *, address: str, evict: Callable[[], None]) -> None:
-        """`evict` ends a connection that has to give way to this or a later one."""
+        """`evict` ends the connection, for this or a later one."""
         self._waiting[key] = (address, evict)
         self._by_address[address] += 1
         if self._by_address[address] > self._per_address:

@@ -1,4 +1,7 @@
-"""What an H.264 stream asks of its decoder, read from its parameter sets beforehand."""
+"""What an H.264 stream asks of its decoder, read from its parameter sets beforehand.
+
+PyAV tells a stream's size once FFmpeg has allocated for it, and never how many pictures it keeps.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from runtime.backoff import doubled
 from runtime.inference.artifact import check_name
+from runtime.inference.detector import Detector
 from runtime.inference.engines.processor import usable_processors
 from runtime.inference.errors import InferenceError
 from runtime.inference.pictures import Picture
@@ -155,8 +156,6 @@ class ArtifactSource:
             raise ModelUnavailableError(str(error)) from error
 
     def load(self, name: str, version: str) -> LoadedModel:
-        from runtime.inference.detector import Detector
-
         try:
             if self._bucket is not None:
                 source: Any = self._store.pull(name, self._folder, version=version)

@@ -36,9 +36,9 @@ from runtime.streaming.models import ArtifactSource, Follower, ModelHost, ModelS
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import cancelled, supervised
-from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles
 from runtime.streaming.transports.tcp import TcpLink
+from runtime.streaming.transports.tls import behind_tls
 from runtime.streaming.transports.websocket import (
     HttpPages,
     StreamSocket,

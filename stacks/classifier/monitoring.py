@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from aws_cdk import Duration
@@ -12,6 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from runtime.contract import ClassifierMetric
+from stacks.parts.monitoring import alarm_above, graph
 
 _MINUTE: Final = Duration.minutes(1)
 
@@ -35,9 +35,19 @@ class ClassifierMonitoring(Construct):
         throttles = function.metric_throttles(period=_MINUTE, statistic="Sum")
         gateway = api.metric_server_error(period=_MINUTE, statistic="Sum")
         self.alarms = [
-            self._alarm("ErrorAlarm", errors, 5, "the classifier fails"),
-            self._alarm("GatewayAlarm", gateway, 5, "the API answers with 5xx"),
-            self._alarm("ThrottleAlarm", throttles, 50, "calls find no free environment"),
+            alarm_above(
+                self,
+                construct_id,
+                metric,
+                threshold=threshold,
+                periods=3,
+                meaning=f"classifier: {meaning} for three minutes",
+            )
+            for construct_id, metric, threshold, meaning in (
+                ("ErrorAlarm", errors, 5, "the classifier fails"),
+                ("GatewayAlarm", gateway, 5, "the API answers with 5xx"),
+                ("ThrottleAlarm", throttles, 50, "calls find no free environment"),
+            )
         ]
         percentiles = ("p50", "p90", "p99")
         cloudwatch.Dashboard(
@@ -46,41 +56,35 @@ class ClassifierMonitoring(Construct):
             dashboard_name=dashboard_name,
             widgets=[
                 [
-                    _graph(
+                    graph(
                         "Calls, cold ones among them",
-                        [
-                            self._metric(ClassifierMetric.CALLS, "Sum"),
-                            self._metric(ClassifierMetric.COLD_CALLS, "Sum"),
-                        ],
+                        self._metric(ClassifierMetric.CALLS, "Sum"),
+                        self._metric(ClassifierMetric.COLD_CALLS, "Sum"),
                     ),
-                    _graph(
+                    graph(
                         "Duration (ms)",
-                        [self._metric(ClassifierMetric.DURATION, share) for share in percentiles],
+                        *(self._metric(ClassifierMetric.DURATION, share) for share in percentiles),
                     ),
-                    _graph(
+                    graph(
                         "Refused, failed, throttled",
-                        [
-                            self._metric(ClassifierMetric.CLIENT_ERRORS, "Sum"),
-                            errors,
-                            throttles,
-                            gateway,
-                        ],
+                        self._metric(ClassifierMetric.CLIENT_ERRORS, "Sum"),
+                        errors,
+                        throttles,
+                        gateway,
                     ),
                 ],
                 [
-                    _graph(
+                    graph(
                         "Where the time goes, p50 (ms)",
-                        [
-                            self._metric(ClassifierMetric.DOWNLOAD, "p50"),
-                            self._metric(ClassifierMetric.DECODE, "p50"),
-                            self._metric(ClassifierMetric.INFERENCE, "p50"),
-                        ],
+                        self._metric(ClassifierMetric.DOWNLOAD, "p50"),
+                        self._metric(ClassifierMetric.DECODE, "p50"),
+                        self._metric(ClassifierMetric.INFERENCE, "p50"),
                     ),
-                    _graph(
+                    graph(
                         "Initialisation of cold calls (ms)",
-                        [self._metric(ClassifierMetric.INIT, share) for share in percentiles],
+                        *(self._metric(ClassifierMetric.INIT, share) for share in percentiles),
                     ),
-                    _graph("Billed (ms)", [self._metric(ClassifierMetric.BILLED, "Sum")]),
+                    graph("Billed (ms)", self._metric(ClassifierMetric.BILLED, "Sum")),
                 ],
             ],
         )
@@ -94,20 +98,3 @@ class ClassifierMonitoring(Construct):
             period=_MINUTE,
             label=f"{name} {statistic}" if labelled else None,
         )
-
-    def _alarm(
-        self, construct_id: str, metric: cloudwatch.Metric, threshold: float, meaning: str
-    ) -> cloudwatch.Alarm:
-        return metric.create_alarm(
-            self,
-            construct_id,
-            threshold=threshold,
-            evaluation_periods=3,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description=f"visionstack classifier: {meaning} for three minutes",
-        )
-
-
-def _graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
-    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=8)

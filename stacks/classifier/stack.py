@@ -11,7 +11,7 @@ from stacks.classifier.folder_run import FolderRun
 from stacks.classifier.function import ClassifierFunction
 from stacks.classifier.monitoring import ClassifierMonitoring
 from stacks.packages import PackageFolders
-from stacks.parts.alarms import AlarmTopic
+from stacks.parts.monitoring import AlarmTopic
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
 

@@ -9,6 +9,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from runtime.contract import StreamMetric
+from stacks.parts.monitoring import alarm_above, graph
 
 _FRESH: Final = Duration.minutes(1)
 
@@ -56,10 +57,23 @@ class StreamMonitoring(Construct):
         batch = metrics.metric(StreamMetric.BATCH_SIZE)
         gpus = metrics.metric(StreamMetric.GPU_BUSY_SHARE)
         self.alarms = [
-            self._alarm("LatencyAlarm", latency, 1000, "p99 above a second for five minutes"),
-            self._alarm("WaitingAlarm", waiting, 500, "frames pile up for five minutes"),
-            self._alarm("BusyAlarm", busy, 0.95, "engines are saturated for five minutes"),
-            self._alarm(
+            alarm_above(
+                self,
+                construct_id,
+                metric,
+                threshold=threshold,
+                periods=5,
+                meaning=f"streaming: {meaning} for five minutes",
+            )
+            for construct_id, metric, threshold, meaning in (
+                ("LatencyAlarm", latency, 1000, "p99 above a second"),
+                ("WaitingAlarm", waiting, 500, "frames pile up"),
+                ("BusyAlarm", busy, 0.95, "engines are saturated"),
+            )
+        ]
+        self.alarms.append(
+            alarm_above(
+                self,
                 "BootAlarm",
                 cloudwatch.Metric(
                     namespace=StreamMetric.NAMESPACE,
@@ -67,49 +81,26 @@ class StreamMonitoring(Construct):
                     statistic="Sum",
                     period=Duration.minutes(5),
                 ),
-                0,
-                "an instance did not boot, and its group starts others in vain",
+                threshold=0,
                 periods=1,
-            ),
-        ]
+                meaning="streaming: an instance did not boot, and its group starts others in vain",
+            )
+        )
         cloudwatch.Dashboard(
             self,
             "Dashboard",
             dashboard_name=dashboard_name,
             widgets=[
                 [
-                    _graph("Frames a second", frames),
-                    _graph("Latency p99, worst server (ms)", latency),
-                    _graph("Frames dropped", dropped),
+                    graph("Frames a second", frames),
+                    graph("Latency p99, worst server (ms)", latency),
+                    graph("Frames dropped", dropped),
                 ],
                 [
-                    _graph("Batch size", batch),
-                    _graph("Engine busy share", busy),
-                    _graph("Frames waiting, fullest server", waiting),
+                    graph("Batch size", batch),
+                    graph("Engine busy share", busy),
+                    graph("Frames waiting, fullest server", waiting),
                 ],
-                *([[_graph("GPU busy share", gpus)]] if gpu else []),
+                *([[graph("GPU busy share", gpus)]] if gpu else []),
             ],
         )
-
-    def _alarm(
-        self,
-        construct_id: str,
-        metric: cloudwatch.Metric,
-        threshold: float,
-        meaning: str,
-        *,
-        periods: int = 5,
-    ) -> cloudwatch.Alarm:
-        return metric.create_alarm(
-            self,
-            construct_id,
-            threshold=threshold,
-            evaluation_periods=periods,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description=f"visionstack streaming: {meaning}",
-        )
-
-
-def _graph(title: str, metric: cloudwatch.Metric) -> cloudwatch.GraphWidget:
-    return cloudwatch.GraphWidget(title=title, left=[metric], width=8)

@@ -24,10 +24,10 @@ from runtime.contract import FINGERPRINT_PENDING, Env, Output, StreamMetric, Tls
 from stacks.catalog import Catalog, InstanceType
 from stacks.packages import PackageFolders
 from stacks.parts.acknowledgment import acknowledge
-from stacks.parts.alarms import AlarmTopic
 from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import HardenedLaunchTemplate, boot_report, instance_script
 from stacks.parts.instance_role import InstanceRole
+from stacks.parts.monitoring import AlarmTopic
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack, boot_log_group, failed_boots
 from stacks.streaming.group import StreamGroup

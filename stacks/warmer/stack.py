@@ -15,8 +15,8 @@ from constructs import Construct
 from runtime.contract import Env, Output, WarmerMetric
 from stacks.packages import PackageFolders
 from stacks.parts.acknowledgment import acknowledge
-from stacks.parts.alarms import AlarmTopic
 from stacks.parts.function import PythonFunction
+from stacks.parts.monitoring import AlarmTopic, alarm_above
 from stacks.settings.model import DeploymentSettings
 
 _NEVER_LATER_THAN: Final = Duration.minutes(1)
@@ -82,18 +82,19 @@ class WarmerStack(Stack):
         CfnOutput(self, Output.WARMER_FUNCTION, value=function.function_name)
 
     def _short_alarm(self, warmed: lambda_.IAlias, *, interval: Duration) -> cloudwatch.Alarm:
-        return cloudwatch.Metric(
+        short = cloudwatch.Metric(
             namespace=WarmerMetric.NAMESPACE,
             metric_name=WarmerMetric.SHORT,
             dimensions_map={WarmerMetric.FUNCTION_DIMENSION: warmed.function_arn},
             statistic="Maximum",
             period=interval,
-        ).create_alarm(
+        )
+        return alarm_above(
             self,
             "ShortAlarm",
+            short,
             threshold=0,
-            evaluation_periods=3,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-            alarm_description="visionstack warmer: reached too few environments three times",
+            periods=3,
+            meaning="warmer: reached too few environments three times",
+            missing=cloudwatch.TreatMissingData.BREACHING,
         )

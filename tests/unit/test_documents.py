@@ -55,7 +55,7 @@ def test_every_file_that_a_page_names_in_the_tree_is_there(page: Path) -> None:
 
 def test_the_tour_follows_a_frame_through_at_most_twelve_files_of_the_server() -> None:
     tour = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    steps = tour.partition("In the server")[2].partition("All threads")[0]
+    steps = tour.partition("In the server")[2].partition("On its way")[0]
     files = {path for path in _PATH.findall(steps) if path.endswith(".py")}
     assert 8 <= len(files) <= 12, sorted(files)
 

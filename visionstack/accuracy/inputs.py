@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.inference.errors import PictureError
 from runtime.inference.pictures import Picture, Reduction, read_picture
 from visionstack.accuracy.coco import read_coco
 from visionstack.accuracy.errors import LabelError
@@ -221,8 +222,6 @@ def _frame_names(path: Path, frames: Sequence[int]) -> tuple[str, ...]:
 
 
 def _decoded(path: Path, reduction: Reduction | None) -> Picture:
-    from runtime.inference.errors import PictureError
-
     try:
         return read_picture(path.read_bytes(), reduction=reduction)
     except OSError as error:

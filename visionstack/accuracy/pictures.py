@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from runtime.inference.errors import PictureError
+from runtime.inference.pictures import open_checked
 from visionstack.accuracy.errors import LabelError
 
 SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -20,9 +22,6 @@ def picture_files(folder: Path) -> list[Path]:
 
 def picture_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels as models see it, turned as EXIF says. Raises `LabelError`."""
-    from runtime.inference.errors import PictureError
-    from runtime.inference.pictures import open_checked
-
     try:
         image = open_checked(path.read_bytes())
         turned = image.getexif().get(_ORIENTATION) in _TURNED  # decodes a whole PNG

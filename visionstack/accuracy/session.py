@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.markup import escape
 
 from runtime.contract import StreamEncoding
+from runtime.measurement.statistics import percentile
 from visionstack import console, paths
 from visionstack.accuracy.inputs import Inputs, open_inputs
 from visionstack.accuracy.outcome import Outcome, Streamed
+from visionstack.accuracy.report import report
 from visionstack.accuracy.results import (
     against_labels,
     agreement,
@@ -23,6 +25,8 @@ from visionstack.accuracy.tracking import check_followed, score_tracks
 from visionstack.accuracy.variants import Answers, Variant, answer, check_distinct
 from visionstack.errors import UsageError
 from visionstack.models.building import current_folder
+from visionstack.report.terminal import show
+from visionstack.report.write import write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +115,6 @@ def _reference(variant: Variant, outcome: Outcome) -> Answers:
 
 
 def _served(options: AccuracyOptions, variant: Variant, name: str, outcome: Outcome) -> None:
-    from runtime.measurement.statistics import percentile
     from visionstack.accuracy.served import clip_of, follow, play, server_of
 
     inputs = outcome.inputs
@@ -146,10 +149,6 @@ def _served(options: AccuracyOptions, variant: Variant, name: str, outcome: Outc
 
 def run(options: AccuracyOptions, *, out: Path, as_json: bool) -> None:
     """Measure, write report.json, .html, .md and .csv into `out`, and show the tables."""
-    from visionstack.accuracy.drawing import report
-    from visionstack.report.terminal import show
-    from visionstack.report.write import write
-
     outcome = measure(options)
     document = report(outcome)
     written = write(document, out)

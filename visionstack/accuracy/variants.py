@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from runtime.inference.artifact import Artifact, Manifest
+from runtime.inference.classification import Classifier
+from runtime.inference.detector import Detector
+from runtime.inference.engines import Engine, create_engine
+from runtime.inference.errors import InferenceError
 from visionstack.accuracy.detection import Found
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.inputs import Inputs
 from visionstack.errors import VisionstackError
+from visionstack.models.building import current_folder
 from visionstack.paths import MODELS
-
-if TYPE_CHECKING:
-    from runtime.inference.artifact import Artifact, Manifest
-    from runtime.inference.engines import Engine
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,11 +86,6 @@ def answer(
     Raises `LabelError` where labels and model do not fit, `VisionstackError` where the model is not
     built or cannot run.
     """
-    from runtime.inference.artifact import Artifact
-    from runtime.inference.engines import create_engine
-    from runtime.inference.errors import InferenceError
-    from visionstack.models.building import current_folder
-
     folder = current_folder(models, variant.model)
     try:
         artifact = Artifact.load(folder)
@@ -141,8 +138,6 @@ def _check_task(variant: Variant, task: str, inputs: Inputs) -> None:
 def _detections(
     artifact: Artifact, engine: Engine, inputs: Inputs, tell: Tell
 ) -> dict[str, tuple[Any, ...]]:
-    from runtime.inference.detector import Detector
-
     detector = Detector(artifact, engine)
     if inputs.labels is not None:
         inputs.labels.check_classes(detector.labels)
@@ -157,8 +152,6 @@ def _detections(
 def _rankings(
     artifact: Artifact, engine: Engine, inputs: Inputs, tell: Tell
 ) -> dict[str, tuple[Any, ...]]:
-    from runtime.inference.classification import Classifier
-
     classifier = Classifier(artifact, engine)
     if inputs.classes is not None:
         inputs.classes.check_classes(

@@ -9,7 +9,8 @@ import typer
 
 from runtime.contract import StreamEncoding
 from visionstack import extras, paths
-from visionstack.cli.options import CutOption
+from visionstack.cli.options import CutOption, OutOption
+from visionstack.errors import UsageError
 
 
 def accuracy(
@@ -62,13 +63,12 @@ def accuracy(
     ] = False,
     split: Annotated[str, typer.Option(help="Of a data.yaml: train, val or test.")] = "val",
     cut: CutOption = False,
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = paths.OUT / "accuracy",
+    out: OutOption = paths.OUT / "accuracy",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how well models' answers fit labels, with intervals, beside the time they take."""
     from visionstack.accuracy.session import AccuracyOptions, run
     from visionstack.accuracy.variants import parse_variant, variants_of
-    from visionstack.errors import UsageError
 
     if (fps or round_trip or encoding) and not stream:
         raise UsageError(

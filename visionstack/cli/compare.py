@@ -1,4 +1,4 @@
-"""`visionstack compare run|resume|report`, and `visionstack doctor`."""
+"""`visionstack compare run|resume|cameras|report`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visionstack import paths
-from visionstack.cli.options import CloudOption, CutOption, JsonOption, MaxUsdOption, YesOption
-from visionstack.errors import VisionstackError
+from visionstack.cli.options import (
+    CloudOption,
+    CutOption,
+    JsonOption,
+    MaxUsdOption,
+    OutOption,
+    YesOption,
+)
+from visionstack.cloud.local_defaults import architecture
+from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
     from visionstack.compare.record import Record
@@ -21,8 +29,20 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 _OUT = paths.OUT / "compare"
-_LOSS_HELP = "AP50 (or top 1) that may be given up against the most accurate."
-_STRATEGY_HELP = "What the winner is named by: cost, speed or balanced."
+_Loss = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="AP50 (or top 1) that may be given up against the most accurate."
+    ),
+]
+_Strategy = Annotated[
+    str, typer.Option(help="What the winner is named by: cost, speed or balanced.")
+]
+_Minutes = Annotated[
+    int, typer.Option(min=5, max=480, help="After which an instance ends at the latest.")
+]
+_Calls = Annotated[int, typer.Option(min=1, help="Warm calls to each function.")]
+_ColdCalls = Annotated[int, typer.Option(min=0, help="First calls to each function.")]
 
 
 @app.command()
@@ -66,7 +86,7 @@ def run(
             "the labelled frames of the sample clip unless given."
         ),
     ] = None,
-    accuracy_loss: Annotated[float, typer.Option(min=0, max=1, help=_LOSS_HELP)] = 0.05,
+    accuracy_loss: _Loss = 0.05,
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="What an hour of this machine costs, for --local.")
     ] = None,
@@ -86,28 +106,24 @@ def run(
     seconds: Annotated[
         float, typer.Option(min=0.1, max=600, help="At least, for each scenario.")
     ] = 10.0,
-    minutes: Annotated[
-        int, typer.Option(min=5, max=480, help="After which an instance ends at the latest.")
-    ] = 30,
-    calls: Annotated[int, typer.Option(min=1, help="Warm calls to each function.")] = 60,
-    cold_calls: Annotated[int, typer.Option(min=0, help="First calls to each function.")] = 3,
+    minutes: _Minutes = 30,
+    calls: _Calls = 60,
+    cold_calls: _ColdCalls = 3,
     max_usd: MaxUsdOption = None,
     yes: YesOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, and start nothing.")
     ] = False,
-    strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
+    strategy: _Strategy = "balanced",
     cloud: CloudOption = "auto",
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = _OUT,
+    out: OutOption = _OUT,
     as_json: JsonOption = False,
 ) -> None:
     """Plan, measure, and destroy what was started; the table fills while it runs."""
-    from visionstack.cloud.local_defaults import architecture
     from visionstack.compare import session
     from visionstack.compare.accuracy import Labelled
     from visionstack.compare.plan import Request
     from visionstack.compare.targets import check_instance_type, parse_function
-    from visionstack.errors import UsageError
 
     for name in instance_type or []:
         check_instance_type(name)
@@ -155,13 +171,13 @@ def run(
 def resume(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = _OUT,
-    minutes: Annotated[int, typer.Option(min=5, max=480)] = 30,
-    calls: Annotated[int, typer.Option(min=1)] = 60,
-    cold_calls: Annotated[int, typer.Option(min=0)] = 3,
+    minutes: _Minutes = 30,
+    calls: _Calls = 60,
+    cold_calls: _ColdCalls = 3,
     picture: Annotated[Path | None, typer.Option(help="The picture, if it has moved.")] = None,
-    max_usd: Annotated[float | None, typer.Option(min=0)] = None,
-    yes: Annotated[bool, typer.Option("--yes")] = False,
-    strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
+    max_usd: MaxUsdOption = None,
+    yes: YesOption = False,
+    strategy: _Strategy = "balanced",
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a comparison: rows that failed or never ran; then destroy what is left."""
@@ -204,7 +220,7 @@ def cameras(
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="What an hour of this machine costs.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = paths.OUT / "cameras",
+    out: OutOption = paths.OUT / "cameras",
     as_json: JsonOption = False,
 ) -> None:
     """How many cameras this machine serves at a rate, within a time, with an accuracy."""
@@ -238,8 +254,8 @@ def report(
     folder: Annotated[
         list[Path] | None, typer.Argument(help="Folders of comparisons, of one model or several.")
     ] = None,
-    strategy: Annotated[str, typer.Option(help=_STRATEGY_HELP)] = "balanced",
-    accuracy_loss: Annotated[float, typer.Option(min=0, max=1, help=_LOSS_HELP)] = 0.05,
+    strategy: _Strategy = "balanced",
+    accuracy_loss: _Loss = 0.05,
     device: Annotated[
         list[Path] | None,
         typer.Option(help="A file that the page saved (On this device): a row; repeatable."),

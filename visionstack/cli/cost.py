@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from visionstack import console, paths
-from visionstack.cli.options import JsonOption
+from visionstack.cli.options import JsonOption, OutOption
 
 _OUT = paths.OUT / "cost"
 
@@ -57,7 +57,7 @@ def cost(
         bool, typer.Option("--refresh-prices", help="Ask the AWS Price List first.")
     ] = False,
     region: Annotated[str, typer.Option(help="For --refresh-prices.")] = "us-east-1",
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = _OUT,
+    out: OutOption = _OUT,
     as_json: JsonOption = False,
 ) -> None:
     """Calculate a day of Lambda, EC2 and a mix, and solve the break-even point."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime.contract import Output, Stack
 from visionstack import console
 from visionstack.cli.options import CloudOption, JsonOption
 
@@ -70,7 +71,6 @@ def delete(
 
 
 def _bucket(cloud: Any) -> tuple[Any, str]:
-    from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
 
     deployment = connect(cloud=cloud)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from visionstack import console, paths
+from visionstack.cli.options import OutOption
+from visionstack.cli.page import opened
 
 
 def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the embedded cloud up when it is done.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = paths.OUT / "demo",
+    out: OutOption = paths.OUT / "demo",
 ) -> None:
     """Deploy both lanes to the embedded cloud, use them, and write a report."""
     from visionstack.demo import journey
@@ -22,8 +23,6 @@ def demo(
     finished = journey.run(out, keep=keep)
     console.out.print(f"\nReport: [bold]{finished.html}[/] (data: {finished.json})")
     if console.out.is_terminal:
-        from visionstack.cli.page import opened
-
         opened(finished.html.resolve().as_uri())
     if finished.kept:
         console.out.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from visionstack import console
 from visionstack.cli.options import CloudOption, JsonOption
@@ -73,8 +74,6 @@ def doctor(
 
 
 def _show(checks: list[Check]) -> None:
-    from rich.markup import escape
-
     from visionstack.doctor.checks import State, worst
 
     colour = {

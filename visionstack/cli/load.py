@@ -15,7 +15,7 @@ from rich.table import Table
 
 from runtime.contract import Output, Stack
 from visionstack import console, paths
-from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
+from visionstack.cli.options import CloudOption, JsonOption, OutOption, PrefixOption
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load(
             "5 on the embedded cloud, as deployed on AWS.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the report goes.")] = paths.OUT / "load",
+    out: OutOption = paths.OUT / "load",
     cloud: CloudOption = "auto",
     prefix: PrefixOption = None,
     as_json: JsonOption = False,

@@ -8,6 +8,7 @@ import typer
 
 from visionstack import console, paths
 from visionstack.cli.options import ContextOption, JsonOption
+from visionstack.cli.packages import pairs
 
 app = typer.Typer(name="local", help="The embedded cloud on this machine.", no_args_is_help=True)
 STATE_STYLES = {"healthy": "green", "failed": "red", "unhealthy": "red", "not-run": "yellow"}
@@ -58,7 +59,6 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Up, bootstrap, cdk deploy, models published: all that is missing until both lanes answer."""
-    from visionstack.cli.packages import pairs
     from visionstack.deploy.local import deploy as deploy_all
 
     deployed = deploy_all(context=pairs(context or []))
@@ -82,7 +82,6 @@ def deploy(
 @app.command()
 def destroy(context: ContextOption = None) -> None:
     """cdk destroy on the embedded cloud, with the settings it was deployed with."""
-    from visionstack.cli.packages import pairs
     from visionstack.deploy.local import destroy as destroy_all
 
     destroy_all(context=pairs(context or []))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from runtime.contract import Output, Stack
 from visionstack import console, paths
 from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError, VisionstackError
@@ -224,7 +227,6 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Upload built models to the deployment's bucket and make them current."""
-    from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
     from visionstack.models.publishing import publish as publish_artifact
 
@@ -344,8 +346,6 @@ def diff(  # noqa: PLR0917 - Typer's options
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two published versions: metrics, classes, settings, sizes."""
-    from dataclasses import asdict
-
     from visionstack.models.differences import differences
 
     versions_ = _versions(name, cloud)
@@ -364,7 +364,6 @@ def diff(  # noqa: PLR0917 - Typer's options
 
 
 def _print_differences(rows: list[Row], old: str, new: str) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "what", old, new, "")
@@ -401,7 +400,6 @@ def _versions(name: str, cloud: Cloud) -> Versions:
 
 
 def _published(cloud: Cloud) -> Callable[[str], Versions]:
-    from runtime.contract import Output, Stack
     from visionstack.cloud.deployment import connect
     from visionstack.models.versions import Versions
 

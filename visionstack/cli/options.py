@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,11 @@ PrefixOption = Annotated[
 ContextOption = Annotated[
     list[str] | None,
     typer.Option("--context", "-c", help="A setting, name=value, as with cdk."),
+]
+OutOption = Annotated[Path, typer.Option(help="Folder for the report.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")]
+HttpPortOption = Annotated[
+    int, typer.Option(min=0, max=65_535, help="Health, metrics, WebSocket and page.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 MaxUsdOption = Annotated[float | None, typer.Option(min=0, help="Refuse what could cost more.")]

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from runtime.contract import Output, Stack
 from visionstack import console
 from visionstack.cli.options import CloudOption, ContextOption, JsonOption
-from visionstack.cloud import Cloud
+from visionstack.cloud import Cloud, local_defaults
 
 
 def build(
@@ -25,7 +26,6 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build the Lambda packages and the instance's asset (cdk does the same by itself)."""
-    from visionstack.cloud import local_defaults
     from visionstack.packaging.build import bring_up_to_date, settings_from
 
     given = {**(local_defaults.context() if local else {}), **pairs(context or [])}
@@ -42,7 +42,6 @@ def build(
 
 
 def _publish(folders: list[Path], *, cloud: Cloud, prefix: str) -> None:
-    from runtime.contract import Output, Stack
     from visionstack.cloud.aws_errors import translated
     from visionstack.cloud.deployment import connect
     from visionstack.packaging.libraries import publish_libraries

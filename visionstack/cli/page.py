@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import quote, urlencode
@@ -80,7 +81,6 @@ def opened(address: str) -> bool:
 
     Over SSH Python would take one of the terminal, which holds everything up until it is left.
     """
-    import os
     import webbrowser
 
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

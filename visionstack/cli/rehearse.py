@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from visionstack import paths
-from visionstack.cli.options import CloudOption, MaxUsdOption, YesOption
+from visionstack.cli.options import CloudOption, ContextOption, MaxUsdOption, OutOption, YesOption
+from visionstack.cli.packages import pairs
+from visionstack.cloud.local_defaults import architecture
 
 
 def rehearse(
@@ -30,19 +31,15 @@ def rehearse(
     minutes: Annotated[
         int, typer.Option(min=10, max=480, help="After which no step begins but the last two.")
     ] = 60,
-    context: Annotated[
-        list[str] | None, typer.Option("-c", "--context", help="A setting: name=value.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = paths.OUT / "rehearse",
+    context: ContextOption = None,
+    out: OutOption = paths.OUT / "rehearse",
 ) -> None:
     """Deploy, use, change and destroy both lanes, see that nothing is left, and report.
 
     Under a prefix of its own; the report has no account in it and can go into an issue. Everything
     is destroyed at the end, on error and on Ctrl-C.
     """
-    from visionstack.cli.packages import pairs
     from visionstack.cloud.clouds import resolve_cloud
-    from visionstack.cloud.local_defaults import architecture
     from visionstack.compare.targets import check_instance_type
     from visionstack.rehearse import session
     from visionstack.rehearse.budget import Plan

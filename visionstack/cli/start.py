@@ -9,6 +9,7 @@ import typer
 
 from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
 from visionstack import console
+from visionstack.cli.options import HttpPortOption, PortOption
 
 
 def try_here(
@@ -23,8 +24,8 @@ def try_here(
         ),
     ] = False,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = STREAM_PORT,
-    http_port: Annotated[int, typer.Option(min=0, max=65_535)] = STREAM_HTTP_PORT,
+    port: PortOption = STREAM_PORT,
+    http_port: HttpPortOption = STREAM_HTTP_PORT,
 ) -> None:
     """See boxes on your own camera: serves on this machine and opens the page in the browser."""
     from visionstack.cli.serve_run import ANY_ADDRESS, serve

@@ -11,6 +11,7 @@ import typer
 from visionstack import console
 from visionstack.cli.options import JsonOption, PrefixOption
 from visionstack.cloud import Cloud
+from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
     from visionstack.cli.status_run import Lane
@@ -43,7 +44,6 @@ def _look(cloud: Literal["local", "aws"], *, prefix: str | None) -> dict[str, An
     """One cloud: its lanes, or why it cannot be asked."""
     from visionstack.cli.status_run import ask_healthz, ask_metrics, lanes, next_step
     from visionstack.cloud.deployment import connect
-    from visionstack.errors import VisionstackError
 
     told: dict[str, Any] = {"cloud": cloud, "where": "", "lanes": [], "error": "", "next": ""}
     try:

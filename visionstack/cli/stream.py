@@ -18,7 +18,8 @@ from runtime.contract import (
     StreamEncoding,
     StreamPolicy,
 )
-from visionstack.cli.options import CloudOption
+from visionstack.cli.options import CloudOption, HttpPortOption, PortOption
+from visionstack.errors import UsageError
 
 
 def serve(
@@ -38,10 +39,8 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; TLS unless it is loopback.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = STREAM_PORT,
-    http_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Health, metrics, WebSocket and page.")
-    ] = STREAM_HTTP_PORT,
+    port: PortOption = STREAM_PORT,
+    http_port: HttpPortOption = STREAM_HTTP_PORT,
     token: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +73,12 @@ def stream(
         str | None, typer.Option(help="host:port of a server; else the deployed one is used.")
     ] = None,
     token: Annotated[
-        str | None, typer.Option(envvar="VISIONSTACK_STREAM_TOKEN", show_envvar=True)
+        str | None,
+        typer.Option(
+            envvar="VISIONSTACK_STREAM_TOKEN",
+            show_envvar=True,
+            help="The server's, with --connect.",
+        ),
     ] = None,
     fingerprint: Annotated[
         str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")
@@ -90,7 +94,9 @@ def stream(
     model: Annotated[
         str | None, typer.Option(help="One of the server's models; default its first.")
     ] = None,
-    confidence: Annotated[float, typer.Option(min=0, max=1)] = DETECT_CONFIDENCE,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Boxes below it are left out.")
+    ] = DETECT_CONFIDENCE,
     iou: Annotated[
         float, typer.Option(min=0, max=1, help="Overlap above which the lesser box goes.")
     ] = DETECT_IOU,
@@ -125,7 +131,6 @@ def stream(
 ) -> None:
     """Stream frames to a server and get detections back; exit 1 if a frame failed."""
     from visionstack.cli.stream_run import StreamRequest, parse_address, run_stream
-    from visionstack.errors import UsageError
 
     if key_interval > 1 and not track:
         raise UsageError("--key-interval needs --track.", remedy="Add --track.")

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from visionstack import console, paths
-from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cli.options import CloudOption, JsonOption, OutOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WAYS: Final = ("auto", "best", "head", "all", "scratch")
 _SAMPLE: Final = paths.SAMPLES / "fashion_products.zip"
 _Size = Annotated[int | None, typer.Option(help="Side of the network's input.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the split and of the training.")]
 _Backbone = Annotated[
     str | None,
     typer.Option(help="efficientnet-lite0, resnet18 to resnet152, or a name of timm's."),
@@ -65,12 +66,12 @@ def classifier(  # noqa: PLR0917 - Typer's options
     patience: Annotated[int, typer.Option(min=1, help="Epochs without gain to end after.")] = 8,
     batch: Annotated[int, typer.Option(min=2, help="Pictures at a time.")] = 32,
     size: _Size = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and of the training.")] = 0,
+    seed: _Seed = 0,
     unknown: Annotated[bool, typer.Option(help='Answer "unknown" when in doubt.')] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard's files.")] = False,
     deploy: Annotated[bool, typer.Option("--deploy", help="Publish and serve it.")] = False,
     cloud: CloudOption = "local",
-    out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
+    out: OutOption = paths.OUT / "training",
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier of products; with --deploy, from pictures to an address."""
@@ -99,15 +100,15 @@ def classifier(  # noqa: PLR0917 - Typer's options
             tensorboard=tensorboard,
         )
         from visionstack.report.write import write
+        from visionstack.training.report import report
         from visionstack.training.run import train
-        from visionstack.training.story import tell
 
         def told(candidate: Candidate, epoch: Epoch) -> None:
             display.word(f"{candidate.key}: {epoch.val_top1:.1%} of validation right")
             display.tick(epoch.number, epochs)
 
         outcome = train(dataset, plan, say=display.step, told=told)
-        page = write(tell(outcome, dataset), folder, formats=["html"])["html"]
+        page = write(report(outcome, dataset), folder, formats=["html"])["html"]
     record = outcome.record
     if not as_json:
         _print(record, page)
@@ -142,7 +143,7 @@ def compare(  # noqa: PLR0917 - Typer's options
     ] = "5,10,25,100",
     backbone: _Backbone = None,
     size: _Size = None,
-    out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
+    out: OutOption = paths.OUT / "training",
     as_json: JsonOption = False,
 ) -> None:
     """The paper's figure 3: three ways of training, over seeds and amounts of data."""
@@ -188,8 +189,8 @@ def detector(  # noqa: PLR0917 - Typer's options
     patience: Annotated[int, typer.Option(min=1, help="Epochs without gain to end after.")] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
     size: Annotated[int, typer.Option(help="Side of the network's input.")] = 416,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    out: Annotated[Path, typer.Option(help="Where records go.")] = paths.OUT / "training",
+    seed: _Seed = 0,
+    out: OutOption = paths.OUT / "training",
     as_json: JsonOption = False,
 ) -> None:
     """Train a detector through Ultralytics, out to the same kind of model."""

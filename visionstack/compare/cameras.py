@@ -21,6 +21,7 @@ from typing import Final
 
 import numpy as np
 
+from runtime.inference.artifact import Artifact
 from runtime.measurement.statistics import percentile
 from visionstack.accuracy.detection import Evaluation, Found
 from visionstack.accuracy.inputs import Inputs, read_clip
@@ -28,6 +29,8 @@ from visionstack.accuracy.served import clip_of
 from visionstack.accuracy.streaming import StreamedFrame, seen_at
 from visionstack.accuracy.variants import LEAST
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.models.building import current_folder
+from visionstack.server_process import served
 from visionstack.stream.client import AsyncStreamClient, StreamOptions
 from visionstack.stream.pictures import EncodedPicture, encode_picture
 from visionstack.stream.types import EndpointLike, StreamResult
@@ -317,10 +320,6 @@ def count_cameras(
 
     Raises `VisionstackError` where the model cannot be served.
     """
-    from runtime.inference.artifact import Artifact
-    from visionstack.models.building import current_folder
-    from visionstack.server_process import served
-
     ends = time.monotonic() + seconds
     folder = current_folder(models, model)
     manifest = Artifact.load(folder).manifest

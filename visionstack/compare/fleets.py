@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime.contract import MEASURE_LATEST, RESULTS_PREFIX, Output, Scope, Stack
 from runtime.inference.artifact import Artifact
 from runtime.measurement.results import FILE, RunResult
+from stacks.catalog import Catalog
 from visionstack.cloud.aws_errors import CredentialsError, translated
+from visionstack.cloud.local_fleet import Fleet, InstanceState
+from visionstack.cloud.local_state import CloudFolder
 from visionstack.compare.errors import CompareError
 from visionstack.compare.record import Record
+from visionstack.deploy.cdk import cdk
 from visionstack.errors import VisionstackError
+from visionstack.models.publishing import publish
 
 if TYPE_CHECKING:
     from visionstack.cloud.deployment import Deployment
@@ -62,8 +67,6 @@ class StackFleets:
 
         All at once on AWS; the embedded cloud has one image, which fits one architecture.
         """
-        from stacks.catalog import Catalog
-
         if self.deployment.cloud == "aws":
             return [list(names)]
         catalog = Catalog.load()
@@ -80,9 +83,6 @@ class StackFleets:
         Raises:
             VisionstackError: CDK failed, or S3 refused the model or the picture.
         """
-        from visionstack.deploy.cdk import cdk
-        from visionstack.models.publishing import publish
-
         context = self.context(names)
         cloud = self.deployment.cloud
         storage, comparison = (
@@ -172,9 +172,6 @@ class StackFleets:
 
     def _embedded_refusal(self, name: str) -> str | None:
         """What the embedded cloud's agent says of the group's instance."""
-        from visionstack.cloud.local_fleet import Fleet, InstanceState
-        from visionstack.cloud.local_state import CloudFolder
-
         group = self._groups.get(name)
         for instance in Fleet.read(CloudFolder.from_environment()).instances:
             if instance.group == group and instance.state is InstanceState.NOT_RUN:
@@ -255,8 +252,6 @@ def destroy(record: Record, *, deployment: Deployment) -> None:
     Raises:
         VisionstackError: a stack is still there; the message names it.
     """
-    from visionstack.deploy.cdk import cdk
-
     if not record.deployed:
         return
     context = {"prefix": record.prefix}

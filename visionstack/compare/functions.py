@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime.contract import Output, Stack
 from runtime.inference.artifact import Artifact
 from visionstack import paths
+from visionstack.cloud import local_defaults
 from visionstack.cloud.aws_errors import translated
 from visionstack.compare.errors import MixedResultsError
 from visionstack.compare.fleets import deploy_arguments
 from visionstack.compare.plan import WARM_UP_CALLS
 from visionstack.compare.record import Record
 from visionstack.compare.targets import FunctionSetting
+from visionstack.deploy.cdk import cdk
+from visionstack.models.publishing import publish
 
 if TYPE_CHECKING:
     from visionstack.classify.client import Classification
@@ -55,9 +58,6 @@ class StackFunctions:
             VisionstackError: CDK, S3 or a call failed.
             MixedResultsError: the function answered with another model.
         """
-        from visionstack.deploy.cdk import cdk
-        from visionstack.models.publishing import publish
-
         cloud = self.deployment.cloud
         context = self.context(setting)
         tell("deploying")
@@ -80,7 +80,6 @@ class StackFunctions:
 
     def _publish_libraries(self, context: dict[str, object], client: Any, bucket: str) -> None:
         """What a package of `s3-packages` fetches; the storage's deploy has built it by now."""
-        from visionstack.cloud import local_defaults
         from visionstack.packaging.build import settings_from
         from visionstack.packaging.libraries import publish_libraries
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from runtime.contract import EngineChoice, PrecisionChoice, Scope
 from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario
+from stacks.catalog import Catalog
 from visionstack.compare.errors import BudgetError, RowUsageError
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import priced
@@ -286,8 +287,6 @@ def _instance(name: str, record: Record, *, book: PriceBook, checks: list[Check]
 
 
 def _refuse_small_memory(row: Row, model_bytes: int) -> None:
-    from stacks.catalog import Catalog
-
     catalog = Catalog.load()
     if row.status is not Status.PLANNED or row.name not in catalog:
         return

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from runtime.measurement.errors import MeasurementError
 from runtime.measurement.results import RunResult
-from visionstack.compare.errors import MixedResultsError, RecordError
+from visionstack.compare.errors import MixedResultsError, NotRunError, RecordError
 from visionstack.compare.targets import Kind
+from visionstack.errors import VisionstackError
 from visionstack.files import replace_file
 
 SCHEMA: Final = 1
@@ -63,6 +64,19 @@ class Row:
         self.status, self.reason = Status.NOT_RUN, f"not run: {reason}"
         self.other_hardware = other_hardware
 
+    def fail(self, error: Exception) -> None:
+        """Failed, or not run, with the error's sentence as its reason."""
+        self.status = Status.NOT_RUN if isinstance(error, NotRunError) else Status.FAILED
+        self.reason = error.message if isinstance(error, VisionstackError) else str(error)
+        if isinstance(error, MixedResultsError):
+            self.result, self.function = None, None
+
+    @property
+    def has_measurements(self) -> bool:
+        """Whether anything was measured."""
+        found = (self.result or {}).get("measurements", [])
+        return any(measurement["status"] == "measured" for measurement in found)
+
     def run_result(self) -> RunResult | None:
         """The machine's result, read back."""
         return RunResult.from_json(self.result) if self.result else None
@@ -104,6 +118,29 @@ class Record:
     def row(self, name: str) -> Row:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)
+
+    def take(self, row: Row, result: RunResult) -> None:
+        """Put a finished result into its row.
+
+        Raises:
+            MixedResultsError: it is of another model version or picture.
+        """
+        subject = result.subject
+        if subject is not None:
+            self.check_subject(
+                version=str(subject.get("version")),
+                picture_sha256=str(subject.get("picture_sha256")),
+                row=row.name,
+            )
+        row.result = result.to_json()
+        if result.failure:
+            row.status, row.reason = Status.FAILED, result.failure
+        elif row.has_measurements:
+            row.status, row.reason = Status.MEASURED, None
+        else:
+            reasons = {m.reason for m in result.measurements if m.reason}
+            row.status = Status.FAILED
+            row.reason = "; ".join(sorted(reasons)) or "nothing was measured"
 
     def check_subject(self, *, version: str, picture_sha256: str, row: str) -> None:
         """Refuse a result that was measured with another model or picture.

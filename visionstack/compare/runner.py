@@ -19,7 +19,6 @@ from visionstack.compare.fleets import StackFleets
 from visionstack.compare.functions import StackFunctions
 from visionstack.compare.machine import ThisMachine
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.rows import fail, has_measurements, take
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.errors import VisionstackError
@@ -110,9 +109,9 @@ class _Run:
             row.status = Status.RUNNING
             self.changed(row.name)
             try:
-                take(self.record, row, here.darknet(self.record))
+                self.record.take(row, here.darknet(self.record))
             except (VisionstackError, MeasurementError) as error:
-                fail(row, error)
+                row.fail(error)
             self.changed(row.name)
 
     def instances(self) -> None:
@@ -130,7 +129,7 @@ class _Run:
                 row.function = self.executors.functions.measure(setting, partial(self._step, row))
                 row.status, row.reason = Status.MEASURED, None
             except VisionstackError as error:
-                fail(row, error)
+                row.fail(error)
             self.changed(row.name)
 
     def _batch(self, waiting: list[Row]) -> None:
@@ -143,7 +142,7 @@ class _Run:
             self.executors.fleets.deploy(names)
         except VisionstackError as error:
             for row in waiting:
-                fail(row, error)
+                row.fail(error)
             self.changed("the fleets could not be deployed")
             return
         end = self.clock() + self.deadline_s
@@ -156,7 +155,7 @@ class _Run:
                 except TemporaryError as error:
                     done = self.clock() - seen[row.name] > _UNSEEN_S
                     if done:
-                        fail(row, error)
+                        row.fail(error)
                 if done:
                     waiting.remove(row)
                     self.changed(row.name)
@@ -164,7 +163,7 @@ class _Run:
                 self.changed(f"waiting for {', '.join(row.name for row in waiting)}")
                 self.sleep(_POLL_S)
         for row in waiting:
-            row.status = Status.MEASURED if has_measurements(row) else Status.FAILED
+            row.status = Status.MEASURED if row.has_measurements else Status.FAILED
             row.reason = f"it had not finished after {self.deadline_s / 60:.0f} minutes"
             self.changed(f"{row.name}: its time is over")
 
@@ -187,12 +186,12 @@ class _Run:
             if not progress.result.finished:
                 row.result = progress.result.to_json()
                 return False
-            take(self.record, row, progress.result)
+            self.record.take(row, progress.result)
             fleets.fetch_logs(row.name, self.folder / row.name / "loadgen")
         except (CredentialsError, TemporaryError):
             raise
         except (VisionstackError, MeasurementError) as error:
-            fail(row, error)
+            row.fail(error)
         return True
 
     def _step(self, row: Row, what: str) -> None:

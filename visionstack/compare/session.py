@@ -10,10 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from rich.live import Live
+from rich.markup import escape
+
+from runtime.inference.errors import PictureError
 from visionstack import console, extras, paths
 from visionstack.cloud.aws_errors import translated
+from visionstack.cloud.deployment import Deployment, connect
+from visionstack.cloud.local_defaults import architecture
 from visionstack.compare import accuracy, fleets
-from visionstack.compare import report as drawing
 from visionstack.compare.accuracy import Labelled, default_labels
 from visionstack.compare.devices import with_device
 from visionstack.compare.errors import RecordError
@@ -29,19 +34,25 @@ from visionstack.compare.plan import (
     picture_hash,
 )
 from visionstack.compare.record import Record, Status, load, merge
+from visionstack.compare.report import report_all
+from visionstack.compare.report import table as comparison_table
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.summary import Strategy
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
 from visionstack.cost import prices
+from visionstack.deploy.cdk import bootstrap_embedded_cloud
+from visionstack.doctor.aws import check_instance_type
+from visionstack.doctor.checks import Check
+from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.models.named import find_model
 from visionstack.report.terminal import rich_table, show
 from visionstack.report.write import write
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
-    from visionstack.cloud.deployment import Deployment
 
 _PREFIX: Final = "visionstack-compare"
 """The comparison deploys stacks of its own, and never touches the user's."""
@@ -183,7 +194,7 @@ def draw(
     for device in devices:
         records[0] = with_device(records[0], device)
     book = prices.load()
-    report = drawing.report_all(records, book=book, strategy=strategy, loss=loss)
+    report = report_all(records, book=book, strategy=strategy, loss=loss)
     written = write(report, out if out.suffix != ".json" else out.parent)
     if as_json:
         verdict = judge(candidates(records, book=book), strategy=strategy, loss=loss)
@@ -199,7 +210,6 @@ def _print(comparisons: Sequence[dict[str, Any]]) -> None:
 
 def _check_picture(path: Path) -> None:
     """Before machines are paid for that could not decode it."""
-    from runtime.inference.errors import PictureError
     from runtime.inference.pictures import read_picture
 
     try:
@@ -266,16 +276,12 @@ def _score(record: Record, folder: Path, labelled: Labelled | None) -> None:
 
 
 def _deployment(cloud: str) -> Deployment:
-    from visionstack.cloud.deployment import connect
-
     if cloud not in {"auto", "local", "aws"}:
         raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
     return connect(cloud=cloud, prefix=_PREFIX)  # type: ignore[arg-type]
 
 
 def _artifact(model: str) -> Artifact:
-    from visionstack.models.named import find_model
-
     with console.err.status(f"model {model} …"):
         return find_model(model)()
 
@@ -283,10 +289,6 @@ def _artifact(model: str) -> Artifact:
 def _plan(
     request: Request, artifact: Artifact, deployment: Deployment | None, *, run: str
 ) -> Record:
-    from visionstack.cloud.local_defaults import architecture
-    from visionstack.doctor.aws import check_instance_type
-    from visionstack.doctor.checks import Check
-    from visionstack.doctor.vcpu_quotas import VcpuQuotas
     from visionstack.packaging.build import settings_from
 
     quotas = VcpuQuotas(deployment) if deployment else None
@@ -360,8 +362,6 @@ def _measure(
     record: Record, out: Path, executors: Executors, size: MeasurementSize, strategy: Strategy
 ) -> None:
     if record.cloud == "local" and record.needs_cloud:
-        from visionstack.deploy.cdk import bootstrap_embedded_cloud
-
         bootstrap_embedded_cloud()
     with _told_when_interrupted([(record, out, executors)]), _live(strategy) as tell:
         run(record, out, executors, minutes=size.minutes, tell=tell)
@@ -399,13 +399,12 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
 
         yield line
         return
-    from rich.live import Live
 
     with Live(console=console.err, refresh_per_second=4) as live:
 
         def tell(record: Record, what: str) -> None:
             grid = rich_table(
-                drawing.table(record, book=book, strategy=strategy), width=console.err.width
+                comparison_table(record, book=book, strategy=strategy), width=console.err.width
             )
             grid.caption = what
             live.update(grid)
@@ -414,8 +413,6 @@ def _live(strategy: Strategy) -> Iterator[Callable[[Record, str], None]]:
 
 
 def _show_plan(record: Record, request: Request) -> None:
-    from rich.markup import escape
-
     err = console.err
     err.print(
         f"[bold]plan[/]: {record.model} {record.version} with {record.picture}, "

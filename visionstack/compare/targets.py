@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Final, get_args
 
 from runtime.contract import Arch, ColdStart, EngineChoice, Packaging, Stack
+from stacks.catalog import Catalog
+from stacks.errors import UnknownInstanceTypeError
 from visionstack.compare.errors import RowUsageError
 
 LAMBDA_FORM: Final = "MEMORY[:ARCH[:PACKAGING[:COLD_START[:ENGINE]]]]"
@@ -105,9 +107,6 @@ def check_instance_type(name: str) -> None:
     Raises:
         RowUsageError: the catalog does not list it.
     """
-    from stacks.catalog import Catalog
-    from stacks.errors import UnknownInstanceTypeError
-
     try:
         Catalog.load()[name]
     except UnknownInstanceTypeError as error:

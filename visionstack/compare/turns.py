@@ -16,7 +16,6 @@ from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Mark, summarize
 from visionstack.compare.machine import ThisMachine, Turn
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.rows import fail, take
 from visionstack.compare.targets import Kind
 from visionstack.errors import VisionstackError
 
@@ -85,10 +84,10 @@ def _turn(entry: _Entry, *, turn: int, of: int) -> None:
             ),
         )
         if turn == of - 1 or entry.result.failure:
-            take(party.record, row, entry.result)
+            party.record.take(row, entry.result)
             party.changed(row.name)
     except (VisionstackError, MeasurementError) as error:
-        fail(row, error)
+        row.fail(error)
         party.changed(row.name)
 
 

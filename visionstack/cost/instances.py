@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from stacks.catalog import Catalog
 from visionstack.cost.bill import DAYS_A_MONTH, Bill, Item
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.prices import PriceBook
@@ -142,8 +143,6 @@ def fleet_bill(
 
 def root_gib(instance_type: str) -> int:
     """The disk that the streaming lane gives a type; a CPU type's for one it does not know."""
-    from stacks.catalog import Catalog
-
     catalog = Catalog.load()
     return catalog[instance_type].root_volume_gib if instance_type in catalog else 30
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from stacks.catalog import Catalog
 from visionstack.cost.bill import DAYS_A_MONTH, Bill
 from visionstack.cost.breakeven import Crossing, crossings
 from visionstack.cost.instances import Fleet, fleet_bill, instances_needed, steps
@@ -101,8 +102,6 @@ def answer(question: Question, *, requests_per_day: float) -> dict[str, Any]:
 
 
 def _retired(instance_type: str) -> bool:
-    from stacks.catalog import Catalog
-
     catalog = Catalog.load()
     return instance_type in catalog and catalog[instance_type].retired
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.inference.artifact import Artifact
 from runtime.measurement.statistics import percentile
 from visionstack import paths
 from visionstack.classify.client import Classification, ClassifierClient
@@ -14,6 +15,8 @@ from visionstack.classify.trials import DeployedEnvironments
 from visionstack.cloud.deployment import Deployment
 from visionstack.console import err
 from visionstack.errors import VisionstackError
+from visionstack.models.building import current_folder
+from visionstack.models.packages import FOOLBOX, fetch_members
 
 LABELLED_PICTURES: Final = 8
 _LABELLED: Final = re.compile(r"imagenet_\d+_(\d+)\.\w+$")
@@ -23,8 +26,6 @@ _MEMBERS: Final = "foolbox/data/imagenet_"
 
 def labelled_pictures() -> list[Path]:
     """ImageNet pictures with their class in the name, from a package; none when it is not there."""
-    from visionstack.models.packages import FOOLBOX, fetch_members
-
     folder = paths.MODELS / "cache" / "imagenet"
     if not folder.is_dir():
         try:
@@ -65,9 +66,6 @@ def classify_samples(
 
 
 def _class_names(model: str) -> dict[str, str]:
-    from runtime.inference.artifact import Artifact
-    from visionstack.models.building import current_folder
-
     return {
         label.id: label.name
         for label in Artifact.load(current_folder(paths.MODELS, model)).labels()

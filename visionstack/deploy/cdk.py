@@ -15,8 +15,9 @@ from typing import IO, Final, Literal
 
 from visionstack import paths
 from visionstack.cloud import Cloud, local_defaults
-from visionstack.cloud.aws_errors import RENEW
+from visionstack.cloud.aws_errors import RENEW, translated
 from visionstack.cloud.clouds import cloud_environment, resolve_cloud
+from visionstack.cloud.deployment import connect
 from visionstack.cloud.local_state import REGION, CloudFolder
 from visionstack.console import err
 from visionstack.errors import VisionstackError
@@ -206,8 +207,6 @@ def _with_python(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _stack_exists(name: str) -> bool:
-    from visionstack.cloud.deployment import connect
-
     stacks = connect(cloud="local").client("cloudformation").describe_stacks()["Stacks"]
     return any(
         one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE" for one in stacks
@@ -240,9 +239,6 @@ def _indented(lines: Sequence[str]) -> list[str]:
 def _with_refused_launch(failure: VisionstackError, *, prefix: str | None) -> VisionstackError:
     """The same with what EC2 said, which CloudFormation does not tell: it waits for instances that
     were never started. The group may be gone by then, rolled back."""
-    from visionstack.cloud.aws_errors import translated
-    from visionstack.cloud.deployment import connect
-
     try:
         deployment = connect(cloud="aws", prefix=prefix)
         with translated("read the scaling activities"):

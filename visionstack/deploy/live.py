@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runtime.contract import Route
+from visionstack.classify.client import CONTENT_TYPES, Classification, ClassifierClient
+from visionstack.deploy.local import deploy, deploy_to_aws
 
 if TYPE_CHECKING:
-    from visionstack.classify.client import Classification
     from visionstack.cloud.deployment import ClassifierApi, Deployment
 
 
@@ -30,9 +31,6 @@ class Live:
 def go_live(name: str, picture: Path, *, cloud: Literal["local", "aws"]) -> Live:
     """Deploy with `classifier_model` set to a built model, then classify `picture` through the
     gateway. Raises VisionstackError of whichever step fails."""
-    from visionstack.classify.client import ClassifierClient
-    from visionstack.deploy.local import deploy, deploy_to_aws
-
     context = {"classifier_model": name}
     deployment: Deployment = (
         deploy(context=context).deployment if cloud == "local" else deploy_to_aws(context=context)
@@ -46,8 +44,6 @@ def go_live(name: str, picture: Path, *, cloud: Literal["local", "aws"]) -> Live
 
 def curl_line(api: ClassifierApi, picture: Path) -> str:
     """The same call by hand. On AWS the key is left for the reader to put in."""
-    from visionstack.classify.client import CONTENT_TYPES
-
     content = CONTENT_TYPES.get(picture.suffix.lower(), "application/octet-stream")
     words = ["curl", "--data-binary", f"@{picture}", "-H", f"content-type: {content}"]
     if api.signing is None:

@@ -22,6 +22,7 @@ from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.errors import UsageError
 from visionstack.localcloud import lifecycle
 from visionstack.models.named import find_model
+from visionstack.models.publishing import publish
 from visionstack.packaging.build import settings_from
 from visionstack.packaging.libraries import publish_libraries
 from visionstack.packaging.recipes import BRINGS_MODEL
@@ -153,8 +154,6 @@ def publish_models(deployment: Deployment, names: tuple[str, ...]) -> tuple[str,
 
     A name is one of the catalog's, or of a model that lies in `.models`, such as a trained one.
     """
-    from visionstack.models.publishing import publish
-
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     client = deployment.client("s3")
     uploaded = []

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import Output, Stack
+from stacks.catalog import Catalog, InstanceType
+from stacks.errors import UnknownInstanceTypeError
 from visionstack.cloud.aws_errors import EXPIRED, REJECTED
 from visionstack.cloud.clouds import NO_REGION_REMEDY
 from visionstack.doctor.checks import Check, Finding, State, worst
@@ -17,7 +19,6 @@ from visionstack.doctor.vcpu_quotas import VcpuQuotas
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
-    from stacks.catalog import InstanceType
     from stacks.settings.model import DeploymentSettings
     from visionstack.cloud.deployment import Deployment
 
@@ -59,9 +60,6 @@ def check_instance_type(
         quotas: Holds the claims of what is planned besides; a type that cannot start anyway
             claims nothing.
     """
-    from stacks.catalog import Catalog
-    from stacks.errors import UnknownInstanceTypeError
-
     try:
         found = Catalog.load()[name]
     except UnknownInstanceTypeError as error:

@@ -11,6 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from visionstack import processes
 from visionstack.cloud import local_state
 from visionstack.cloud.local_state import CloudFolder
@@ -109,8 +111,6 @@ def listening(port: int) -> bool:
 
 def owner(port: int) -> str:
     """Who listens there, as well as this user may know."""
-    import psutil
-
     for connection in psutil.net_connections(kind="tcp"):
         if (
             connection.status == psutil.CONN_LISTEN

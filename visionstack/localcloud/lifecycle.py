@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -36,8 +36,6 @@ class Status:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         up = self.state if self.cloud != "down" else None
         return {
             "cloud": self.cloud,

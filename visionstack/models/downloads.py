@@ -1,4 +1,7 @@
-"""Fetching files over HTTP: resumed after a break, checked before they get their name."""
+"""Fetching files over HTTP: resumed after a break, checked before they get their name.
+
+pooch (1.9) checks and keeps files too, and begins a broken download anew.
+"""
 
 from __future__ import annotations
 

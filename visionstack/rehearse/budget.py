@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from stacks.catalog import Catalog
 from visionstack.compare.errors import BudgetError
 from visionstack.compare.plan import most_function_usd, most_instance_usd
 from visionstack.compare.record import Row
@@ -38,8 +39,6 @@ class Plan:
         Raises:
             CostError: the book has no price for a type.
         """
-        from stacks.catalog import Catalog
-
         hours = (self.minutes + LAST_STEP_MINUTES) / 60
         lanes = Standing(
             instance_type=self.instance_type,

@@ -6,19 +6,26 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from runtime.contract import Stack
 from visionstack import paths
+from visionstack.classify.client import ClassifierClient
+from visionstack.classify.trials import DeployedEnvironments
 from visionstack.cloud.aws_errors import CredentialsError
 from visionstack.cloud.deployment import Deployment
+from visionstack.compare import session
+from visionstack.compare.fleets import delete_stacks
+from visionstack.compare.plan import Request
+from visionstack.compare.record import Record, Status, load
+from visionstack.deploy.cdk import cdk
+from visionstack.deploy.local import build_model, publish_models
 from visionstack.errors import VisionstackError
 from visionstack.rehearse import leftovers
 from visionstack.rehearse.budget import COMPARED_MINUTES, Plan
 from visionstack.rehearse.steps import NotEmbeddedError, Step
-
-if TYPE_CHECKING:
-    from visionstack.compare.record import Record
+from visionstack.stream.blocking import StreamClient
+from visionstack.stream.types import StreamResult
 
 T = TypeVar("T")
 STREAM_MODEL: Final = "yolov3-tiny"
@@ -111,10 +118,6 @@ class Lanes:
 
     def compare(self) -> str:
         """Raises NotEmbeddedError where the types were deployed and there is no such machine."""
-        from visionstack.compare import session
-        from visionstack.compare.plan import Request
-        from visionstack.compare.record import load
-
         folder = self.out / "compare"
         session.start(
             Request(
@@ -132,8 +135,6 @@ class Lanes:
 
     def deploy(self) -> str:
         """Raises VisionstackError."""
-        from visionstack.deploy.local import build_model, publish_models
-
         models = (STREAM_MODEL, CLASSIFIER_MODEL)
         for name in models:
             build_model(name)
@@ -143,8 +144,6 @@ class Lanes:
 
     def stream(self) -> str:
         """Raises VisionstackError."""
-        from visionstack.stream.blocking import StreamClient
-        from visionstack.stream.types import StreamResult
 
         def first() -> set[str]:
             endpoint = self.deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
@@ -167,8 +166,6 @@ class Lanes:
 
     def classify(self) -> str:
         """Raises VisionstackError."""
-        from visionstack.classify.client import ClassifierClient
-
         with ClassifierClient.of(self.deployment) as client:
             answer = client.classify(PICTURE)
         best = answer.top[0]
@@ -179,8 +176,6 @@ class Lanes:
 
     def warm(self) -> str:
         """Raises VisionstackError."""
-        from visionstack.classify.trials import DeployedEnvironments
-
         report = DeployedEnvironments(self.deployment).warm(WARM_TARGET)
         if report["reached"] < WARM_TARGET:
             raise VisionstackError(
@@ -202,8 +197,6 @@ class Lanes:
 
     def destroy(self) -> str:
         """By cdk; stacks that it leaves, directly. Raises VisionstackError when one is left."""
-        from visionstack.compare.fleets import delete_stacks
-
         if not self._mine():
             return "Nothing had been deployed."
         told = "cdk destroyed every stack."
@@ -257,8 +250,6 @@ class Lanes:
         ]
 
     def _cdk(self, *arguments: str, settings: Mapping[str, object] | None = None) -> None:
-        from visionstack.deploy.cdk import cdk
-
         cdk(arguments, cloud=self.deployment.cloud, context=settings or self.settings)
 
 
@@ -269,8 +260,6 @@ def compared(record: Record) -> str:
         NotEmbeddedError: the embedded cloud has no such machines, and everything else went well.
         VisionstackError: a type was not measured.
     """
-    from visionstack.compare.record import Status
-
     missing = [row for row in record.rows if row.status is not Status.MEASURED]
     told = "; ".join(f"{row.name}: {row.reason}" for row in missing)
     if not missing:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 import visionstack
 from runtime.measurement import machine
 from visionstack import console
@@ -16,6 +18,7 @@ from visionstack.cloud.clouds import resolve_cloud
 from visionstack.cloud.deployment import Deployment, connect
 from visionstack.compare.record import Record
 from visionstack.cost import prices
+from visionstack.deploy.cdk import bootstrap_embedded_cloud
 from visionstack.doctor.aws import check_account
 from visionstack.doctor.checks import State
 from visionstack.errors import VisionstackError
@@ -127,8 +130,6 @@ def own_address() -> str:
     Raises:
         VisionstackError: AWS did not say.
     """
-    import httpx
-
     try:
         answer = httpx.get("https://checkip.amazonaws.com", timeout=10)
         answer.raise_for_status()
@@ -185,8 +186,6 @@ def _facts(asked: Asked, deployment: Deployment, most_usd: float) -> dict[str, s
 
 
 def _start_embedded_cloud() -> bool:
-    from visionstack.deploy.cdk import bootstrap_embedded_cloud
-
     _, started = lifecycle.up()
     try:
         bootstrap_embedded_cloud()

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from visionstack.placing import place_labels
 from visionstack.report.figures import Absent, Figure, Kind
 from visionstack.report.lines import latency_lines
 from visionstack.report.plots import Drawing, draw
-from visionstack.report.sections import Box, Latency, Picture, Plot, Section, Table
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-    from visionstack.report.sections import Report
+from visionstack.report.sections import Box, Latency, Picture, Plot, Report, Section, Table
 
 _TEMPLATE: Final = Path(__file__).with_name("page.html.j2")
 _THUMBNAIL: Final = 160
@@ -84,8 +82,6 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, StrictUndefined
-
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -103,8 +99,6 @@ def _environment() -> Environment:
 
 def _code(text: str) -> str:
     """The text with what stands in backticks, as in Markdown, set as code."""
-    from markupsafe import Markup
-
     parts = re.split("`([^`]+)`", text)
     return Markup().join(
         Markup("<code>{}</code>").format(part) if place % 2 else part
@@ -113,8 +107,6 @@ def _code(text: str) -> str:
 
 
 def _amount(figure: Figure | Absent) -> Any:
-    from markupsafe import Markup
-
     if isinstance(figure, Absent):
         return figure.reason
     if figure.unit in {"USD", "%", "x"}:

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rich import box
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table as RichTable
+from rich.text import Text
+
 from visionstack.report.figures import Absent, Cell, Figure, Kind
 from visionstack.report.lines import plain_lines
 from visionstack.report.sections import (
     Note,
+    Report,
     Section,
     Table,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table as RichTable
-    from rich.text import Text as RichText
 
-    from visionstack.report.sections import Report
 
 T = TypeVar("T")
 _WIDE: Final = 120
@@ -32,8 +36,6 @@ _STYLE: Final = {Kind.MEASURED: "bold", Kind.PAPER: "italic yellow", Kind.COMPUT
 
 def show(report: Report, console: Console) -> None:
     """Print the report on a terminal (or plainly, into a pipe)."""
-    from rich.rule import Rule
-
     console.print(Rule(report.title, align="left"))
     if report.machine:
         console.print(f"[dim]{report.machine}[/]")
@@ -50,9 +52,6 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
     narrow = width < _WIDE
     if narrow and table.narrow:
         table = _narrowed(table)
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
 
     grid = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
@@ -107,9 +106,7 @@ def _narrowed(table: Table) -> Table:
     return replace(table, columns=kept(table.columns), rows=rows, narrow=())
 
 
-def _terminal_cell(value: Cell) -> RichText:
-    from rich.text import Text
-
+def _terminal_cell(value: Cell) -> Text:
     if isinstance(value, str):
         return Text(value)
     if isinstance(value, Absent):
@@ -125,15 +122,9 @@ def _terminal(section: Section, *, width: int) -> list[RenderableType]:
         return [rich_table(section, width=width)] if section.rows else []
     if isinstance(section, Note):
         colour = "yellow" if section.level == "warning" else "blue"
-        return [f"[{colour}]▍[/] {_escape(section.text)}"]
-    lines = [f"  {_escape(line)}" for line in plain_lines(section)]
+        return [f"[{colour}]▍[/] {escape(section.text)}"]
+    lines = [f"  {escape(line)}" for line in plain_lines(section)]
     if not lines:
         return []  # a curve, say: only the page can show it
-    title = [f"\n[bold]{_escape(section.title)}[/]"] if section.title else []
+    title = [f"\n[bold]{escape(section.title)}[/]"] if section.title else []
     return [*title, *lines]
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

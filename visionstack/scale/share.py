@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runtime.measurement.statistics import percentile
-from visionstack.scale.got import what_they_got
+from visionstack.scale.service_quality import service_quality
 from visionstack.scale.simulation import Cameras, Machine, Outcome, Times, simulate
 
 SECONDS = 20.0
@@ -76,7 +76,7 @@ def hashed(
 
 
 def _loaded(outcome: Outcome, *, share: float, fps: float) -> Loaded:
-    got = what_they_got(outcome.answers, fps=fps, begin=_BEGIN_S, end=SECONDS, settle=2.0)
+    got = service_quality(outcome.answers, fps=fps, begin=_BEGIN_S, end=SECONDS, settle=2.0)
     due = fps * (SECONDS - _BEGIN_S)
     return Loaded(
         share=share,

@@ -17,7 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.measurement import machine
 from visionstack.files import replace_file
+from visionstack.models.building import CACHE
 from visionstack.models.downloads import Say
 from visionstack.report.figures import measured
 from visionstack.report.sections import Line, Lines, Report, Row, Section, Table
@@ -65,8 +67,6 @@ def compare_ways(
 
     Raises `ModelError` and `TrainingError` kinds.
     """
-    from runtime.measurement import machine
-    from visionstack.models.building import CACHE
     from visionstack.training.fitting import one_thread, torch_seeded
     from visionstack.training.networks import Backbone, find_backbone, own_network
 

@@ -19,16 +19,23 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.inference.artifact import Weights
+from runtime.measurement import machine
+from visionstack.accuracy.errors import LabelError
+from visionstack.accuracy.inputs import Inputs, open_inputs
+from visionstack.accuracy.results import against_labels, resampling
+from visionstack.accuracy.variants import Variant, answer
 from visionstack.errors import VisionstackError
 from visionstack.files import replace_file
+from visionstack.models.building import CACHE, write_artifact
+from visionstack.models.catalog import find_recipe
+from visionstack.models.classifiers import torchvision_models
 from visionstack.models.downloads import Say
-from visionstack.models.draft import RECORD
+from visionstack.models.draft import RECORD, BuildContext, BuildOptions, Draft
+from visionstack.models.ultralytics_models import import_tasks
 from visionstack.training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from visionstack.accuracy.inputs import Inputs
     from visionstack.accuracy.labels import LabelSet
-    from visionstack.models.draft import Draft
 
 _FIGURES: Final = {"AP50": "ap50", "AP50-95": "ap50_95"}
 
@@ -56,14 +63,6 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
             f"There is no data set description at {plan.data}.",
             remedy="Give a YAML with path, train, val and names, as Ultralytics documents it.",
         )
-    from runtime.measurement import machine
-    from visionstack.accuracy.errors import LabelError
-    from visionstack.accuracy.inputs import open_inputs
-    from visionstack.models.building import CACHE, write_artifact
-    from visionstack.models.catalog import find_recipe
-    from visionstack.models.classifiers import torchvision_models
-    from visionstack.models.draft import BuildContext, BuildOptions
-    from visionstack.models.ultralytics_models import import_tasks
 
     part = _held_out(plan)
     try:
@@ -179,10 +178,6 @@ def _judged(name: str, draft: Draft, held_out: Inputs) -> dict[str, Any]:
 
     On ONNX Runtime in 32 bits, which is the same on every machine.
     """
-    from visionstack.accuracy.results import against_labels, resampling
-    from visionstack.accuracy.variants import Variant, answer
-    from visionstack.models.building import write_artifact
-
     with TemporaryDirectory(prefix="judged-") as folder:
         write_artifact(name, draft, root=Path(folder), say=lambda _: None)
         variant = Variant(model=name, engine="onnxruntime", precision="fp32")

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from runtime.inference.artifact import Artifact, Weights
+from runtime.measurement import machine
 from visionstack.files import replace_file
+from visionstack.models.building import CACHE, write_artifact
+from visionstack.models.classifiers import ClassifierNetwork, classifier_draft
 from visionstack.models.downloads import Say
-from visionstack.models.draft import RECORD
+from visionstack.models.draft import RECORD, BuildContext, BuildOptions
 from visionstack.training import judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.errors import TrainingError
@@ -80,7 +83,6 @@ def train(
 ) -> Outcome:
     """Train, choose, test once, export, check and store. Raises `TrainingError` and `ModelError`
     kinds; a run that was cut off goes on where it was when called again with the same plan."""
-    from visionstack.models.building import CACHE
     from visionstack.training.fitting import logits, torch_seeded
     from visionstack.training.networks import find_backbone, own_network
 
@@ -177,7 +179,6 @@ def _record(  # noqa: PLR0917 - private, called once
     best: _Trained,
     why: str,
 ) -> dict[str, Any]:
-    from runtime.measurement import machine
     from visionstack.training.networks import parameters
 
     return {
@@ -258,9 +259,6 @@ def _artifact(  # noqa: PLR0917 - private, called once
     threshold: float | None,
     say: Say,
 ) -> Artifact:
-    from visionstack.models.building import write_artifact
-    from visionstack.models.classifiers import ClassifierNetwork, classifier_draft
-    from visionstack.models.draft import BuildContext, BuildOptions
     from visionstack.training.networks import Exported, preprocessing
 
     below = threshold if plan.unknown else None

@@ -1,7 +1,8 @@
 """An ONNX network as torch calls, so that GPUs run the very artifact that CPUs run.
 
 Covers the operators that this project's networks and Ultralytics' detectors are made of. Weights
-become parameters of one module, which torch then moves, casts and lays out as a whole.
+become parameters of one module, which torch then moves, casts and lays out as a whole. onnx2torch
+(1.5.15) has more operators and imports torchvision, which a machine with torch need not have.
 """
 
 from __future__ import annotations

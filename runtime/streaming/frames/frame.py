@@ -63,7 +63,7 @@ class FrameJob:
     """Bytes that decoding takes, where that is so much that it has to wait for its turn."""
     outcome: Outcome | None = None
 
-    def let_go(self) -> int:
+    def release(self) -> int:
         """The frame has its outcome, which may be kept for long: its picture is not needed any
         more. Returns how many bytes it had."""
         size = len(self.frame.payload)

@@ -1,4 +1,8 @@
-"""The server's log lines in CloudWatch Logs, beside the machine's own journal."""
+"""The server's log lines in CloudWatch Logs, beside the machine's own journal.
+
+Not watchtower (3.4.0): it drops a batch after five tries without a pause, and here lines wait while
+CloudWatch is away. CloudWatch's agent would be a second program to install, configure and watch.
+"""
 
 from __future__ import annotations
 

@@ -182,10 +182,10 @@ class Registry:
         self.metrics.frames.labels(session.host.name).inc()
         self.metrics.received_bytes.inc(len(frame.payload))
         self._hold_heavy(self._waiting.add(session.stream, len(frame.payload)))
-        settled = (job,) if job.outcome is not None else self._pipeline.submit(job)
-        if settled:
+        finished = (job,) if job.outcome is not None else self._pipeline.submit(job)
+        if finished:
             # Later, so that the credits hold for a flood of these as for all other frames.
-            asyncio.get_running_loop().call_soon(self.done, settled)
+            asyncio.get_running_loop().call_soon(self.done, finished)
 
     def arriving(self, session: Session, size: int) -> None:
         """So many bytes of the session's next frame, which is not complete, are here."""
@@ -195,7 +195,7 @@ class Registry:
     def done(self, jobs: Sequence[FrameJob]) -> None:
         """These frames have their outcome."""
         for job in jobs:
-            self._hold_heavy(self._waiting.add(job.stream, -job.let_go()))
+            self._hold_heavy(self._waiting.add(job.stream, -job.release()))
             self._count(job)
             session = self._session_of.get(job.stream)
             if session is not None:
@@ -288,7 +288,7 @@ class Registry:
         self._sessions.pop(session.id, None)
         self._session_of.pop(session.stream, None)
         for job in self._pipeline.cancel(session.stream):
-            self._hold_heavy(self._waiting.add(session.stream, -job.let_go()))
+            self._hold_heavy(self._waiting.add(session.stream, -job.release()))
         session.forget()
         self.metrics.sessions.set(len(self._sessions))
 

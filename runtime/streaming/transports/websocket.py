@@ -27,8 +27,8 @@ from runtime.streaming.memory import MemoryBudget
 from runtime.streaming.origins import refusal
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
-from runtime.streaming.transports.door import behind_tls
 from runtime.streaming.transports.page.serving import PageFiles, respond
+from runtime.streaming.transports.tls import behind_tls
 
 STREAM_PATH = "/stream"
 Page = Callable[[], tuple[HTTPStatus, str, bytes]]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from tests.unit.accuracy.test_detection import ONE, OTHER, Answer, labelled, person
-from visionstack.accuracy.drawing import report
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.folders import ClassifiedPicture, ClassSet
 from visionstack.accuracy.inputs import Inputs
 from visionstack.accuracy.labels import LabelSet
 from visionstack.accuracy.outcome import Outcome
+from visionstack.accuracy.report import report
 from visionstack.accuracy.results import against_labels, agreement, differences
 from visionstack.accuracy.variants import Answers, Variant, check_distinct, variants_of
 from visionstack.errors import VisionstackError

@@ -12,15 +12,25 @@ from typer.testing import CliRunner
 from visionstack.cli.main import app
 
 
-def with_cloud(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], list[click.Parameter]]]:
     if isinstance(command, click.Group) or hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from with_cloud(inner, (*path, name))
-    elif any("--cloud" in option.opts for option in command.params):
-        yield path
+            yield from commands(inner, (*path, name))
+    else:
+        yield path, command.params
 
 
-COMMANDS = sorted(with_cloud(get_command(app)))
+ALL = dict(commands(get_command(app)))
+COMMANDS = sorted(
+    path for path, options in ALL.items() if any("--cloud" in option.opts for option in options)
+)
+
+
+@pytest.mark.parametrize("path", sorted(ALL), ids=" ".join)
+def test_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    assert [one.opts for one in ALL[path] if not getattr(one, "help", None)] == []
 
 
 def test_the_commands_that_reach_a_cloud_are_found() -> None:

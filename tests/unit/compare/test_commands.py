@@ -14,7 +14,6 @@ from visionstack import paths
 from visionstack.cli.main import app
 from visionstack.compare.errors import MixedResultsError, RecordError, RowUsageError
 from visionstack.compare.plan import MeasurementSize
-from visionstack.compare.rows import take
 from visionstack.errors import UsageError, VisionstackError
 
 RUN = CliRunner()
@@ -22,7 +21,7 @@ RUN = CliRunner()
 
 def test_a_recorded_comparison_is_reported_again(plan: Plan, tmp_path: Path) -> None:
     record = plan(local=True)
-    take(record, record.rows[0], result(record))
+    record.take(record.rows[0], result(record))
     record.save(tmp_path)
     done = RUN.invoke(app, ["compare", "report", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output

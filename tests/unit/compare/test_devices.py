@@ -14,7 +14,6 @@ from visionstack.cli.main import app
 from visionstack.compare.devices import with_device
 from visionstack.compare.errors import MixedResultsError, RecordError
 from visionstack.compare.record import load
-from visionstack.compare.rows import take
 
 PIXEL = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -44,7 +43,7 @@ def told(plan: Plan, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def measured(plan: Plan, tmp_path: Path) -> Path:
     record = plan(local=True)
-    take(record, record.rows[0], result(record))
+    record.take(record.rows[0], result(record))
     record.save(tmp_path / "compare")
     return tmp_path / "compare"
 

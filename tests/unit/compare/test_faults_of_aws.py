@@ -81,7 +81,7 @@ class Comparison:
         self.deployment = Deployment("aws", "visionstack-compare", None)
         self.deployment.__dict__["session"] = wire.session
         self.cdk: list[str] = []
-        monkeypatch.setattr("visionstack.deploy.cdk.cdk", self._no_cdk)
+        monkeypatch.setattr("visionstack.compare.fleets.cdk", self._no_cdk)
         wire.answers |= {
             "cloudformation.DescribeStacks": [STORED],
             "s3.GetObject": [NO_RESULT_YET],

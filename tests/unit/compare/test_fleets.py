@@ -156,10 +156,10 @@ def test_each_group_is_started_after_the_deploy_and_one_that_is_refused_stops_no
     scaling = FakeScaling([], refused=("group-c7i.xlarge",))
     done: list[Any] = []
     monkeypatch.setattr(
-        "visionstack.deploy.cdk.cdk",
+        "visionstack.compare.fleets.cdk",
         lambda arguments, **_: done.append((arguments[1], scaling.capacities)),
     )
-    monkeypatch.setattr("visionstack.models.publishing.publish", lambda *_, **__: None)
+    monkeypatch.setattr("visionstack.compare.fleets.publish", lambda *_, **__: None)
     value = json.dumps(result(record).to_json()).encode()
     s3 = FakeS3({})
     monkeypatch.setattr(s3, "upload_file", lambda *_: s3.objects.update(measured), raising=False)
@@ -230,7 +230,7 @@ def test_stacks_are_deleted_users_first_when_cdk_cannot(
     def broken(*_: Any, **__: Any) -> None:
         raise VisionstackError("cdk destroy failed")
 
-    monkeypatch.setattr("visionstack.deploy.cdk.cdk", broken)
+    monkeypatch.setattr("visionstack.compare.fleets.cdk", broken)
     where = SimpleNamespace(cloud="aws", client=lambda _: formation)
     fleets.destroy(record, deployment=where)  # type: ignore[arg-type]
     assert formation.deleted == ["c-classifier", "c-comparison", "c-storage"]

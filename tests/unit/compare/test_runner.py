@@ -11,7 +11,6 @@ from tests.unit.compare.conftest import Fakes, Plan, result
 from visionstack.compare.errors import MixedResultsError, NotRunError, RecordError
 from visionstack.compare.fleets import Progress
 from visionstack.compare.record import FILE, Record, Status, load, merge
-from visionstack.compare.rows import take
 from visionstack.compare.runner import run
 from visionstack.compare.targets import FunctionSetting
 from visionstack.errors import VisionstackError
@@ -164,9 +163,9 @@ def test_what_an_interrupted_run_left_is_destroyed_before_anything_is_started(
 def test_results_of_another_version_or_picture_are_refused(plan: Plan) -> None:
     record = plan(local=True)
     with pytest.raises(MixedResultsError, match="version ffff"):
-        take(record, record.rows[0], result(record, version="ffff"))
+        record.take(record.rows[0], result(record, version="ffff"))
     with pytest.raises(MixedResultsError, match="another picture"):
-        take(record, record.rows[0], result(record, picture="beef"))
+        record.take(record.rows[0], result(record, picture="beef"))
 
 
 def test_an_instance_with_another_version_is_a_failed_row_without_figures(
@@ -186,7 +185,7 @@ def test_a_machine_whose_model_did_not_load_is_a_failed_row(plan: Plan) -> None:
     record = plan(local=True)
     broken = result(record)
     broken.measurements, broken.failure = [], "too big for this machine"
-    take(record, record.rows[0], broken)
+    record.take(record.rows[0], broken)
     assert record.rows[0].status is Status.FAILED
     assert record.rows[0].reason == "too big for this machine"
 

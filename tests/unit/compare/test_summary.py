@@ -13,7 +13,6 @@ from rich.console import Console
 from tests.unit.compare.conftest import BOOK, Fakes, Plan, call, result
 from visionstack.compare import report as drawing
 from visionstack.compare.record import Record, Status
-from visionstack.compare.rows import take
 from visionstack.compare.summary import figures, to_cheapest, winner
 from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.serverless import Function, request_usd
@@ -30,9 +29,9 @@ def filled(plan: Plan) -> Record:
         instance_types=["g6.xlarge", "c7i.xlarge", "g5.xlarge"],
         functions=[FunctionSetting(1024)],
     )
-    take(record, record.row("this machine"), result(record, latency=0.020))
-    take(record, record.row("g6.xlarge"), result(record, latency=0.004))
-    take(record, record.row("c7i.xlarge"), result(record, latency=0.012))
+    record.take(record.row("this machine"), result(record, latency=0.020))
+    record.take(record.row("g6.xlarge"), result(record, latency=0.004))
+    record.take(record.row("c7i.xlarge"), result(record, latency=0.012))
     gone = record.row("g5.xlarge")
     gone.refuse("this machine is not a g5.xlarge", other_hardware=True)
     function = record.rows[-1]
@@ -104,8 +103,8 @@ def test_each_strategy_names_its_winner_and_says_why(plan: Plan) -> None:
 
 def test_a_winner_that_is_first_on_both_sides_is_said_to_be(plan: Plan) -> None:
     record = plan(instance_types=["g6.xlarge", "c7i.xlarge"])
-    take(record, record.row("g6.xlarge"), result(record, latency=0.050))
-    take(record, record.row("c7i.xlarge"), result(record, latency=0.010))
+    record.take(record.row("g6.xlarge"), result(record, latency=0.050))
+    record.take(record.row("c7i.xlarge"), result(record, latency=0.010))
     shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
     best = winner(shown, "balanced")
     assert best is not None
@@ -117,8 +116,8 @@ def test_a_winner_that_is_first_on_both_sides_is_said_to_be(plan: Plan) -> None:
 
 def test_a_balanced_winner_says_what_it_gives_up(plan: Plan) -> None:
     record = plan(instance_types=["g6.xlarge", "c7i.xlarge"])
-    take(record, record.row("g6.xlarge"), result(record, latency=0.004))
-    take(record, record.row("c7i.xlarge"), result(record, latency=0.010))
+    record.take(record.row("g6.xlarge"), result(record, latency=0.004))
+    record.take(record.row("c7i.xlarge"), result(record, latency=0.010))
     shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
     best = winner(shown, "balanced")
     assert best is not None
@@ -128,7 +127,7 @@ def test_a_balanced_winner_says_what_it_gives_up(plan: Plan) -> None:
 
 def test_speed_can_be_won_by_a_machine_without_a_price_and_cost_cannot(plan: Plan) -> None:
     record = plan(local=True)
-    take(record, record.rows[0], result(record))
+    record.take(record.rows[0], result(record))
     shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
     speed = winner(shown, "speed")
     assert speed is not None
@@ -192,7 +191,7 @@ def test_the_papers_rows_stand_beside_their_own_models(plan: Plan) -> None:
 
 def test_random_weights_are_announced(plan: Plan) -> None:
     record = plan(local=True, trained=False)
-    take(record, record.rows[0], result(record))
+    record.take(record.rows[0], result(record))
     notes = [s for s in drawing.report(record, book=BOOK).sections if isinstance(s, Note)]
     assert any("random weights" in note.text for note in notes)
 
@@ -285,8 +284,8 @@ def test_a_function_whose_libraries_lie_in_s3_gets_them_before_it_is_deployed(
 
 def test_a_time_of_the_network_alone_wins_over_none_of_a_whole_picture(plan: Plan) -> None:
     record = plan(local=True, darknet=True)
-    take(record, record.rows[0], result(record, latency=0.020))
-    take(record, record.rows[1], result(record, latency=0.001, scope="network"))
+    record.take(record.rows[0], result(record, latency=0.020))
+    record.take(record.rows[1], result(record, latency=0.001, scope="network"))
     shown = [f for row in record.rows if (f := figures(record, row, book=BOOK))]
     best = winner(shown, "speed")
     assert best is not None
@@ -302,7 +301,7 @@ def test_a_rate_that_was_only_offered_prices_nothing(plan: Plan, scenario: str) 
     found.measurements[0] = replace(
         found.measurements[0], scenario=scenario, raw_s=[0.004] * 200, seconds=200 / 30
     )
-    take(record, record.rows[0], found)
+    record.take(record.rows[0], found)
     figure = figures(record, record.rows[0], book=BOOK)
     assert figure is not None
     assert figure.images_per_second == pytest.approx(250)

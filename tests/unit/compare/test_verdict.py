@@ -13,7 +13,6 @@ from visionstack.accuracy.intervals import Estimate
 from visionstack.compare import accuracy
 from visionstack.compare.record import Record, Row, Status, merge
 from visionstack.compare.report import report_all
-from visionstack.compare.rows import take
 from visionstack.compare.summary import Figures, Strategy
 from visionstack.compare.targets import Kind
 from visionstack.compare.verdict import Candidate, beaten, candidates, judge, to_json
@@ -146,7 +145,7 @@ def measured(plan: Plan, *, latency: float, value: float, model: str) -> Record:
     record.model = model
     found = result(record, latency=latency)
     found.subject = {**(found.subject or {}), "engine": "openvino", "precision": "fp32"}
-    take(record, record.rows[0], found)
+    record.take(record.rows[0], found)
     scored(record, "openvino fp32", value)
     return record
 

@@ -311,9 +311,9 @@ def test_what_cdk_does_not_destroy_is_deleted_directly_storage_last(
     def broken(*_: Any, **__: Any) -> None:
         raise VisionstackError("cdk destroy failed.")
 
-    monkeypatch.setattr("visionstack.deploy.cdk.cdk", broken)
+    monkeypatch.setattr("visionstack.rehearse.lanes.cdk", broken)
     monkeypatch.setattr(
-        "visionstack.compare.fleets.delete_stacks",
+        "visionstack.rehearse.lanes.delete_stacks",
         lambda _client, names, *, remedy: deleted.extend(reversed(names)),
     )
     where = deployment({"describe_stacks": {"Stacks": [stack(name) for name in names]}})
@@ -344,7 +344,7 @@ def test_a_deployment_that_goes_on_without_cdk_is_waited_for_before_it_is_destro
     monkeypatch.setattr(
         leftovers, "wait_until_none", partial(leftovers.wait_until_none, sleep=slept)
     )
-    monkeypatch.setattr("visionstack.deploy.cdk.cdk", cdk)
+    monkeypatch.setattr("visionstack.rehearse.lanes.cdk", cdk)
     lanes_of(deployment({}), tmp_path).destroy()
 
     assert at_cdk == ["UPDATE_COMPLETE"]

@@ -26,8 +26,8 @@ from visionstack.training.fitting import FitOptions, features, fit, judge, logit
 from visionstack.training.networks import Backbone, Exported, find_backbone, own_network
 from visionstack.training.plans import LITTLE, Candidate, candidates
 from visionstack.training.products import list_products
+from visionstack.training.report import report
 from visionstack.training.run import Outcome, Plan, train
-from visionstack.training.story import tell
 from visionstack.training.table import table1
 
 
@@ -109,7 +109,7 @@ def test_the_report_has_curves_confusion_and_what_to_collect(
 ) -> None:
     from visionstack.report.html import render
 
-    page = render(tell(outcome, dataset))
+    page = render(report(outcome, dataset))
     for wanted in ("Validation loss", "Confusion matrix", "What to collect next", "doubtful"):
         assert wanted in page
 

@@ -44,7 +44,7 @@ def _told(label: str, found: dict[str, Any]) -> Headline:
     return Headline(label, figure, f"{figure.interval} (95%), {found['of']:,} pictures")
 
 
-def tell(outcome: Outcome, dataset: Dataset) -> Report:
+def report(outcome: Outcome, dataset: Dataset) -> Report:
     """The report of a run."""
     record = outcome.record
     shares = judging.softmax(outcome.test_logits, record["calibration"]["temperature"])

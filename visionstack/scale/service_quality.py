@@ -1,4 +1,4 @@
-"""What cameras got in a stretch of time, measured and simulated alike."""
+"""How well cameras were served in a stretch of time, measured and simulated alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answers = Sequence[Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Got:
+class ServiceQuality:
     """Of all cameras together, but for `least` and `most`."""
 
     answers_a_second: float
@@ -29,9 +29,9 @@ class Got:
     """Answers of the cameras that got fewest and most."""
 
 
-def what_they_got(
+def service_quality(
     answers: Answers, *, fps: float, begin: float, end: float, settle: float = 0.0
-) -> Got:
+) -> ServiceQuality:
     """Answers that came from `begin` until `end`; NaN where none did.
 
     `answered` leaves out frames taken in the last `settle` seconds, which may be under way.
@@ -41,7 +41,7 @@ def what_they_got(
     medians = [percentile([at - t for t, at in one], 50) for one in came if one]
     due = fps * (end - settle - begin) * len(answers)
     early = sum(begin <= t < end - settle for one in answers for t, at in one if at < end)
-    return Got(
+    return ServiceQuality(
         answers_a_second=len(waited) / (end - begin),
         answered=min(1.0, early / due),
         p50_s=percentile(waited, 50) if waited else math.nan,

@@ -1,4 +1,4 @@
-"""What a connection passes before it can say anything: TLS, in which it counts as pending."""
+"""TLS before the protocol, in which a connection counts among the pending handshakes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def behind_tls(
     inner: Callable[[], asyncio.Protocol], registry: Registry, context: ssl.SSLContext | None
 ) -> Callable[[], asyncio.Protocol]:
     """Makes what accepted connections begin with; `inner` makes what they are for."""
-    return inner if context is None else lambda: _Door(inner, registry, context)
+    return inner if context is None else lambda: _TlsHandshake(inner, registry, context)
 
 
-class _Door(asyncio.Protocol):
+class _TlsHandshake(asyncio.Protocol):
     """One accepted connection until its TLS handshake is done.
 
     asyncio's own way (`create_server(ssl=…)`) tells nobody of a connection before that, so that
@@ -40,7 +40,7 @@ class _Door(asyncio.Protocol):
         self._handshake = asyncio.get_running_loop().create_task(self._shake_hands(raw))
 
     async def _shake_hands(self, raw: asyncio.Transport) -> None:
-        early = _Early()
+        early = _EarlyData()
         try:
             secured = await asyncio.get_running_loop().start_tls(
                 raw,
@@ -60,7 +60,7 @@ class _Door(asyncio.Protocol):
         early.hand_over(self._inner(), secured)
 
 
-class _Early(asyncio.Protocol):
+class _EarlyData(asyncio.Protocol):
     """Keeps what comes between the end of the handshake and the protocol's beginning."""
 
     def __init__(self) -> None:
