@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from runtime.contract import MAX_PICTURE_BYTES
+from visionstack.picture_files import UNREAD_SUFFIXES, is_clutter, left_out
 from visionstack.training.errors import ProductsError
 
 Part = Literal["train", "validation", "test"]
@@ -39,6 +40,7 @@ _FOLDERS: Final[dict[str, Part]] = {
     "validation": "validation",
     "test": "test",
 }
+_UNREAD: Final = f"none of {', '.join(SUFFIXES)}: save it as JPEG first"
 _NAMES_FILE: Final = "products.csv"
 _LAYOUT: Final = (
     "Put the pictures into {product}/, into train/{product}/ and test/{product}/, or give a CSV "
@@ -134,6 +136,8 @@ def _walk(folder: Path) -> tuple[list[str], list[Skipped], dict[str, str]]:
             relative = path.relative_to(folder).as_posix()
             if path.is_symlink():
                 skipped.append(Skipped(relative, "a symbolic link; links are not followed"))
+            elif name in files and _is_unread(relative):
+                skipped.append(Skipped(relative, _UNREAD))
             elif name in files and _is_picture(relative):
                 found = path.stat()
                 if not stat.S_ISREG(found.st_mode):
@@ -192,7 +196,7 @@ def _list_zip(source: Path) -> Listing:
         source=source,
         pictures=tuple(_by_folder(pictures)),
         names=_names(read(_NAMES_FILE)) if names else {},
-        skipped=(),
+        skipped=tuple(Skipped(path, _UNREAD) for path in sorted(inside) if _is_unread(path)),
         stamps={path: f"{inside[path].file_size} {inside[path].CRC:08x}" for path in pictures},
         read=read,
     )
@@ -298,8 +302,12 @@ def _list_csv(source: Path) -> Listing:
 
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(one.startswith((".", "__MACOSX")) for one in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not is_clutter(path)
+
+
+def _is_unread(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in UNREAD_SUFFIXES and not is_clutter(path)
 
 
 def _by_folder(paths: list[str]) -> list[Picture]:
@@ -328,9 +336,12 @@ def _check(listing: Listing) -> None:
     source, ids = listing.source, listing.ids
     empty = [one.path for one in listing.skipped if one.reason.startswith("an empty class")]
     if empty:
+        unread = [PurePosixPath(one.path) for one in listing.skipped if one.reason == _UNREAD]
         raise ProductsError(
             f"{source} has an empty class: no picture in {', '.join(empty[:5])}.",
-            remedy="Add pictures or remove the folder.",
+            remedy=" ".join(
+                filter(None, ("Add pictures or remove the folder.", left_out(unread, SUFFIXES)))
+            ),
         )
     if len(ids) < 2:
         raise ProductsError(f"{source} holds {len(ids)} products; two are needed.", remedy=_LAYOUT)

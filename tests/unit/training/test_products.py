@@ -88,6 +88,23 @@ def test_an_empty_class_is_named(tmp_path: Path) -> None:
         list_products(folder)
 
 
+def test_pictures_that_cannot_be_read_are_listed_and_clutter_is_not(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", {"a": 3, "b": 3})
+    for name in ("a/IMG_1.HEIC", "b/IMG_2.dng", "a/._000.png", "a/notes.txt", ".x/y.heic"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    for source in (folder, packed(folder, tmp_path / "p.zip")):
+        listing = list_products(source)
+        assert [one.path for one in listing.skipped] == ["a/IMG_1.HEIC", "b/IMG_2.dng"]
+        assert "save it as JPEG" in listing.skipped[0].reason
+        assert len(listing.pictures) == 6
+    (folder / "c").mkdir()
+    (folder / "a" / "IMG_1.HEIC").rename(folder / "c" / "IMG_1.HEIC")
+    with pytest.raises(ProductsError, match="an empty class: no picture in c") as refused:
+        list_products(folder)
+    assert "1 .heic" in str(refused.value.remedy)
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("Chair-1", "chair 1"), ("caf\u00e9", "cafe\u0301"), ("a_b", "a-b")]
 )
