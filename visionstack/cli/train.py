@@ -81,6 +81,8 @@ def classifier(  # noqa: PLR0917 - Typer's options
         raise UsageError(f"--way is {', '.join(WAYS)}, not {way!r}.")
     _check_size(size)
     _check_name(name)
+    if deploy:
+        paths.project()  # what is missing is told before hours of training
     folder = out / name
     with _display() as display:
         dataset, read = _read(data, folder, size=size, seed=seed, tick=display.tick)

@@ -114,11 +114,12 @@ def list_products(source: Path) -> Listing:
 def _list_folder(folder: Path) -> Listing:
     paths, skipped, stamps = _walk(folder)
     names = folder / _NAMES_FILE
+    pictures = _by_folder(paths)
     return Listing(
         source=folder,
-        pictures=tuple(_by_folder(paths)),
+        pictures=tuple(pictures),
         names=_names(names.read_bytes()) if names.is_file() else {},
-        skipped=(*skipped, *_empty_classes(folder, paths)),
+        skipped=(*skipped, *_loose(paths, pictures), *_empty_classes(folder, paths)),
         stamps=stamps,
         read=lambda path: _read_file(folder / path),
     )
@@ -192,11 +193,13 @@ def _list_zip(source: Path) -> Listing:
                 remedy="Make the zip anew.",
             ) from error
 
+    listed = _by_folder(pictures)
+    unread = [Skipped(path, _UNREAD) for path in sorted(inside) if _is_unread(path)]
     return Listing(
         source=source,
-        pictures=tuple(_by_folder(pictures)),
+        pictures=tuple(listed),
         names=_names(read(_NAMES_FILE)) if names else {},
-        skipped=tuple(Skipped(path, _UNREAD) for path in sorted(inside) if _is_unread(path)),
+        skipped=(*unread, *_loose(pictures, listed)),
         stamps={path: f"{inside[path].file_size} {inside[path].CRC:08x}" for path in pictures},
         read=read,
     )
@@ -319,6 +322,12 @@ def _by_folder(paths: list[str]) -> list[Picture]:
             if len(parts) >= 3 and parts[0] in _FOLDERS
         ]
     return [Picture(path, parts[-2]) for path, parts in folders.items() if len(parts) >= 2]
+
+
+def _loose(paths: list[str], pictures: list[Picture]) -> list[Skipped]:
+    """Pictures beside the products' folders."""
+    used = {picture.path for picture in pictures}
+    return [Skipped(path, "in no product's folder") for path in paths if path not in used]
 
 
 def _names(data: bytes) -> dict[str, str]:
