@@ -71,8 +71,8 @@ def classify(
         _show(results)
     failures = [result for result in results if isinstance(result, Failure)]
     if failures:
-        pictures = "picture" if len(results) == 1 else "pictures"
-        console.err.print(f"[bold red]{len(failures)} of {len(results)} {pictures} failed[/]")
+        noun = "picture" if len(results) == 1 else "pictures"
+        console.err.print(f"[bold red]{len(failures)} of {len(results)} {noun} failed[/]")
         for remedy in dict.fromkeys(failure.remedy for failure in failures if failure.remedy):
             console.err.print(remedy, markup=False)
         raise typer.Exit(1)
@@ -119,13 +119,15 @@ def _classify_folder(
     from visionstack.cloud.aws_errors import translated
 
     jobs, run = FolderJobs.of(deployment), new_run()
+    unread: tuple[Failure, ...] = ()
     with console.progress() as bar, translated("run the folder job"):
         if remote:
-            below, names, unread = jobs.prefix_of(remote[0]), None, ()
+            below, names = jobs.prefix_of(remote[0]), None
         else:
             upload = bar.add_task("uploading", total=len(pictures))
             uploaded = jobs.upload(pictures, run=run, done=lambda: bar.advance(upload))
-            below, names, unread = uploaded.prefix, uploaded.names, uploaded.failures
+            below, names = uploaded.prefix, uploaded.names
+            unread = uploaded.failures
         task = bar.add_task("classifying", total=None)
         report = jobs.run(
             below,
