@@ -9,7 +9,9 @@ from pathlib import Path, PurePath
 from typing import Final
 
 _CLUTTER: Final = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
-_HEIF: Final = frozenset((".heic", ".heif", ".hif"))
+_HEIF: Final = (".heic", ".heif", ".hif")
+UNREAD_SUFFIXES: Final = (*_HEIF, ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+"""Of pictures that no part of visionstack takes in folders."""
 _MOST_ENDINGS: Final = 5
 
 
@@ -56,7 +58,7 @@ def left_out(others: Iterable[PurePath], suffixes: Collection[str]) -> str | Non
     if rest := endings.total() - sum(count for _, count in shown):
         told.append(f"{rest} more")
     sentence = f"Left out: {', '.join(told)}. Taken are {', '.join(suffixes)}."
-    if _HEIF & endings.keys():
+    if not endings.keys().isdisjoint(_HEIF):
         sentence += (
             " Save HEIC pictures as JPEG first: `magick mogrify -format jpg *.heic`, on a Mac "
             "`sips -s format jpeg *.heic --out DIR`; an iPhone takes JPEG by Settings, Camera, "

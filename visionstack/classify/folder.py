@@ -62,10 +62,12 @@ class FolderReport:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """Where local pictures went: the prefix, and each one's own name by its `file_path`."""
+    """Where local pictures went: the prefix, and each one's own name by its `file_path`; and which
+    could not be read."""
 
     prefix: str
     names: dict[str, str]
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,27 +115,38 @@ class FolderJobs:
     def upload(
         self, pictures: Sequence[Path], *, run: str, done: Callable[[], object] = lambda: None
     ) -> Uploaded:
-        """Put local pictures below a prefix of their own."""
+        """Put local pictures below a prefix of their own; one that cannot be read is a failure."""
         prefix = f"{UPLOADED_PREFIX}{run}/"
         keys = [f"{prefix}{n:06d}{path.suffix.lower()}" for n, path in enumerate(pictures)]
 
-        def put(key: str, path: Path) -> None:
+        def put(key: str, path: Path) -> Failure | None:
             suffix = path.suffix.lower()
+            try:
+                body = path.read_bytes()
+            except OSError as error:
+                message = f"{path} cannot be read: {error.strerror}."
+                return Failure(file=str(path), code="unreadable", message=message)
+            finally:
+                done()
             self.s3.put_object(
                 Bucket=self.pictures_bucket,
                 Key=key,
-                Body=path.read_bytes(),
+                Body=body,
                 ContentType=CONTENT_TYPES.get(suffix, "application/octet-stream"),
             )
-            done()
+            return None
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:
-            list(pool.map(put, keys, pictures))
+            failed = list(pool.map(put, keys, pictures))
         names = {
             key.removeprefix(PICTURES_PREFIX): str(path)
-            for key, path in zip(keys, pictures, strict=True)
+            for key, path, failure in zip(keys, pictures, failed, strict=True)
+            if failure is None
         }
-        return Uploaded(prefix, names)
+        failures = tuple(failure for failure in failed if failure is not None)
+        if failures and not names:
+            raise VisionstackError(failures[0].message, remedy="No picture is left to classify.")
+        return Uploaded(prefix, names, failures)
 
     def run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,7 +71,8 @@ def classify(
         _show(results)
     failures = [result for result in results if isinstance(result, Failure)]
     if failures:
-        console.err.print(f"[bold red]{len(failures)} of {len(results)} pictures failed[/]")
+        noun = "picture" if len(results) == 1 else "pictures"
+        console.err.print(f"[bold red]{len(failures)} of {len(results)} {noun} failed[/]")
         for remedy in dict.fromkeys(failure.remedy for failure in failures if failure.remedy):
             console.err.print(remedy, markup=False)
         raise typer.Exit(1)
@@ -117,6 +119,7 @@ def _classify_folder(
     from visionstack.cloud.aws_errors import translated
 
     jobs, run = FolderJobs.of(deployment), new_run()
+    unread: tuple[Failure, ...] = ()
     with console.progress() as bar, translated("run the folder job"):
         if remote:
             below, names = jobs.prefix_of(remote[0]), None
@@ -124,6 +127,7 @@ def _classify_folder(
             upload = bar.add_task("uploading", total=len(pictures))
             uploaded = jobs.upload(pictures, run=run, done=lambda: bar.advance(upload))
             below, names = uploaded.prefix, uploaded.names
+            unread = uploaded.failures
         task = bar.add_task("classifying", total=None)
         report = jobs.run(
             below,
@@ -131,6 +135,9 @@ def _classify_folder(
             names=names,
             progress=lambda answered, total: bar.update(task, completed=answered, total=total),
         )
+    report = replace(
+        report, pictures=report.pictures + len(unread), failures=(*unread, *report.failures)
+    )
     if as_json:
         console.print_json(report.to_json())
     else:
@@ -141,7 +148,8 @@ def _classify_folder(
         )
         for failure in report.failures:
             console.out.print(
-                f"[red]{escape(failure.file)}[/] {escape(failure.code)}: {escape(failure.message)}"
+                f"[red]{escape(failure.file)}[/] {escape(failure.code)}: {escape(_told(failure))}",
+                soft_wrap=True,
             )
     if report.failures:
         console.err.print("Leave out what is no picture, or save it anew as JPEG, PNG or WebP.")
@@ -173,8 +181,13 @@ def _show(results: Sequence[Classification | Failure]) -> None:
                     _milliseconds(result) if place == 0 else "",
                 )
         else:
-            table.add_row(escape(Path(result.file).name), f"[red]{escape(result.message)}[/]")
+            table.add_row(escape(Path(result.file).name), f"[red]{escape(_told(result))}[/]")
     console.out.print(table)
+
+
+def _told(failure: Failure) -> str:
+    """Without the path, which stands before it."""
+    return failure.message.removeprefix(f"{failure.file}: ").removeprefix(f"{failure.file} ")
 
 
 def _milliseconds(result: Classification) -> str:

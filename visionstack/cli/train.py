@@ -81,6 +81,8 @@ def classifier(  # noqa: PLR0917 - Typer's options
         raise UsageError(f"--way is {', '.join(WAYS)}, not {way!r}.")
     _check_size(size)
     _check_name(name)
+    if deploy:
+        paths.project()  # what is missing is told before hours of training
     folder = out / name
     with console.progress() as progress:
         display = _Display(progress)
@@ -223,9 +225,10 @@ def detector(  # noqa: PLR0917 - Typer's options
 def tell_of_data(dataset: Dataset) -> None:
     """What was not used, on stderr: the first few by name, all of them in the report."""
     if dataset.skipped:
-        console.err.print(f"[yellow]{len(dataset.skipped):,} files are not used:[/]")
+        files = "file is" if len(dataset.skipped) == 1 else "files are"
+        console.err.print(f"[yellow]{len(dataset.skipped):,} {files} not used:[/]")
         for one in dataset.skipped[:10]:
-            console.err.print(f"  {one.path}: {one.reason}", markup=False)
+            console.err.print(f"  {one.path}: {one.reason}", markup=False, soft_wrap=True)
     if dataset.near:
         console.err.print(
             f"{len(dataset.near):,} pairs of near-duplicates, each kept on one side of the split"

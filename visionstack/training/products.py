@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from runtime.contract import MAX_PICTURE_BYTES
+from visionstack.picture_files import UNREAD_SUFFIXES, is_clutter, left_out
 from visionstack.training.errors import ProductsError
 
 Part = Literal["train", "validation", "test"]
@@ -39,6 +40,7 @@ _FOLDERS: Final[dict[str, Part]] = {
     "validation": "validation",
     "test": "test",
 }
+_UNREAD: Final = f"none of {', '.join(SUFFIXES)}: save it as JPEG first"
 _NAMES_FILE: Final = "products.csv"
 _LAYOUT: Final = (
     "Put the pictures into {product}/, into train/{product}/ and test/{product}/, or give a CSV "
@@ -113,16 +115,20 @@ def _list_folder(folder: Path) -> Listing:
     paths, skipped, stamps = _walk(folder)
     empty = _empty_classes(folder, paths)
     if empty:
+        unread = [PurePosixPath(one.path) for one in skipped if one.reason == _UNREAD]
         raise ProductsError(
             f"{folder} has an empty class: no picture in {', '.join(empty[:5])}.",
-            remedy="Add pictures or remove the folder.",
+            remedy=" ".join(
+                filter(None, ("Add pictures or remove the folder.", left_out(unread, SUFFIXES)))
+            ),
         )
     names = folder / _NAMES_FILE
+    pictures = _by_folder(paths)
     return Listing(
         source=folder,
-        pictures=tuple(_by_folder(paths)),
+        pictures=tuple(pictures),
         names=_names(names.read_bytes()) if names.is_file() else {},
-        skipped=tuple(skipped),
+        skipped=(*skipped, *_loose(paths, pictures)),
         stamps=stamps,
         read=lambda path: _read_file(folder / path),
     )
@@ -140,6 +146,8 @@ def _walk(folder: Path) -> tuple[list[str], list[Skipped], dict[str, str]]:
             relative = path.relative_to(folder).as_posix()
             if path.is_symlink():
                 skipped.append(Skipped(relative, "a symbolic link; links are not followed"))
+            elif name in files and _is_unread(relative):
+                skipped.append(Skipped(relative, _UNREAD))
             elif name in files and _is_picture(relative):
                 found = path.stat()
                 if not stat.S_ISREG(found.st_mode):
@@ -194,11 +202,13 @@ def _list_zip(source: Path) -> Listing:
                 remedy="Make the zip anew.",
             ) from error
 
+    listed = _by_folder(pictures)
+    unread = [Skipped(path, _UNREAD) for path in sorted(inside) if _is_unread(path)]
     return Listing(
         source=source,
-        pictures=tuple(_by_folder(pictures)),
+        pictures=tuple(listed),
         names=_names(read(_NAMES_FILE)) if names else {},
-        skipped=(),
+        skipped=(*unread, *_loose(pictures, listed)),
         stamps={path: f"{inside[path].file_size} {inside[path].CRC:08x}" for path in pictures},
         read=read,
     )
@@ -304,8 +314,12 @@ def _list_csv(source: Path) -> Listing:
 
 def _is_picture(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = any(one.startswith((".", "__MACOSX")) for one in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not is_clutter(path)
+
+
+def _is_unread(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in UNREAD_SUFFIXES and not is_clutter(path)
 
 
 def _by_folder(paths: list[str]) -> list[Picture]:
@@ -317,6 +331,12 @@ def _by_folder(paths: list[str]) -> list[Picture]:
             if len(parts) >= 3 and parts[0] in _FOLDERS
         ]
     return [Picture(path, parts[-2]) for path, parts in folders.items() if len(parts) >= 2]
+
+
+def _loose(paths: list[str], pictures: list[Picture]) -> list[Skipped]:
+    """Pictures beside the products' folders."""
+    used = {picture.path for picture in pictures}
+    return [Skipped(path, "in no product's folder") for path in paths if path not in used]
 
 
 def _names(data: bytes) -> dict[str, str]:

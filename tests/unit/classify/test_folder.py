@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from visionstack.classify.folder import FolderJobs
+from visionstack.cli.main import app
 from visionstack.errors import UsageError, VisionstackError
 
 
@@ -140,6 +142,27 @@ def test_local_pictures_are_uploaded_below_a_prefix_of_their_own(tmp_path: Path)
         ("pic", f"{prefix}000000.jpg"): b"one.JPG",
         ("pic", f"{prefix}000001.png"): b"two.png",
     }
+
+
+def test_a_job_answers_or_lists_every_file_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = FakeS3()
+    monkeypatch.setattr(FolderJobs, "of", lambda deployment: jobs(s3, FakeStates(s3)))
+    monkeypatch.setattr("visionstack.cloud.deployment.connect", lambda **options: None)
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "c.heic").write_bytes(b"c")
+    done = CliRunner().invoke(app, ["classify", "--job", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "1 of 2 pictures classified" in done.stdout
+    gone = tmp_path / "gone.jpg"
+    assert f"{gone} unreadable: cannot be read: No such file or directory." in done.stdout
+    assert "Left out: 1 .heic." in done.stderr
+    (tmp_path / "a.jpg").unlink()
+    nothing = CliRunner().invoke(app, ["classify", "--job", str(tmp_path)])
+    assert isinstance(nothing.exception, VisionstackError)
+    assert "gone.jpg cannot be read" in str(nothing.exception)
 
 
 def test_an_empty_prefix_is_told() -> None:

@@ -44,6 +44,19 @@ def test_the_temperature_that_made_the_answers_is_found(true: float) -> None:
         assert judging.calibration_error(logits, product) > 0.05
 
 
+def test_few_pictures_that_are_all_right_do_not_make_every_answer_sure() -> None:
+    # 8 of 8 right: the rule of succession expects 9 of 10 of the next ones to be.
+    logits = np.random.default_rng(0).normal(0, 0.3, (8, 4))
+    product = np.arange(8) % 4
+    logits[np.arange(8), product] += 2.5
+    assert judging.top_k(logits, product, 1).right == 8
+    found = judging.fit_temperature(logits, product)
+    sure = judging.softmax(logits, found).max(1)
+    assert 0.85 < sure.mean() < 0.95
+    none_of_them = np.array([[0.4, 0.1, 0.0, -0.2]])
+    assert judging.softmax(none_of_them, found).max() < 0.6
+
+
 def test_calibration_error_by_hand() -> None:
     # two pictures at 0.9, one right; two at 0.6, both right: (|0.5 - 0.9| + |1 - 0.6|) / 2
     logits = np.log(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]))

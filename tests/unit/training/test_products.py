@@ -6,8 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.unit.training.conftest import fill, picture
+from visionstack.cli.main import app
 from visionstack.paths import SAMPLES
 from visionstack.training import products
 from visionstack.training.errors import ProductsError
@@ -81,11 +83,42 @@ def test_a_csv_that_does_not_match_is_refused(tmp_path: Path, text: str, message
         list_products(tmp_path / "labels.csv")
 
 
+def test_a_deployment_without_a_project_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visionstack.paths.PROJECT", None)
+    unread = ["train", "classifier", str(tmp_path / "nothing")]
+    refused = CliRunner().invoke(app, [*unread, "--deploy"])
+    assert "no visionstack project" in str(refused.exception)
+    assert "nothing" in str(CliRunner().invoke(app, unread).exception)
+
+
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
     folder = fill(tmp_path / "p", {"a": 3, "b": 3})
     (folder / "c").mkdir()
     with pytest.raises(ProductsError, match="an empty class: no picture in c"):
         list_products(folder)
+
+
+def test_pictures_that_cannot_be_read_are_listed_and_clutter_is_not(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "p", {"a": 3, "b": 3})
+    for name in ("a/IMG_1.HEIC", "b/IMG_2.dng", "a/._000.png", "a/notes.txt", ".x/y.heic"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    for source in (folder, packed(folder, tmp_path / "p.zip")):
+        listing = list_products(source)
+        assert [one.path for one in listing.skipped] == ["a/IMG_1.HEIC", "b/IMG_2.dng"]
+        assert "save it as JPEG" in listing.skipped[0].reason
+        assert len(listing.pictures) == 6
+    (folder / "loose.png").write_bytes(picture(1))
+    for source in (folder, packed(folder, tmp_path / "q.zip")):
+        reasons = {one.path: one.reason for one in list_products(source).skipped}
+        assert reasons["loose.png"] == "in no product's folder"
+    (folder / "c").mkdir()
+    (folder / "a" / "IMG_1.HEIC").rename(folder / "c" / "IMG_1.HEIC")
+    with pytest.raises(ProductsError, match="an empty class: no picture in c") as refused:
+        list_products(folder)
+    assert "1 .heic" in str(refused.value.remedy)
 
 
 @pytest.mark.parametrize(
