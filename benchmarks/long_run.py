@@ -308,7 +308,7 @@ def main(
     results.save()
     rows = [{"quantity": name, **figures} for name, figures in found["trends"].items()]
     print(
-        table(("quantity", "samples", "mean", "growth", "low", "high", "allowed", "verdict"), rows)
+        table(rows, ("quantity", "samples", "mean", "growth", "low", "high", "allowed", "verdict"))
     )
     for name in ("frames", "clients", "befell", "left_on_the_server", "clock", "log_bytes"):
         print(f"{name}: {found[name]}")

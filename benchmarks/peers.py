@@ -170,8 +170,8 @@ def main(out: Path, quick: bool) -> None:
     results.values["summary"] = summary = _summary(runs)
     results.values["ratios"] = ratios = _ratios(runs)
     results.save()
-    print(table(["contender", "clients", *MEASURES], summary))
-    print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
+    print(table(summary, ["contender", "clients", *MEASURES]))
+    print(table(ratios, ["against", "clients", "figure", "best of theirs", "ratio", "low", "high"]))
 
 
 def _in_turns(
