@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -15,8 +13,10 @@ from typing import Final
 from benchmarks._inputs import camera_pictures, model_folder
 from benchmarks.streaming import MODEL, looped, one_in_flight
 from runtime.inference.detector import Detector
+from tests.unit.streaming.test_resuming import Cable
 from visionstack.server_process import Served, served
 from visionstack.stream.client import AsyncStreamClient
+from visionstack.stream.types import StreamAddress
 
 ROUNDS, SECONDS = 12, 30.0
 FEWEST_ROUNDS: Final = 3
@@ -59,31 +59,11 @@ def _pictures() -> list[bytes]:
 
 
 async def _moved(address: Served, pictures: Sequence[bytes]) -> int:
-    counted: list[int] = []
+    target = StreamAddress(address.host, address.port, address.token)
     async with (
-        _counting(address, counted) as through,
-        AsyncStreamClient(through, policy="lossless", in_flight=1) as client,
+        Cable(target).laid() as cable,
+        AsyncStreamClient(cable.address, policy="lossless", in_flight=1) as client,
     ):
         for picture in pictures:
             await client.detect(picture)
-    return sum(counted)
-
-
-@contextlib.asynccontextmanager
-async def _counting(address: Served, counted: list[int]) -> AsyncIterator[Served]:
-    """A way to the server that notes the size of all that passes."""
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-            while data := await reader.read(1 << 16):
-                counted.append(len(data))
-                writer.write(data)
-                await writer.drain()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(address.host, address.port)
-        await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer))
-
-    relay = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with relay:
-        yield replace(address, host="127.0.0.1", port=relay.sockets[0].getsockname()[1])
+    return cable.carried

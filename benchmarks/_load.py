@@ -8,7 +8,9 @@ server's work and not the generator's; stream clients are the project's own clie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -61,21 +63,21 @@ class Measured:
     first_answer: dict[str, Any] = field(default_factory=dict)
 
 
-class HttpClient:
-    """One kept connection; reads answers with a length or in chunks."""
+class HttpConnection:
+    """HTTP/1.1, with a context over TLS; reads answers with a length or in chunks."""
 
-    def __init__(self, load: Load, pictures: Sequence[bytes]) -> None:
-        self._load = load
-        self._requests = [_request(load, picture) for picture in pictures]
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        self._address, self._tls = (host, port), tls
         self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._writer: asyncio.StreamWriter | None = None
 
-    async def open(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection(self._load.host, self._load.port)
-
-    async def send(self, index: int) -> bytes:
-        """One picture there, its answer back. Raises LoadError."""
-        self._writer.write(self._requests[index % len(self._requests)])
+    async def send(self, request: bytes) -> bytes:
+        """A request there, its answer back; connects where it is not. Raises LoadError."""
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(
+                *self._address, ssl=self._tls
+            )
+        self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = _header(head, "content-length")
         body = await self._reader.readexactly(int(length)) if length else await self._chunks()
@@ -91,11 +93,14 @@ class HttpClient:
         await self._reader.readexactly(2)
         return body
 
-    async def close(self) -> None:
-        self._writer.close()
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
-def _request(load: Load, picture: bytes) -> bytes:
+def request_of(load: Load, picture: bytes) -> bytes:
+    """The picture as the server wants it posted."""
     headers = {"Host": f"{load.host}:{load.port}", "Content-Type": "image/jpeg"}
     match load.body:
         case "form":
@@ -186,14 +191,14 @@ async def _loop(
 async def _http_client(
     load: Load, pictures: Sequence[bytes], measured: Measured, number: int, gate: asyncio.Barrier
 ) -> None:
-    client = HttpClient(load, pictures)
-    await client.open()
-    try:
-        answer = await client.send(0)
-        measured.first_answer = one_answer(load, answer)
-        await _loop(load, measured, number, gate, client.send)
-    finally:
-        await client.close()
+    requests = [request_of(load, picture) for picture in pictures]
+    with contextlib.closing(HttpConnection(load.host, load.port)) as connection:
+
+        async def send(index: int) -> bytes:
+            return await connection.send(requests[index % len(requests)])
+
+        measured.first_answer = one_answer(load, await send(0))
+        await _loop(load, measured, number, gate, send)
 
 
 def one_answer(load: Load, body: bytes) -> dict[str, Any]:

@@ -41,8 +41,9 @@ def own_options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Aligned columns for the terminal; numbers to three digits."""
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Aligned columns for the terminal, by default the first row's; numbers to three digits."""
+    columns = columns or list(rows[0])
     cells = [list(columns)] + [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     return "\n".join(

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from benchmarks._load import HttpConnection
 from benchmarks._peers.servers import TOKEN
 from benchmarks._sending_server import CLIP, PICTURE
 from runtime.streaming.host.certificate import Certificate
@@ -52,7 +53,6 @@ class Sent:
     captured: int = 0
     delays_ms: list[tuple[int, float]] = field(default_factory=list)
     """(frame, milliseconds from capture to result), in the order of the results."""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Camera:
         self._pictures = [Path(path).read_bytes() for path in sending.frames]
         self._began = time.monotonic()
         self.counted_from = self._began + sending.warmup
-        self.sent = Sent(seconds=sending.seconds)
+        self.sent = Sent()
 
     async def frames(self) -> AsyncIterator[Captured]:
         sending = self._sending
@@ -88,34 +88,19 @@ class Camera:
             self.sent.delays_ms.append((frame.number, round(delay, 3)))
 
 
-class Connection:
-    """HTTP/1.1 over TLS."""
+class Connection(HttpConnection):
+    """To the server of both ways that do not stream."""
 
     def __init__(self, sending: Sending) -> None:
-        self._sending = sending
-        self._context = ssl.create_default_context(
-            cadata=Certificate.from_token(TOKEN).certificate.decode()
-        )
-        self._context.check_hostname = False
-        self._writer: asyncio.StreamWriter | None = None
-        self._reader: asyncio.StreamReader
+        certificate = Certificate.from_token(TOKEN).certificate.decode()
+        tls = ssl.create_default_context(cadata=certificate)
+        tls.check_hostname = False
+        super().__init__(sending.host, sending.port, tls=tls)
 
     async def post(self, path: str, body: bytes) -> None:
         """Send it and wait for the answer; connects when there is no connection."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(
-                self._sending.host, self._sending.port, ssl=self._context
-            )
-        head = f"POST {path} HTTP/1.1\r\nHost: {self._sending.host}\r\n"
-        self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(answer.partition("content-length:")[2].split("\r\n")[0])
-        json.loads(await self._reader.readexactly(length))
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        head = f"POST {path} HTTP/1.1\r\nHost: far\r\nContent-Length: {len(body)}\r\n\r\n"
+        json.loads(await self.send(head.encode() + body))
 
 
 async def run(sending: Sending) -> Sent:

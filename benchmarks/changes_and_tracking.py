@@ -93,7 +93,7 @@ def main(out: Path, quick: bool) -> None:
             *(("share",) if name == "change gate" else ("key_interval", "between")),
             *("inferences_saved", "seconds_saved", "recall", "precision", "same_id"),
         ]
-        print(f"{name}:\n{table(shown, rows)}")
+        print(f"{name}:\n{table(rows, shown)}")
     for name, clip_values in clips.items():
         flicker = clip_values["flicker"]
         print(f"{name}: {clip_values['frames']} frames, from one inferred frame to the next recall")

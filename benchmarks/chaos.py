@@ -264,7 +264,7 @@ def _report(found: dict[str, Any]) -> Iterator[str]:
         {"mode": mode, **figures, "faults": len(figures["faults"])}
         for mode, figures in found["streams"].items()
     ]
-    yield table(("mode", "frames", "connections", "faults"), rows)
+    yield table(rows)
     yield f"{found['frames']:,} frames in {found['seconds']:.0f} s; {found['befell']}"
 
 

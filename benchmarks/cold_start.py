@@ -99,7 +99,7 @@ def main(out: Path, quick: bool) -> None:
         }
         for way, samples in firsts.items()
     ]
-    print(table(list(rows[0]), rows))
+    print(table(rows))
     for way, reason in failed.items():
         print(f"not measured: {way} ({reason})")
 

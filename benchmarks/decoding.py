@@ -137,7 +137,7 @@ def _show(values: dict[str, Any]) -> None:
         {"stage": name, "p50 ms": summarize(times).p50, "least ms": min(times)}
         for name, times in values["samples_ms"].items()
     ]
-    print(table(list(rows[0]), rows))
+    print(table(rows))
     print("whole over smaller, picture to detections:", values["whole over smaller"])
     for one in values["accuracy"]:
         print(f"{one['picture']} for {one['network']}, by {one['divided by']}: {one['in words']}")

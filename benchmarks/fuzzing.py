@@ -72,7 +72,7 @@ def main(
         results.save()
         if error:
             findings.append(f"{target}: {error}")
-    print(table(("target", "seconds", "inputs", "coverage", "corpus", "findings"), rows))
+    print(table(rows))
     if findings:
         raise FuzzingError("\n".join(findings))
 

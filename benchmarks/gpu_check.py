@@ -37,7 +37,7 @@ def main(out: Path, quick: bool) -> None:
         results.values[name] = found
         results.save()
         rows = found.get("shown") or [{"not measured": found.get("failed", "")[-200:]}]
-        print(f"-- {name}, {found['seconds']:.0f} s\n{table(list(rows[0]), rows)}", flush=True)
+        print(f"-- {name}, {found['seconds']:.0f} s\n{table(rows)}", flush=True)
 
 
 def _in_a_process(name: str, *, quick: bool, seconds: float) -> dict[str, Any]:

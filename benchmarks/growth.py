@@ -258,7 +258,7 @@ def _show(values: dict[str, Any]) -> None:
         }
         for one in values["stretches"]
     ]
-    print(table(list(every[0]), every))
+    print(table(every))
     known = values["counted"]
     if not known["times"]:
         print(
@@ -268,6 +268,6 @@ def _show(values: dict[str, Any]) -> None:
         return
     for rows in (tables.measured(known), tables.most(known), tables.foretold(known)):
         if rows:
-            print(table(list(rows[0]), rows))
+            print(table(rows))
     steps = {name: f"{1000 * percentile(one, 50):.1f}" for name, one in known["times"].items()}
     print(f"one server in good use, ms: {steps}")

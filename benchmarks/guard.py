@@ -167,7 +167,7 @@ def _show(values: dict[str, Any]) -> None:
         for name, found in values["ratios"].items()
     ]
     if rows:
-        print(table(list(rows[0]), rows))
+        print(table(rows))
     here = _processor()
     if here != values["recorded_on"]:
         print(f"recorded on {values['recorded_on']}, measured on {here}: ratios may differ by that")

@@ -226,4 +226,4 @@ def _summary(values: dict[str, Any]) -> str:
         for one in found[:8]
     ]
     parts = [rows, ratios, operations, narrow]
-    return "\n\n".join(table(list(part[0]), part) for part in parts if part) + "\n"
+    return "\n\n".join(table(part) for part in parts if part) + "\n"

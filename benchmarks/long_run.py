@@ -28,10 +28,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import _turning_models as models
 from benchmarks._long_clients import WINDOW, Client, Ledger
@@ -69,14 +71,12 @@ class Scene:
         return await self.http.get(f"http://127.0.0.1:{self.target.http_port}{path}", timeout=20)
 
     async def counter(self, name: str, **labels: str) -> float:
-        """A counter's sum over the lines of `/metrics` with these labels."""
-        wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        lines = (await self.page("/metrics")).text.splitlines()
+        """The sum of a metric's samples with these labels."""
+        families = text_string_to_metric_families((await self.page("/metrics")).text)
         return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if line.startswith((f"visionstack_stream_{name}{{", f"visionstack_stream_{name} "))
-            and all(one in line for one in wanted)
+            one.value
+            for one in chain.from_iterable(family.samples for family in families)
+            if one.name == f"visionstack_stream_{name}" and labels.items() <= one.labels.items()
         )
 
     async def pause(self, seconds: float) -> None:
@@ -314,7 +314,7 @@ def main(
     results.save()
     rows = [{"quantity": name, **figures} for name, figures in found["trends"].items()]
     print(
-        table(("quantity", "samples", "mean", "growth", "low", "high", "allowed", "verdict"), rows)
+        table(rows, ("quantity", "samples", "mean", "growth", "low", "high", "allowed", "verdict"))
     )
     for name in ("frames", "clients", "befell", "left_on_the_server", "clock", "log_bytes"):
         print(f"{name}: {found[name]}")

@@ -136,7 +136,7 @@ def main(out: Path, quick: bool) -> None:
                 results.values["streams"] = lane
                 rows.append({"lane": "streams", **lane["counts"]})
                 results.save()
-    print(table(list(rows[0]), rows))
+    print(table(rows))
 
 
 @contextmanager

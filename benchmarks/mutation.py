@@ -125,9 +125,7 @@ def main(
         row = {"module": module, **_counts(of_module), "seconds": time.monotonic() - began}
         results.values["modules"].append(row)
         print(f"   {module}: {row['killed']} of {row['counted']} killed", flush=True)
-    print(
-        table(["module", "counted", "killed", "equivalent", "seconds"], results.values["modules"])
-    )
+    print(table(results.values["modules"]))
     for fate in fates:
         if fate.outcome == "survived":
             print(f"survived: {fate.module}:{fate.line}:{fate.column} {fate.change}: {fate.text}")

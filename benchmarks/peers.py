@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, replace
 from itertools import chain, product
 from pathlib import Path
@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from benchmarks._inputs import camera_pictures, model_folder
-from benchmarks._load import HttpClient, Load, LoadError, one_answer
+from benchmarks._load import HttpConnection, Load, LoadError, one_answer, request_of
 from benchmarks._peers.environments import Peer, PeerUnavailableError
 from benchmarks._peers.servers import TOKEN, Contender, serving
 from benchmarks._results import Results, table
@@ -170,8 +170,8 @@ def main(out: Path, quick: bool) -> None:
     results.values["summary"] = summary = _summary(runs)
     results.values["ratios"] = ratios = _ratios(runs)
     results.save()
-    print(table(["contender", "clients", *MEASURES], summary))
-    print(table(["against", "clients", "figure", "best of theirs", "ratio", "low", "high"], ratios))
+    print(table(summary, ["contender", "clients", *MEASURES]))
+    print(table(ratios, ["against", "clients", "figure", "best of theirs", "ratio", "low", "high"]))
 
 
 def _in_turns(
@@ -219,12 +219,9 @@ def _wait_until_ready(load: Load) -> None:
         return
 
     async def ask() -> None:
-        client = HttpClient(load, [Path(load.pictures[0]).read_bytes()])
-        await client.open()
-        try:
-            one_answer(load, await asyncio.wait_for(client.send(0), 30))
-        finally:
-            await client.close()
+        request = request_of(load, Path(load.pictures[0]).read_bytes())
+        with closing(HttpConnection(load.host, load.port)) as connection:
+            one_answer(load, await asyncio.wait_for(connection.send(request), 30))
 
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:

@@ -111,7 +111,7 @@ def _measure(link: Link, out: Path, quick: bool) -> None:
     results.save()
     columns = ["way", "round_trip_ms", "p50_ms", "p99_ms", "frames_per_second"]
     shown = [row | {"AP50": _told(row["AP50"])} for row in summary]
-    print(table([*columns, "kilobytes_per_second", "AP50"], shown))
+    print(table(shown, [*columns, "kilobytes_per_second", "AP50"]))
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -75,7 +75,7 @@ def run_part(results: Results, name: str, part: Callable[[], dict[str, Any]]) ->
     results.values[name] = {**found, "load_average_before": load_before}
     results.save()
     shown = found.get("shown") or [{"failed": found.get("failed", "")[:90]}]
-    print(f"-- {name}\n{table(list(shown[0]), shown)}", flush=True)
+    print(f"-- {name}\n{table(shown)}", flush=True)
 
 
 def warm_pool(deployment: Deployment, *, cycles: int) -> dict[str, Any]:

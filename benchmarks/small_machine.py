@@ -76,7 +76,7 @@ def main(out: Path, quick: bool) -> None:
             rows.append({"machine": machine.name, "$ a month": month, **row})
         results.values["load_average"] = os.getloadavg()
         results.save()
-        print(table(list(rows[0]), rows[-len(done[share]) :]), flush=True)
+        print(table(rows[-len(done[share]) :]), flush=True)
 
 
 def _trials(machine: Machine, folder: Path, film: Film) -> list[tuple[str, Trial]]:

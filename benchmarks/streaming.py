@@ -147,7 +147,7 @@ def _show(summary: dict[str, Any]) -> None:
         {"what": "added, ms", **_row(summary["added_p50_ms"])},
         {"what": "throughput, several in flight / loop", **_row(summary["throughput_ratio"])},
     ]
-    print(table(["what", "median", "low", "high", "target"], rows))
+    print(table(rows, ["what", "median", "low", "high", "target"]))
 
 
 def _row(value: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def main(out: Path, quick: bool) -> None:
             results.save()
     alone = results.values["engine alone"]
     print(f"engine alone: p50 {median(alone):.1f}, p99 {percentile(alone, 99):.1f} ms")
-    print(table(list(rows[0]), rows))
+    print(table(rows))
 
 
 def _engine(folder: Path, pictures: Sequence[bytes], frames: int) -> list[float]:

@@ -64,7 +64,7 @@ def _measure(results: Results, rows: list[dict[str, Any]], count: int) -> None:
             rows.append(trained(name, data, options, root / f"out-{data.name}", seconds))
             results.values["runs"] = rows
             results.save()
-            print(table(list(rows[-1]), rows[-1:]), flush=True)
+            print(table(rows[-1:]), flush=True)
 
 
 def pictures(folder: Path, count: int) -> Path:

@@ -58,7 +58,7 @@ def main(out: Path, quick: bool) -> None:
             row[FIXED] = [_all_answered(endpoint, inputs, clip, row)]
             results.save()
         results.values["times fewer, 50 ms"] = _times_fewer(rows, FIXED, range(1))
-        print(table([*list(rows[0])[:3], FIXED], [{**row, FIXED: row[FIXED][0]} for row in rows]))
+        print(table([{**row, FIXED: row[FIXED][0]} for row in rows], [*list(rows[0])[:3], FIXED]))
         print(results.values["times fewer, 50 ms"], flush=True)
         for _ in range(1 if quick else ROUNDS):
             for row in rows:
@@ -145,4 +145,4 @@ def _told(rows: list[dict[str, Any]]) -> str:
         }
         for row in rows
     ]
-    return table(list(shown[0]), shown)
+    return table(shown)

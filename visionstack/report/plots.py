@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.measurement.statistics import summarize
 from visionstack.report.figures import Kind, format_number
+from visionstack.report.lines import latency_lines
 from visionstack.report.sections import Bars, Frontier, Latency, Lines, Plot, Point, Samples
 
 if TYPE_CHECKING:
@@ -148,16 +149,7 @@ def _thin(values: Sequence[float]) -> tuple[list[float], list[float]]:
     return places, kept
 
 
-def _percentile_line(samples: Samples, unit: str) -> str:
-    summary = summarize(samples.values)
-    return (
-        f"{samples.name}: p50 {format_number(summary.p50)}, p90 {format_number(summary.p90)}, "
-        f"p99 {format_number(summary.p99)} {unit} over {summary.samples:,} samples"
-    )
-
-
 def _distribution(plot: Latency, key: str) -> Drawing:
-    caption = "; ".join(_percentile_line(s, plot.unit) for s in plot.series if s.values)
     with _axes(key) as (axes, done):
         drawn = [s for s in plot.series if s.values]
         for index, series in enumerate(drawn):
@@ -178,7 +170,9 @@ def _distribution(plot: Latency, key: str) -> Drawing:
             axes.set_xscale("log")
         _plain_ticks(axes, y=False)
         _legend_above(axes)
-    return Drawing(_finish(done[0], key, f"Distribution. {caption}"), "Distribution")
+    return Drawing(
+        _finish(done[0], key, f"Distribution. {'; '.join(latency_lines(plot))}"), "Distribution"
+    )
 
 
 def _has_outlier(drawn: Sequence[Samples]) -> bool:

@@ -27,7 +27,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Cable:
-    """A TCP relay that can be cut (bytes stop, nobody is told) or torn (both ends get an error)."""
+    """A TCP relay that can be cut (bytes stop, nobody is told) or torn (both ends get an error).
+
+    `carried` counts the bytes of both directions.
+    """
 
     def __init__(self, target: StreamAddress) -> None:
         self._target = target
@@ -35,12 +38,13 @@ class Cable:
         self._flowing.set()
         self._writers: list[asyncio.StreamWriter] = []
         self.address = target
+        self.carried = 0
 
     @asynccontextmanager
     async def laid(self) -> AsyncIterator[Cable]:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        self.address = StreamAddress("127.0.0.1", port, TOKEN, self._target.fingerprint)
+        self.address = replace(self._target, host="127.0.0.1", port=port)
         try:
             yield self
         finally:
@@ -68,6 +72,7 @@ class Cable:
         try:
             while data := await reader.read(4096):
                 await self._flowing.wait()
+                self.carried += len(data)
                 writer.write(data)
                 await writer.drain()
             writer.close()
