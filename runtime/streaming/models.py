@@ -29,23 +29,13 @@ from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
+    from runtime.inference.tracking import Detected
     from runtime.streaming.host.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 _ON_CPU = ("openvino", "onnxruntime")
 _MOST_STREAMS = 8
-
-
-class FoundObject(Protocol):
-    """A detection as the detector gives it."""
-
-    @property
-    def class_id(self) -> int: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def box(self) -> tuple[float, float, float, float]: ...
 
 
 class DetectorStages(Protocol):
@@ -56,7 +46,7 @@ class DetectorStages(Protocol):
     def infer(self, batch: Sequence[Any]) -> Sequence[Any]: ...
     def finish(
         self, raw: Any, prepared: Any, *, confidence: float, iou: float
-    ) -> Sequence[FoundObject]: ...
+    ) -> Sequence[Detected]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
