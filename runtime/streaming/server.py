@@ -291,7 +291,7 @@ class Server:
             observer=self.metrics,
             frame_pixels=self.settings.limits.frame_pixels,
             threads=self.settings.threads,
-            max_delay_us=int(self.settings.max_delay_ms * 1000),
+            max_delay_seconds=self.settings.max_delay_seconds,
             limits=self.settings.limits,
         )
         self._pipeline.start()
