@@ -14,7 +14,7 @@ import atheris  # type: ignore[import-untyped]
 INSTRUMENTED: Final = {
     "codec": ["runtime.protocol"],
     "picture": ["runtime.inference.pictures", "PIL"],
-    "video": ["runtime.streaming.h264"],
+    "video": ["runtime.streaming.frames.h264"],
     "event": ["runtime.classifier", "json"],
 }
 """Whose branches guide the fuzzer."""

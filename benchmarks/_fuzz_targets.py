@@ -30,7 +30,7 @@ from runtime.inference.errors import PictureError
 from runtime.protocol import messages
 from runtime.protocol.connection import Role, StreamProtocol
 from runtime.protocol.errors import ProtocolError
-from runtime.streaming.h264 import BadParameterSetError, picture_buffers
+from runtime.streaming.frames.h264 import BadParameterSetError, picture_buffers
 
 _SMALL: Final = pictures.PictureLimits(
     bytes=2**20, pixels=2**18, scanned_pixels=12 * 2**18, seconds=1.0, decoded_bytes=2**24

@@ -18,7 +18,8 @@ import numpy as np
 from benchmarks._inputs import model_folder
 from benchmarks._operations import time_by_operation
 from benchmarks._results import Results, table
-from runtime.inference.artifact import Artifact, Precision
+from runtime.contract import Precision
+from runtime.inference.artifact import Artifact
 from runtime.inference.classification import Classifier
 from runtime.inference.detector import Detector
 from runtime.inference.engines import Engine, choose_engine, create_engine

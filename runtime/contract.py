@@ -16,6 +16,8 @@ PROJECT: Final = "visionstack"
 Arch = Literal["x86_64", "arm64"]
 EngineName = Literal["onnxruntime", "openvino", "torch"]
 EngineChoice = Literal["auto", EngineName]
+Precision = Literal["fp32", "fp16", "int8"]
+"""How an artifact stores its weights."""
 PrecisionChoice = Literal["auto", "fp32", "int8"]
 """int8 where the artifact holds it; auto is the fastest that was measured to lose little."""
 Packaging = Literal["auto", "package", "s3-packages", "model-in-package"]

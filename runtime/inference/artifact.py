@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self
 
+from runtime.contract import Precision
 from runtime.inference.errors import ArtifactDamagedError, ArtifactMissingError
 
 MANIFEST: Final = "model.json"
@@ -26,7 +27,6 @@ _READ_BYTES: Final = 1 << 20
 Task = Literal["detect", "classify"]
 Family = Literal["darknet", "ultralytics", "end-to-end", "classifier"]
 """`end-to-end`: a detector that suppresses by itself: output (batch, n, 6), best first."""
-Precision = Literal["fp32", "fp16", "int8"]
 
 
 class FileEntry(NamedTuple):

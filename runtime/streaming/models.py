@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,23 +29,13 @@ from runtime.protocol.options import ModelOffer
 from runtime.streaming.errors import ModelUnavailableError
 
 if TYPE_CHECKING:
+    from runtime.inference.tracking import Detected
     from runtime.streaming.host.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 _ON_CPU = ("openvino", "onnxruntime")
 _MOST_STREAMS = 8
-
-
-class FoundObject(Protocol):
-    """A detection as the detector gives it."""
-
-    @property
-    def class_id(self) -> int: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def box(self) -> tuple[float, float, float, float]: ...
 
 
 class DetectorStages(Protocol):
@@ -56,7 +46,7 @@ class DetectorStages(Protocol):
     def infer(self, batch: Sequence[Any]) -> Sequence[Any]: ...
     def finish(
         self, raw: Any, prepared: Any, *, confidence: float, iou: float
-    ) -> Sequence[FoundObject]: ...
+    ) -> Sequence[Detected]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,6 +233,59 @@ def _model(detector: Any, *, version: str, max_batch: int | None) -> LoadedModel
         # A GPU gains from batches; on a CPU one picture already takes every core.
         max_batch = 8 if engine.on_gpu else 1
     return LoadedModel(offer, detector, max_batch)
+
+
+# The models that a server begins with. A new deployment has servers before anybody has published
+# one: such a server listens, says on `/readyz` and in the log what it waits for, and serves then.
+
+
+FIRST_WAIT_SECONDS: Final = 1.0
+LONGEST_WAIT_SECONDS: Final = 30.0
+"""Between two attempts; each delay is twice the one before."""
+REMIND_SECONDS: Final = 600.0
+"""The log says it again after this long, although nothing has changed."""
+
+
+async def load_models(
+    hosts: MutableMapping[str, ModelHost],
+    source: ModelSource,
+    names: Sequence[str],
+    *,
+    patient: bool,
+    waiting: Callable[[str], None],
+) -> None:
+    """Put every named model into `hosts`.
+
+    Args:
+        hosts: By model name; filled in the order of `names`.
+        source: Called off the event loop.
+        names: The models to load.
+        patient: Whether a model that is missing or cannot be loaded is tried again for ever.
+        waiting: Told the reason after each failed attempt.
+
+    Raises:
+        ModelUnavailableError: a model cannot be loaded, unless `patient`.
+    """
+    for name in names:
+        attempt, said, said_at = 0, "", 0.0
+        while name not in hosts:
+            try:
+                version = (await asyncio.to_thread(source.wanted, name)).version
+                hosts[name] = ModelHost(await asyncio.to_thread(source.load, name, version))
+            except ModelUnavailableError as error:
+                if not patient:
+                    raise
+                reason, now = str(error), time.monotonic()
+                waiting(reason)
+                if reason != said or now - said_at > REMIND_SECONDS:
+                    log.warning("waiting for a model", extra={"model": name, "reason": reason})
+                    said, said_at = reason, now
+                await asyncio.sleep(
+                    doubled(attempt, first=FIRST_WAIT_SECONDS, longest=LONGEST_WAIT_SECONDS)
+                )
+                attempt += 1
+            else:
+                log.info("model loaded", extra={"model": name, "version": version})
 
 
 # Going over to a model's new version while frames keep coming.

@@ -31,8 +31,14 @@ from runtime.streaming.host import aws
 from runtime.streaming.host.certificate import Certificate
 from runtime.streaming.host.gpus import Gpus, find_gpus, watch_gpus
 from runtime.streaming.host.metrics import Metrics
-from runtime.streaming.loading import load_models
-from runtime.streaming.models import ArtifactSource, Follower, ModelHost, ModelSource, probe
+from runtime.streaming.models import (
+    ArtifactSource,
+    Follower,
+    ModelHost,
+    ModelSource,
+    load_models,
+    probe,
+)
 from runtime.streaming.sessions.registry import Done, Registry, Submitter
 from runtime.streaming.settings import Settings
 from runtime.streaming.supervision import cancelled, supervised
@@ -291,7 +297,7 @@ class Server:
             observer=self.metrics,
             frame_pixels=self.settings.limits.frame_pixels,
             threads=self.settings.threads,
-            max_delay_us=int(self.settings.max_delay_ms * 1000),
+            max_delay_seconds=self.settings.max_delay_seconds,
             limits=self.settings.limits,
         )
         self._pipeline.start()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from runtime.contract import PROJECT, STREAM_HTTP_PORT, STREAM_PORT, Env, Tls
 from runtime.protocol.limits import Limits
@@ -14,6 +15,7 @@ from runtime.protocol.loopback import is_loopback
 from runtime.streaming.errors import SettingsError
 from runtime.streaming.host.instance import DEFAULT_ENDPOINT
 
+MAX_DELAY_SECONDS: Final = 0.002
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?")
 """As browsers write it: small letters, no slash at the end."""
 
@@ -54,7 +56,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     max_batch: int | None = None
     """None: by the engine."""
-    max_delay_ms: float = 2.0
+    max_delay_seconds: float = MAX_DELAY_SECONDS
     """How long a batch that is not full waits for frames that are being decoded."""
     threads: int = field(default_factory=lambda: max(3, min(9, (os.cpu_count() or 2) + 1)))
     reload_seconds: float = 5.0

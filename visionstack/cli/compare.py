@@ -18,6 +18,7 @@ from visionstack.cli.options import (
     YesOption,
 )
 from visionstack.cloud.local_defaults import architecture
+from visionstack.compare import Strategy
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ _Loss = Annotated[
         min=0, max=1, help="AP50 (or top 1) that may be given up against the most accurate."
     ),
 ]
-_Strategy = Annotated[
-    str, typer.Option(help="What the winner is named by: cost, speed or balanced.")
-]
+_Strategy = Annotated[Strategy, typer.Option(help="What the winner is named by.")]
 _Minutes = Annotated[
     int, typer.Option(min=5, max=480, help="After which an instance ends at the latest.")
 ]
@@ -158,7 +157,7 @@ def run(
         loss=accuracy_loss,
         cloud=cloud,
         out=out,
-        strategy=session.strategy_named(strategy),
+        strategy=strategy,
         max_usd=max_usd,
         confirmed=yes,
         dry_run=dry_run,
@@ -186,7 +185,7 @@ def resume(
 
     record = session.resume(
         out,
-        strategy=session.strategy_named(strategy),
+        strategy=strategy,
         size=MeasurementSize(minutes, calls, cold_calls),
         picture=picture,
         max_usd=max_usd,
@@ -270,7 +269,7 @@ def report(
     session.draw(
         folders,
         out or folders[0],
-        session.strategy_named(strategy),
+        strategy,
         as_json=as_json,
         loss=accuracy_loss,
         devices=device or [],

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from runtime.contract import Arch, ColdStart
 from visionstack import console, paths
 from visionstack.cli.options import JsonOption, OutOption
+from visionstack.cost import Gateway
 
 _OUT = paths.OUT / "cost"
 
@@ -28,17 +30,16 @@ def cost(
     memory: Annotated[
         int | None, typer.Option(help="Of the function, in MB; default: 1769.")
     ] = None,
-    arch: Annotated[str, typer.Option(help="x86_64 or arm64.")] = "x86_64",
+    arch: Annotated[Arch, typer.Option(help="Of the function.")] = "x86_64",
     init_seconds: Annotated[float, typer.Option(min=0, help="INIT of a cold start.")] = 0.0,
     cold_share: Annotated[float, typer.Option(help="Share of cold requests, 0 to 1.")] = 0.0,
-    cold_start: Annotated[
-        str,
-        typer.Option(help="Against cold starts: none, warmer, provisioned or snapstart."),
-    ] = "none",
+    cold_start: Annotated[ColdStart, typer.Option(help="What is done about cold starts.")] = "none",
     environments: Annotated[
         int, typer.Option(min=0, help="Woken by the warmer (count its spare in) or provisioned.")
     ] = 5,
-    gateway: Annotated[str | None, typer.Option(help="rest (default), http or none.")] = None,
+    gateway: Annotated[
+        Gateway | None, typer.Option(help="Before the function; rest where left out.")
+    ] = None,
     instance_type: Annotated[
         str | None,
         typer.Option("--instance-type", "-i", help="The EC2 side; default: c7i.xlarge."),

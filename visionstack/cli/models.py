@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from runtime.contract import Output, Stack
+from runtime.contract import Output, Precision, Stack
 from visionstack import console, paths
 from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError, VisionstackError
@@ -54,9 +54,7 @@ def build(  # noqa: PLR0917
     size: Annotated[
         int | None, typer.Option(help="Side of the square input in pixels (detectors).")
     ] = None,
-    precision: Annotated[
-        str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")
-    ] = "fp32",
+    precision: Annotated[Precision, typer.Option(help="How weights are stored.")] = "fp32",
     random: Annotated[
         bool,
         typer.Option("--random", help="Random weights, for timing, where the real can't be had."),
@@ -69,8 +67,6 @@ def build(  # noqa: PLR0917
     from visionstack.models.catalog import CATALOG, DARKNET, find_recipe
     from visionstack.models.draft import BuildOptions
 
-    if precision not in ("fp32", "fp16", "int8"):
-        raise UsageError(f"--precision is fp32, fp16 or int8, not {precision!r}.")
     if size is not None and (size % 32 or not 32 <= size <= 2048):
         raise UsageError(f"--size is a multiple of 32 from 32 to 2048, not {size}.")
     wanted = list(CATALOG) if models == ["all"] else models
@@ -87,7 +83,7 @@ def build(  # noqa: PLR0917
         cfg=cfg,
         labels=labels,
         size=size,
-        precision=precision,  # type: ignore[arg-type]  # one of three, checked above
+        precision=precision,
         random=random,
     )
     answers = []

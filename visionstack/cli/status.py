@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from visionstack import console
 from visionstack.cli.options import JsonOption, PrefixOption
-from visionstack.cloud import Cloud
+from visionstack.cloud import Cloud, KnownCloud
 from visionstack.errors import VisionstackError
 
 if TYPE_CHECKING:
     from visionstack.cli.status_run import Lane
 
-CLOUDS: Final[tuple[Literal["local", "aws"], ...]] = ("local", "aws")
+CLOUDS: Final[tuple[KnownCloud, ...]] = ("local", "aws")
 HOURS_A_MONTH: Final = 730
 
 
@@ -40,7 +40,7 @@ def status(
             console.out.print(line, soft_wrap=True, markup=False)
 
 
-def _look(cloud: Literal["local", "aws"], *, prefix: str | None) -> dict[str, Any]:
+def _look(cloud: KnownCloud, *, prefix: str | None) -> dict[str, Any]:
     """One cloud: its lanes, or why it cannot be asked."""
     from visionstack.cli.status_run import ask_healthz, ask_metrics, lanes, next_step
     from visionstack.cloud.deployment import connect

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 from runtime.contract import Env, Output, Stack, WarmerMetric
 from runtime.inference.errors import InferenceError
 from runtime.inference.store import ModelStore
-from visionstack.cloud import local_fleet
+from visionstack.cloud import KnownCloud, local_fleet
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import (
     DEPLOY,
@@ -406,7 +406,7 @@ def _get(endpoint: StreamEndpoint, path: str) -> bytes:
         connection.close()
 
 
-def next_step(cloud: Literal["local", "aws"], found: Sequence[Lane]) -> str:
+def next_step(cloud: KnownCloud, found: Sequence[Lane]) -> str:
     """The command that is worth typing now."""
     if not any(lane.deployed for lane in found):
         return DEPLOY[cloud]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from runtime.contract import (
 )
 from visionstack.cli.options import CloudOption, HttpPortOption, PortOption
 from visionstack.errors import UsageError
+
+if TYPE_CHECKING:
+    from visionstack.stream.types import EndpointLike
 
 
 def serve(
@@ -134,14 +137,13 @@ def stream(
 
     if key_interval > 1 and not track:
         raise UsageError("--key-interval needs --track.", remedy="Add --track.")
+    endpoint: EndpointLike
     if connect is not None:
         endpoint = parse_address(connect, token=token, fingerprint=fingerprint)
     else:
         from visionstack.cloud.deployment import connect as find
-        from visionstack.stream.types import StreamAddress
 
-        found = find(cloud=cloud).stream_endpoint()
-        endpoint = StreamAddress(found.host, found.port, found.token, found.fingerprint)
+        endpoint = find(cloud=cloud).stream_endpoint()
     summary = run_stream(
         StreamRequest(
             source=source,

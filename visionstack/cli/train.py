@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from visionstack import console, paths
 from visionstack.cli.options import CloudOption, JsonOption, OutOption
 from visionstack.errors import UsageError
+from visionstack.training import WayChoice
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from visionstack.training.dataset import Dataset
     from visionstack.training.plans import Candidate, Epoch
 
-WAYS: Final = ("auto", "best", "head", "all", "scratch")
 _SAMPLE: Final = paths.SAMPLES / "fashion_products.zip"
 _Size = Annotated[int | None, typer.Option(help="Side of the network's input.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Of the split and of the training.")]
@@ -57,7 +57,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
     ] = _SAMPLE,
     name: Annotated[str, typer.Option(help="What the model will be called.")] = "products",
     backbone: _Backbone = None,
-    way: Annotated[str, typer.Option(help=f"{', '.join(WAYS)}; auto goes by the data.")] = "auto",
+    way: Annotated[WayChoice, typer.Option(help="auto goes by the data.")] = "auto",
     augment: Annotated[
         bool | None,
         typer.Option(help="Change size, rotation and lighting; the validation decides."),
@@ -77,8 +77,6 @@ def classifier(  # noqa: PLR0917 - Typer's options
     """Train a classifier of products; with --deploy, from pictures to an address."""
     from visionstack.training.run import Plan
 
-    if way not in WAYS:
-        raise UsageError(f"--way is {', '.join(WAYS)}, not {way!r}.")
     _check_size(size)
     _check_name(name)
     if deploy:

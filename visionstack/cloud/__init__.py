@@ -2,5 +2,6 @@
 
 from typing import Literal
 
-Cloud = Literal["auto", "local", "aws"]
+KnownCloud = Literal["local", "aws"]
+Cloud = Literal["auto", KnownCloud]
 """What `--cloud` takes. It stands here since commands name it before they load anything else."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
-from visionstack.cloud import Cloud, local_state
+from visionstack.cloud import Cloud, KnownCloud, local_state
 from visionstack.errors import UsageError, VisionstackError
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -17,7 +17,7 @@ LOCAL_CREDENTIAL: Final = "test"
 """MiniStack takes any credentials; these are its account 000000000000."""
 
 
-def resolve_cloud(cloud: Cloud) -> Literal["local", "aws"]:
+def resolve_cloud(cloud: Cloud) -> KnownCloud:
     """`auto` to where it leads; VisionstackError when AWS is asked for and could not be reached."""
     given = os.environ.get("AWS_ENDPOINT_URL")
     if cloud == "auto":
@@ -57,7 +57,7 @@ def local_endpoint() -> str:
     return current.endpoint
 
 
-def cloud_environment(cloud: Literal["local", "aws"]) -> dict[str, str]:
+def cloud_environment(cloud: KnownCloud) -> dict[str, str]:
     """The environment for a program (cdk, a script) that is to reach that cloud and no other."""
     if cloud == "local":
         return local_environment(local_endpoint())

@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from runtime import contract
 from visionstack import paths
-from visionstack.cloud import Cloud, local_fleet, local_state
+from visionstack.cloud import Cloud, KnownCloud, local_fleet, local_state
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.clouds import (
     LOCAL_CREDENTIAL,
@@ -74,14 +74,14 @@ class ClassifierApi:
     url: str
     key: str = field(repr=False)
     signing: SignedRequests | None = field(default=None, repr=False)
-    cloud: Literal["local", "aws"] = "aws"
+    cloud: KnownCloud = "aws"
 
 
 @dataclass(frozen=True)
 class Deployment:
     """One deployed set of stacks. Make it with `connect()`."""
 
-    cloud: Literal["local", "aws"]
+    cloud: KnownCloud
     prefix: str
     endpoint_url: str | None
     """The embedded cloud's address; None on AWS."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Final, Literal
+from typing import Final
+
+from runtime.contract import Arch
 
 AMI: Final = "ami-0c2023a1b2c3d4e5f"
 """An image that MiniStack knows. It lacks AWS's public SSM parameters, so it has to be named."""
@@ -15,7 +17,7 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def architecture() -> Literal["x86_64", "arm64"]:
+def architecture() -> Arch:
     """This machine's, as AWS calls it: `x86_64` or `arm64`."""
     return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 

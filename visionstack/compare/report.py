@@ -10,8 +10,9 @@ from typing import Any, Final
 from runtime.contract import Scope
 from runtime.measurement import machine
 from runtime.measurement.statistics import Ratio
+from visionstack.compare import Strategy
 from visionstack.compare.record import Record, Row, Status
-from visionstack.compare.summary import Figures, Strategy, figures, to_cheapest, winner
+from visionstack.compare.summary import Figures, figures, to_cheapest, winner
 from visionstack.compare.targets import Kind as RowKind
 from visionstack.compare.verdict import LOSS, candidates, judge
 from visionstack.compare.verdict_report import verdict_sections

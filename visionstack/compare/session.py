@@ -15,10 +15,11 @@ from rich.markup import escape
 
 from runtime.inference.errors import PictureError
 from visionstack import console, extras, paths
+from visionstack.cloud import Cloud
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import Deployment, connect
 from visionstack.cloud.local_defaults import architecture
-from visionstack.compare import accuracy, fleets
+from visionstack.compare import Strategy, accuracy, fleets
 from visionstack.compare.accuracy import Labelled, default_labels
 from visionstack.compare.devices import with_device
 from visionstack.compare.errors import RecordError
@@ -37,7 +38,6 @@ from visionstack.compare.record import Record, Status, load, merge
 from visionstack.compare.report import report_all
 from visionstack.compare.report import table as comparison_table
 from visionstack.compare.runner import Executors, run
-from visionstack.compare.summary import Strategy
 from visionstack.compare.targets import FunctionSetting, Kind
 from visionstack.compare.turns import Party, measure_in_turns
 from visionstack.compare.verdict import LOSS, candidates, judge, to_json
@@ -58,20 +58,11 @@ _PREFIX: Final = "visionstack-compare"
 """The comparison deploys stacks of its own, and never touches the user's."""
 
 
-def strategy_named(name: str) -> Strategy:
-    """Raises UsageError for a strategy that there is not."""
-    strategies: Sequence[Strategy] = get_args(Strategy)
-    for strategy in strategies:
-        if strategy == name:
-            return strategy
-    raise UsageError(f"There is no strategy {name!r}.", remedy="Choose cost, speed or balanced.")
-
-
 def start(
     request: Request,
     *,
     models: Sequence[str],
-    cloud: str,
+    cloud: Cloud,
     out: Path,
     strategy: Strategy = "balanced",
     max_usd: float | None = None,
@@ -240,7 +231,7 @@ def _what_one_may_compare(request: Request, out: Path) -> Request:
     return replace(request, instance_types=types, functions=functions, local=local)
 
 
-def _reached(cloud: str) -> Deployment | None:
+def _reached(cloud: Cloud) -> Deployment | None:
     """For a plan: an account that cannot be asked is said, and does without its checks."""
     try:
         deployment = _deployment(cloud)
@@ -276,7 +267,7 @@ def _score(record: Record, folder: Path, labelled: Labelled | None) -> None:
 
 
 def _deployment(cloud: str) -> Deployment:
-    if cloud not in {"auto", "local", "aws"}:
+    if cloud not in get_args(Cloud):  # a record may say anything
         raise UsageError(f"There is no cloud {cloud!r}.", remedy="Choose auto, local or aws.")
     return connect(cloud=cloud, prefix=_PREFIX)  # type: ignore[arg-type]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics as stdlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from runtime.measurement.results import Measurement, RunResult
 from runtime.measurement.statistics import Ratio, Summary, ratio, summarize
+from visionstack.compare import Strategy
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.targets import FunctionSetting
 from visionstack.cost.bill import usd_per_million
@@ -21,8 +22,6 @@ _OFFERED: Final = ("server", "camera")
 """Scenarios whose rate is what was sent; what the machine could do follows from its times."""
 _LATENCY_ORDER: Final = ("single-stream", "camera", "server", "multi-stream", "offline")
 _SCOPE_ORDER: Final = ("picture", "network", "stream")
-
-Strategy = Literal["cost", "speed", "balanced"]
 
 
 @dataclass(frozen=True)

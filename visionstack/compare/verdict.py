@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visionstack.accuracy.intervals import RESAMPLES, Estimate
+from visionstack.compare import Strategy
 from visionstack.compare.record import Record, Status
-from visionstack.compare.summary import Figures, Strategy, figures
+from visionstack.compare.summary import Figures, figures
 from visionstack.cost.prices import PriceBook
 from visionstack.report.figures import format_number
 

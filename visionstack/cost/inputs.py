@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar, get_args
 
 from runtime.contract import Arch, ColdStart
+from visionstack.cost import Gateway
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.instances import PROFILES, Fleet
 from visionstack.cost.prices import REFRESHED, PriceBook, load
 from visionstack.cost.refresh import refresh, save
 from visionstack.cost.report import Question
-from visionstack.cost.serverless import Function, Gateway
+from visionstack.cost.serverless import Function
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ _MEMORY: Final = 1769
 INSTANCE: Final = "c7i.xlarge"
 _ARCHES: Final[dict[str, Arch]] = {one: one for one in get_args(Arch)}
 _COLD_STARTS: Final[dict[str, ColdStart]] = {one: one for one in get_args(ColdStart)}
-_GATEWAYS: Final[dict[str, Gateway]] = {"rest": "rest", "http": "http", "none": "none"}
+_GATEWAYS: Final[dict[str, Gateway]] = {one: one for one in get_args(Gateway)}
 
 
 class Measured(Protocol):

@@ -7,14 +7,13 @@ Formulae: the AWS Lambda pricing page (its worked examples are this module's tes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from runtime.contract import Arch, ColdStart
+from visionstack.cost import Gateway
 from visionstack.cost.bill import DAYS_A_MONTH, Bill, Item
 from visionstack.cost.errors import CostInputError, NoPriceError
 from visionstack.cost.prices import PriceBook
-
-Gateway = Literal["rest", "http", "none"]
 
 _FREE_REQUESTS: Final = 1_000_000
 _FREE_GB_SECONDS: Final = 400_000

@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final
 
 from visionstack import paths
-from visionstack.cloud import Cloud, local_defaults
+from visionstack.cloud import Cloud, KnownCloud, local_defaults
 from visionstack.cloud.aws_errors import RENEW, translated
 from visionstack.cloud.clouds import cloud_environment, resolve_cloud
 from visionstack.cloud.deployment import connect
@@ -196,7 +196,7 @@ def _local_assembly() -> Path:
     return CloudFolder.from_environment().root / "cdk.out"
 
 
-def _log_folder(cloud: Literal["local", "aws"]) -> Path:
+def _log_folder(cloud: KnownCloud) -> Path:
     return CloudFolder.from_environment().logs if cloud == "local" else paths.OUT / "logs"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from runtime.contract import Route
 from visionstack.classify.client import CONTENT_TYPES, Classification, ClassifierClient
+from visionstack.cloud import KnownCloud
 from visionstack.deploy.local import deploy, deploy_to_aws
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Live:
         return {"url": self.url, "answer": self.answer.response, "curl": self.curl}
 
 
-def go_live(name: str, picture: Path, *, cloud: Literal["local", "aws"]) -> Live:
+def go_live(name: str, picture: Path, *, cloud: KnownCloud) -> Live:
     """Deploy with `classifier_model` set to a built model, then classify `picture` through the
     gateway. Raises VisionstackError of whichever step fails."""
     context = {"classifier_model": name}

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.contract import Output, Stack
-from runtime.inference.artifact import Artifact, Precision
+from runtime.contract import Output, Precision, Stack
+from runtime.inference.artifact import Artifact
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
 from visionstack.cloud import local_defaults

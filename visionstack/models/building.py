@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from runtime.contract import Precision
 from runtime.inference.artifact import (
     MANIFEST,
     Artifact,
     FileEntry,
     InputSpec,
     Manifest,
-    Precision,
     check_name,
     file_entry,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runtime.inference.artifact import Family, Precision, Preprocessing, Task, Weights
+from runtime.contract import Precision
+from runtime.inference.artifact import Family, Preprocessing, Task, Weights
 from visionstack.models.downloads import Say
 from visionstack.models.errors import DownloadError, StillRandomError
 

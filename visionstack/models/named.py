@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runtime.inference.artifact import Artifact, Precision, Task
+from runtime.contract import Precision
+from runtime.inference.artifact import Artifact, Task
 from runtime.inference.errors import ArtifactError
 from visionstack import paths
 from visionstack.errors import UsageError, VisionstackError

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from runtime.inference.artifact import Precision
+from runtime.contract import Precision
 
 WEIGHTS_FILE: Final = "model.weights"
 _PAGE: Final = 4096

@@ -27,6 +27,7 @@ from runtime.streaming.frames.frame import Found, FrameJob
 from runtime.streaming.frames.scheduler import Decode, Finish, Infer, Scheduler, Step
 from runtime.streaming.models import LoadedModel, ModelHost
 from runtime.streaming.sessions.answers import Session
+from runtime.streaming.settings import MAX_DELAY_SECONDS
 
 LIVE_UNDER_WAY: Final = 3
 """Frames of a live camera on their way at once, `visionstack.stream.session`'s least."""
@@ -57,7 +58,7 @@ class Machine:
     threads: int = 3
     streams: int = 1
     max_batch: int = 1
-    max_delay_s: float = 0.002
+    max_delay_s: float = MAX_DELAY_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

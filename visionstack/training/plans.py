@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Way = Literal["scratch", "head", "all"]
+from visionstack.training import Way, WayChoice
+
 LITTLE: Final = 200
 """Training pictures a product up to which only the last layer is trained by default.
 
@@ -60,7 +61,7 @@ class Fit:
 
 
 def candidates(
-    way: str, *, augment: bool | None, per_product: float, pretrained: bool
+    way: WayChoice, *, augment: bool | None, per_product: float, pretrained: bool
 ) -> tuple[list[Candidate], str]:
     """What to train, and why. `way` is auto, best, or one of the ways; `augment` None leaves it to
     the validation pictures; `per_product` is training pictures a product."""
@@ -77,7 +78,7 @@ def candidates(
         else:
             ways, why = ["all"], f"all layers, since {figures} are much (over {LITTLE})"
     else:
-        ways, why = [way], "as asked"  # type: ignore[list-item]  # the command checked it
+        ways, why = [way], "as asked"
     choices = [False, True] if augment is None else [augment]
     if augment is None:
         why += "; augmentation as the validation pictures decide"

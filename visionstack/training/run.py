@@ -22,7 +22,7 @@ from visionstack.models.building import CACHE, write_artifact
 from visionstack.models.classifiers import ClassifierNetwork, classifier_draft
 from visionstack.models.downloads import Say
 from visionstack.models.draft import RECORD, BuildContext, BuildOptions
-from visionstack.training import judging
+from visionstack.training import WayChoice, judging
 from visionstack.training.dataset import Dataset
 from visionstack.training.errors import TrainingError
 from visionstack.training.plans import Candidate, Epoch, Fit, candidates
@@ -46,7 +46,7 @@ class Plan:
     models: Path
     folder: Path
     backbone: str | None = None
-    way: str = "auto"
+    way: WayChoice = "auto"
     augment: bool | None = None
     epochs: int = 60
     patience: int = 8

@@ -47,7 +47,7 @@ class Pipeline:
         observer: Observer,
         frame_pixels: int,
         threads: int,
-        max_delay_us: int = 0,
+        max_delay_seconds: float = 0.0,
         limits: Limits | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -55,7 +55,9 @@ class Pipeline:
         self._observer = observer
         self._frame_pixels = frame_pixels
         self._scheduler = Scheduler(
-            max_delay=max_delay_us, memory=limits.decoding_bytes, slow=max(1, threads - 1)
+            max_delay=round(max_delay_seconds * 1e6),
+            memory=limits.decoding_bytes,
+            slow=max(1, threads - 1),
         )
         self._memory = limits.decoding_bytes
         self._videos = MemoryBudget(limits.video_bytes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from runtime.protocol.errors import FrameError, FrameErrorCode
 from runtime.protocol.limits import LIGHT_BYTES, VIDEO_REFERENCE_BYTES
 from runtime.streaming.errors import MemoryNeededError
-from runtime.streaming.h264 import (
+from runtime.streaming.frames.h264 import (
     BadParameterSetError,
     PictureBuffer,
     TooManyPartsError,

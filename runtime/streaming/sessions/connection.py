@@ -12,7 +12,7 @@ from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import LengthPrefixed, Whole
 from runtime.protocol.messages import Close, Frame, GoAway, Hello, Message, Ping, Pong, Welcome
 from runtime.protocol.options import HelloOptions
-from runtime.streaming.admission import TokenBucket
+from runtime.streaming.sessions.admission import TokenBucket
 from runtime.streaming.sessions.answers import Session
 from runtime.streaming.sessions.registry import Registry
 

@@ -21,12 +21,12 @@ from runtime.protocol.framing import LONG_BYTES
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Frame
 from runtime.protocol.options import HelloOptions, WelcomeOffer
-from runtime.streaming.admission import PendingHandshakes, WaitingBytes
 from runtime.streaming.frames.frame import Found, FrameJob, Unchanged
 from runtime.streaming.frames.stream import StreamDecoder
 from runtime.streaming.frames.tracks import StreamTracker
 from runtime.streaming.host.metrics import Metrics
 from runtime.streaming.models import ModelHost
+from runtime.streaming.sessions.admission import PendingHandshakes, WaitingBytes
 from runtime.streaming.sessions.answers import Session
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from websockets.protocol import Event, State
 from runtime.protocol.errors import CloseCode, ProtocolError
 from runtime.protocol.framing import Whole
 from runtime.protocol.limits import HANDSHAKE_BYTES
-from runtime.streaming.admission import TokenBucket
 from runtime.streaming.memory import MemoryBudget
-from runtime.streaming.origins import refusal
+from runtime.streaming.sessions.admission import TokenBucket
 from runtime.streaming.sessions.connection import Connection
 from runtime.streaming.sessions.registry import Registry
+from runtime.streaming.transports.origins import refusal
 from runtime.streaming.transports.page.serving import PageFiles, respond
 from runtime.streaming.transports.tls import behind_tls
 

@@ -45,7 +45,7 @@ def test_two_comparisons_of_different_versions_are_refused(plan: Plan, tmp_path:
     [
         (["run", "-i", "nope.large"], RowUsageError),
         (["run", "--lambda", "big"], RowUsageError),
-        (["report", "--strategy", "luck"], UsageError),
+        (["report", "--strategy", "luck"], SystemExit),
         (["report", "absent"], RecordError),
         (["resume", "--out", "absent"], RecordError),
     ],

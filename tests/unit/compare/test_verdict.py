@@ -10,10 +10,10 @@ import pytest
 from runtime.measurement.statistics import summarize
 from tests.unit.compare.conftest import BOOK, Plan, result
 from visionstack.accuracy.intervals import Estimate
-from visionstack.compare import accuracy
+from visionstack.compare import Strategy, accuracy
 from visionstack.compare.record import Record, Row, Status, merge
 from visionstack.compare.report import report_all
-from visionstack.compare.summary import Figures, Strategy
+from visionstack.compare.summary import Figures
 from visionstack.compare.targets import Kind
 from visionstack.compare.verdict import Candidate, beaten, candidates, judge, to_json
 from visionstack.report.sections import Headlines, Note, Table

@@ -22,9 +22,9 @@ from runtime.protocol.framing import LengthPrefixed
 from runtime.protocol.limits import Limits
 from runtime.protocol.messages import Dropped, Encoding, Frame, Hello, Result, Welcome
 from runtime.protocol.options import HelloOptions
-from runtime.streaming.admission import PendingHandshakes, TokenBucket, WaitingBytes
 from runtime.streaming.host.logs import SampledLines
-from runtime.streaming.origins import refusal
+from runtime.streaming.sessions.admission import PendingHandshakes, TokenBucket, WaitingBytes
+from runtime.streaming.transports.origins import refusal
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
 from tests.unit.streaming.test_faults import RawClient, others_are_served
 

@@ -24,10 +24,10 @@ from runtime.protocol.messages import Encoding, Frame
 from runtime.streaming.errors import MemoryNeededError
 from runtime.streaming.frames import pipeline as pipeline_module
 from runtime.streaming.frames.frame import Found, FrameJob
+from runtime.streaming.frames.h264 import BadParameterSetError, picture_buffers
 from runtime.streaming.frames.pipeline import Pipeline
 from runtime.streaming.frames.scheduler import Decode, Scheduler
 from runtime.streaming.frames.video import VideoDecoder
-from runtime.streaming.h264 import BadParameterSetError, picture_buffers
 from runtime.streaming.memory import MemoryBudget
 from runtime.streaming.models import LoadedModel, ModelHost
 from tests.hostile import deep_png, many_scans, video_units

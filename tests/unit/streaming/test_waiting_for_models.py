@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.inference.store import Current
-from runtime.streaming import loading
+from runtime.streaming import models
 from runtime.streaming.__main__ import run
 from runtime.streaming.errors import ModelUnavailableError
 from runtime.streaming.host import aws
@@ -40,8 +40,8 @@ class Unpublished(FakeSource):
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "FIRST_SECONDS", 0.01)
-    monkeypatch.setattr(loading, "LONGEST_SECONDS", 0.02)
+    monkeypatch.setattr(models, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(models, "LONGEST_WAIT_SECONDS", 0.02)
 
 
 async def get(server: Server, path: str) -> tuple[int, str]:

@@ -4,11 +4,11 @@ import { serverRow } from "./detect.js";
 import { paint } from "./draw.js";
 import { element, onFile, say, streamServer } from "./page.js";
 import { median } from "./stats.js";
-import { blueFirst, decodeDarknet, letterbox, suppress, toSource } from "./yolo.js";
+import {
+  blueFirst, CONFIDENCE, decodeDarknet, IOU, letterbox, suppress, toSource,
+} from "./yolo.js";
 
 const PIECE = 1 << 20;
-const CONFIDENCE = 0.3;
-const IOU = 0.45;
 const WARM_UP = 2;
 const SECONDS = 4;
 const MOST = 200;

@@ -1,5 +1,9 @@
 // A detector's picture in and boxes out, as runtime/inference/{letterbox,boxes}.py do it.
 
+/** What is left out and what goes, where nobody asks for another: runtime/contract.py. */
+export const CONFIDENCE = 0.3;
+export const IOU = 0.45;
+
 /** Where a picture of width x height lies in the network's input; all pixels. */
 export function letterbox(width, height, input) {
   const scale = Math.min(input.width / width, input.height / height);

@@ -10,7 +10,7 @@ const { Adaptation, framesInFlight, LEVELS } = await page("adapt.js");
 const { pause, ServerClock } = await page("connection.js");
 const { colour, placeLabels } = await page("draw.js");
 const { median, Statistics } = await page("stats.js");
-const { decodeDarknet, letterbox, suppress, toSource } = await page("yolo.js");
+const { CONFIDENCE, decodeDarknet, IOU, letterbox, suppress, toSource } = await page("yolo.js");
 const conversation = JSON.parse(readFileSync(new URL("conversation.json", import.meta.url)));
 const bytes = (hex) => new Uint8Array(Buffer.from(hex, "hex"));
 const hex = (data) => Buffer.from(data).toString("hex");
@@ -33,8 +33,14 @@ test("an unknown message is refused", () => {
   assert.throws(() => codec.decode(new Uint8Array([0x7f])), /127/);
 });
 
-test("a wrong token ends it, a server that goes away or a cut does not", () => {
-  assert.deepEqual([4003, 4010, 4012, 1006].map(codec.retryable), [false, false, true, true]);
+test("codes, encodings, flags and defaults are Python's", () => {
+  const facts = JSON.parse(process.env.FACTS);
+  for (const [code, again] of facts.codes) assert.equal(codec.retryable(code), again, code);
+  assert.equal(codec.retryable(1006), true, "a cut");
+  for (const [name, number] of Object.entries(codec.ENCODING)) assert.equal(facts.encodings[name], number);
+  assert.deepEqual(codec.FLAG, facts.flags);
+  assert.equal(codec.NEEDS_KEYFRAME, facts.needsKeyframe);
+  assert.deepEqual([CONFIDENCE, IOU], facts.boxes);
 });
 
 test("labels never hide each other and never leave the picture", () => {

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from runtime.contract import DETECT_CONFIDENCE, DETECT_IOU
 from runtime.inference.boxes import decode_darknet, suppress
 from runtime.inference.letterbox import Letterbox
 from runtime.protocol import messages
 from runtime.protocol.connection import Role, StreamProtocol
-from runtime.protocol.errors import CloseCode, FrameErrorCode
+from runtime.protocol.errors import RETRYABLE, CloseCode, FrameErrorCode
 from runtime.protocol.framing import Whole
 from runtime.protocol.messages import (
     Close,
@@ -29,6 +30,7 @@ from runtime.protocol.messages import (
     FrameFailed,
     GoAway,
     Hello,
+    Kind,
     Model,
     Ping,
     Pong,
@@ -209,6 +211,18 @@ def yolo_case() -> dict[str, Any]:
 
 def test_the_recorded_conversation_is_what_python_says_today() -> None:
     assert json.loads(CONVERSATION.read_text(encoding="utf-8")) == conversation()
+    assert {bytes.fromhex(one["hex"])[0] for one in conversation()} == set(Kind)
+
+
+def facts() -> dict[str, Any]:
+    """Numbers that the page writes again, as Python has them."""
+    return {
+        "codes": [(code, code in RETRYABLE) for code in CloseCode],
+        "encodings": {one.name: one for one in Encoding},
+        "flags": {one.name: one for one in ResultFlag},
+        "needsKeyframe": FrameErrorCode.NEEDS_KEYFRAME,
+        "boxes": [DETECT_CONFIDENCE, DETECT_IOU],
+    }
 
 
 def test_the_pages_modules_in_node() -> None:
@@ -218,7 +232,12 @@ def test_the_pages_modules_in_node() -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PAGE": page, "YOLO": json.dumps(yolo_case())},
+        env={
+            **os.environ,
+            "PAGE": page,
+            "YOLO": json.dumps(yolo_case()),
+            "FACTS": json.dumps(facts()),
+        },
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
