@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from visionstack import processes
@@ -83,6 +84,16 @@ def test_another_embedded_cloud_beside_it_leaves_no_process_behind(
     assert CloudState.read(CloudFolder(tmp_path)) is None
 
 
+def client(cloud: CloudState, service: str) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=cloud.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
 def test_a_cloud_whose_emulator_was_killed_is_told_down_and_comes_up_again(
     embedded_cloud: EmbeddedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,12 +105,23 @@ def test_a_cloud_whose_emulator_was_killed_is_told_down_and_comes_up_again(
         assert embedded_cloud.visionstack("local", "up", "--port", port).returncode == 0
         first = CloudState.read(CloudFolder(tmp_path))
         assert first is not None
-        processes.kill([first.emulator])
+        client(first, "s3").create_bucket(Bucket="kept")
+        client(first, "s3").put_object(Bucket="kept", Key="a", Body=b"a")
+        assert embedded_cloud.visionstack("local", "down").returncode == 0
+        assert embedded_cloud.visionstack("local", "up", "--port", port).returncode == 0
+        second = CloudState.read(CloudFolder(tmp_path))
+        assert second is not None
+        client(second, "s3").create_bucket(Bucket="of-a-stack-that-is-lost")
+        client(second, "s3").put_object(Bucket="of-a-stack-that-is-lost", Key="a", Body=b"a")
+        processes.kill([second.emulator])
 
         told = embedded_cloud.json("local", "status")
         again = embedded_cloud.visionstack("local", "up", "--port", port)
 
         assert told["cloud"] == "down"
+        s3 = client(first, "s3")
+        assert [one["Name"] for one in s3.list_buckets()["Buckets"]] == ["kept"]
+        assert s3.get_object(Bucket="kept", Key="a")["Body"].read() == b"a"
         assert "without `visionstack local down`" in told["note"]
         assert again.returncode == 0, again.stderr
     finally:

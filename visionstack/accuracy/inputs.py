@@ -150,6 +150,11 @@ def _of_labels(path: Path, *, beside: Path | None, split: str) -> Inputs:
         )
     if path.suffix.lower() in {".yaml", ".yml"}:
         labels = read_yolo(path, split=split)
+        if beside is None or beside.is_dir():
+            # It has looked through the folders that the file names; its names lead from here.
+            paths = tuple(Path(picture.name) for picture in labels.pictures)
+            names = tuple(picture.name for picture in labels.pictures)
+            return Inputs(name=str(path), pictures=names, files=paths, labels=labels)
     else:
         labels = read_coco(path)
     clips = {picture.name for picture in labels.pictures if picture.frame is not None}

@@ -90,7 +90,7 @@ class LabelSet:
 def read_text(path: Path) -> str:
     """A file of labels. Raises `LabelError`, which names it."""
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # Windows' editors begin a file with a mark
     except OSError as error:
         raise LabelError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

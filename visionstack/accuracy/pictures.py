@@ -8,6 +8,7 @@ from typing import Final
 from runtime.inference.errors import PictureError
 from runtime.inference.pictures import open_checked
 from visionstack.accuracy.errors import LabelError
+from visionstack.picture_files import pictures_in
 
 SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _ORIENTATION: Final = 0x0112
@@ -17,7 +18,7 @@ _TURNED: Final = (5, 6, 7, 8)
 
 def picture_files(folder: Path) -> list[Path]:
     """The pictures of a folder and of those in it, by name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return list(pictures_in(folder, SUFFIXES, below=True).pictures)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def _files(path: Path, place: Path) -> list[Path]:
     if place.is_dir():
         return picture_files(place)
     try:
-        lines = place.read_text("utf-8").splitlines()
+        lines = place.read_text("utf-8-sig").splitlines()
     except OSError as error:
         raise LabelError(f"{path}: {place} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -101,10 +101,12 @@ def _callable_api(deployment: Deployment, *, origin: str) -> ClassifierApi | Non
         return None
     if not lets_in(api.url, origin=origin):
         from visionstack.cloud.deployment import DEPLOY
+        from visionstack.deploy.local import keeping_classifier
 
+        keeping = keeping_classifier(deployment)
         console.err.print(
             f"Classify will fail: the API lets in no page of {origin}. Let it in with "
-            f"{DEPLOY[deployment.cloud]} -c cors_origin={origin}",
+            f"{DEPLOY[deployment.cloud]} -c cors_origin={origin}{keeping}",
             markup=False,
             soft_wrap=True,
         )

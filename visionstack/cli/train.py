@@ -128,6 +128,12 @@ def classifier(  # noqa: PLR0917 - Typer's options
                 markup=False,
             )
             console.out.print(live.curl, markup=False, soft_wrap=True)
+            console.out.print(
+                'later deployments keep it by -c, or in cdk.json by "visionstack": '
+                f'{{"classifier_model": "{name}"}}',
+                markup=False,
+                soft_wrap=True,
+            )
     elif not as_json:
         console.out.print(f"serve it: visionstack local deploy -c classifier_model={name}")
     if as_json:

@@ -10,13 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.contract import Output, Precision, Stack
+from rich.markup import escape
+
+from runtime.contract import Env, Output, Precision, Stack
 from runtime.inference.artifact import Artifact
 from stacks.settings.model import DeploymentSettings
 from visionstack import paths
 from visionstack.cloud import local_defaults
 from visionstack.cloud.aws_errors import translated
-from visionstack.cloud.deployment import Deployment, StreamEndpoint, connect
+from visionstack.cloud.deployment import (
+    Deployment,
+    StreamEndpoint,
+    connect,
+    find_stack,
+    outputs_of,
+)
 from visionstack.console import err
 from visionstack.deploy.cdk import bootstrap_embedded_cloud, cdk
 from visionstack.errors import UsageError
@@ -55,12 +63,46 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     lifecycle.up()
     bootstrap_embedded_cloud()
     deployment = connect(cloud="local", prefix=settings.prefix)
+    if "classifier_model" not in (context or {}):
+        _tell_of_another_classifier(deployment, settings)
     if settings.packaging in BRINGS_MODEL:
         build_model(settings.classifier_model)
     published = _deploy_and_publish(deployment, settings, context=context)
     with err.status("waiting for the stream server …"):
         stream = deployment.stream_endpoint(wait_s=SERVED_WITHIN_S)
     return Deployed(deployment, stream, published, settings.lambda_memory_mib)
+
+
+def replaced_classifier(deployment: Deployment, settings: DeploymentSettings) -> str | None:
+    """The model that the deployed classifier serves, where `settings` would have another."""
+    outputs = outputs_of(find_stack(deployment, Stack.CLASSIFIER))
+    if Output.CLASSIFIER_FUNCTION not in outputs:
+        return None
+    with translated("look at the classifier"):
+        function = deployment.client("lambda").get_function_configuration(
+            FunctionName=outputs[Output.CLASSIFIER_FUNCTION],
+            Qualifier=outputs[Output.CLASSIFIER_ALIAS],
+        )
+    served: str = function["Environment"]["Variables"][Env.MODEL]
+    return served if served != settings.classifier_model else None
+
+
+def keeping_classifier(deployment: Deployment) -> str:
+    """What to add to a command that deploys, so that the classifier keeps its model; or nothing."""
+    if paths.PROJECT is None:
+        return ""
+    served = replaced_classifier(deployment, settings_from({}))
+    return f" -c classifier_model={served}" if served else ""
+
+
+def _tell_of_another_classifier(deployment: Deployment, settings: DeploymentSettings) -> None:
+    if served := replaced_classifier(deployment, settings):
+        told = (
+            f"The classifier goes from {served} to {settings.classifier_model}: neither -c nor "
+            f"cdk.json names the model. To keep it: -c classifier_model={served}, or in cdk.json "
+            f'"visionstack": {{"classifier_model": "{served}"}}'
+        )
+        err.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
 
 
 def deploy_to_aws(*, context: Mapping[str, object]) -> Deployment:

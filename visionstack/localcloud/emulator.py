@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 import urllib.error
@@ -44,6 +45,7 @@ def start(folder: CloudFolder, *, python: Path, port: int) -> ProcessId:
     scratch = folder.root / "tmp"
     for place in (scratch, folder.emulator, folder.logs):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _forget_lost_buckets(folder)
     log = folder.logs / "emulator.log"
     process = processes.start_detached(
         # -P: the modules beside the guard are not to be taken for packages of the same name.
@@ -62,6 +64,23 @@ def start(folder: CloudFolder, *, python: Path, port: int) -> ProcessId:
     processes.stop(process, grace_s=2)
     told = "\n".join(f"  {line}" for line in tail(log, lines=6))
     raise LocalCloudError(f"MiniStack did not come up:\n{told}", remedy=f"Its log: {log}")
+
+
+def _forget_lost_buckets(folder: CloudFolder) -> None:
+    """Delete the buckets of stacks that MiniStack does not know any more.
+
+    It writes objects at once and everything else when it stops: after a kill the buckets of what
+    was deployed since are there without their stacks, and would be in the way of a new deployment.
+    """
+    try:
+        saved = (folder.emulator / "state" / "s3.json").read_text("utf-8")
+    except OSError:
+        saved = ""
+    objects = folder.emulator / "s3"
+    # s3/ACCOUNT/BUCKET, and s3/.versions/ACCOUNT/BUCKET.
+    for bucket in [*objects.glob("[0-9]*/*"), *objects.glob(".versions/[0-9]*/*")]:
+        if bucket.is_dir() and f"'{bucket.name}'" not in saved:
+            shutil.rmtree(bucket)
 
 
 def environment(folder: CloudFolder, *, port: int) -> dict[str, str]:

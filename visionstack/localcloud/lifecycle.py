@@ -104,7 +104,10 @@ def status(folder: CloudFolder | None = None) -> Status:
     if known is None:
         return Status("down", folder, None, Fleet())
     if not known.emulator.alive():
-        note = "It ended without `visionstack local down`; `visionstack local up` starts it again."
+        note = (
+            "It ended without `visionstack local down`, so what was deployed since its start is "
+            "lost; `visionstack local deploy` deploys it again."
+        )
         return Status("down", folder, known, Fleet(), note)
     fleet = Fleet.read(folder)
     if emulator.health(known.port) is None:

@@ -55,18 +55,12 @@ def _block(section: Section, key: str) -> _Block:
     block = _Block(key, type(section).__name__, section)
     if isinstance(section, Table):
         block.numeric = _numeric_columns(section)
-        block.lines = _mark_meanings(section)
+        block.lines = section.mark_meanings()
     if isinstance(section, Plot):
         block.drawings = draw(section, key=key)
     if isinstance(section, Latency):
         block.lines = latency_lines(section)
     return block
-
-
-def _mark_meanings(table: Table) -> list[str]:
-    """What the exclamation marks in the table stand for, each once."""
-    figures = [cell for row in table.rows for cell in row.cells if isinstance(cell, Figure)]
-    return list(dict.fromkeys(mark.meaning for figure in figures for mark in figure.marks))
 
 
 def _numeric_columns(table: Table) -> list[bool]:

@@ -16,6 +16,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.measurement.statistics import summarize
+from visionstack.placing import place_labels
 from visionstack.report.figures import Kind, format_number
 from visionstack.report.lines import latency_lines
 from visionstack.report.sections import Bars, Frontier, Latency, Lines, Plot, Point, Samples
@@ -63,6 +64,8 @@ _LONG_NAME: Final = 18
 """Characters of a series' name from which on two do not fit side by side."""
 _LEGEND_ROW_INCHES: Final = 0.2
 _MOST_POINTS: Final = 1500
+_MARKER: Final = 7.0
+"""Pixels from a point's middle that no name may take."""
 
 
 @dataclass(frozen=True)
@@ -249,11 +252,8 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
                 linewidth=1.2,
                 linestyle=":",
             )
-        middle = _middle([p.x for p in plot.points])
         for point in plot.points:
             is_paper = point.kind is Kind.PAPER
-            # A name that ran out of the axes on the right would make the layout shrink them.
-            right = point.x > middle
             axes.plot(
                 [point.x],
                 [point.y],
@@ -263,14 +263,6 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
                 markerfacecolor="none" if is_paper or point not in front else _SERIES[0],
                 markeredgecolor=_PAPER if is_paper else _SERIES[0],
             )
-            _write(
-                axes,
-                point.name,
-                (point.x, point.y),
-                offset=(-8, 6) if right else (8, -3),
-                ha="right" if right else "left",
-                color=_PAPER if is_paper else _INK,
-            )
         if _spans_decades([p.x for p in plot.points]):
             axes.set_xscale("log")
         if _spans_decades([p.y for p in plot.points]):
@@ -279,6 +271,7 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
         _plain_ticks(axes)
         axes.set_xlabel(plot.x_label)
         axes.set_ylabel(plot.y_label)
+        _name_points(axes, plot.points)
     names = ", ".join(p.name for p in front) or "none"
     return Drawing(
         _finish(done[0], key, f"{plot.title}. Not beaten on both axes: {names}"),
@@ -286,12 +279,42 @@ def _frontier(plot: Frontier, key: str) -> Drawing:
     )
 
 
-def _middle(values: Sequence[float]) -> float:
-    """The middle of the axis that shows them."""
-    if not values:
-        return 0.0
-    low, high = min(values), max(values)
-    return math.sqrt(low * high) if _spans_decades(values) else (low + high) / 2
+def _name_points(axes: Any, points: Sequence[Point]) -> None:
+    """Names beside their points, none over another, a line to those that lie further away."""
+    figure = axes.figure
+    figure.draw_without_rendering()  # gives everything its place
+    frame, points_a_pixel = axes.bbox, 72 / figure.dpi
+    boxes, sizes = [], []
+    for point in points:
+        x, y = axes.transData.transform((point.x, point.y)) - (frame.x0, frame.y0)
+        down = frame.height - y  # the placing counts from above
+        boxes.append((x - _MARKER, down - _MARKER, x + _MARKER, down + _MARKER))
+        text = figure.text(0, 0, point.name, fontsize=9)
+        extent = text.get_window_extent()
+        sizes.append((extent.width, extent.height))
+        text.remove()
+    places = place_labels(boxes, sizes, (frame.width, frame.height))
+    for point, box, size, place in zip(points, boxes, sizes, places, strict=True):
+        if place is None:
+            continue  # the tables name it
+        x, y = box[0] + _MARKER, box[1] + _MARKER
+        # Browsers' letters are narrower: the side towards the point stays where it is.
+        leftward = place[0] + size[0] / 2 < x
+        right = place[0] + size[0] * leftward - x
+        up = y - place[1] - size[1] / 2
+        far = abs(up) > 2 * size[1]
+        axes.annotate(
+            point.name,
+            (point.x, point.y),
+            (right * points_a_pixel, up * points_a_pixel),
+            textcoords="offset points",
+            fontsize=9,
+            color=_PAPER if point.kind is Kind.PAPER else _INK,
+            ha="right" if leftward else "left",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": _MUTED, "linewidth": 0.6} if far else None,
+            in_layout=False,
+        )
 
 
 def _spans_decades(values: Sequence[float]) -> bool:

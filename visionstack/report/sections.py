@@ -50,6 +50,11 @@ class Table:
     narrow: Sequence[int] = ()
     """Places of the columns that a terminal of fewer than 120 characters keeps; () keeps all."""
 
+    def mark_meanings(self) -> list[str]:
+        """What the exclamation marks in it stand for, each once."""
+        figures = [cell for row in self.rows for cell in row.cells if isinstance(cell, Figure)]
+        return list(dict.fromkeys(mark.meaning for figure in figures for mark in figure.marks))
+
 
 @dataclass(frozen=True)
 class Fact:

@@ -72,8 +72,9 @@ def rich_table(table: Table, *, width: int = _WIDE) -> RichTable:
         if row.winner and cells:
             cells[0] = Text.assemble(cells[0], " ★")
         grid.add_row(*cells, style="dim" if row.absent else None)
-    if table.note:
-        grid.caption = table.note
+    notes = [table.note, *(f"! {meaning}" for meaning in table.mark_meanings())]
+    if any(notes):
+        grid.caption = "\n".join(filter(None, notes))
         grid.caption_justify = "left"
     return grid
 

@@ -48,12 +48,6 @@ class StreamClient:
         )
 
     @property
-    def hello(self) -> ServerInfo:
-        """The former name of `server`."""
-        warnings.warn("hello is called server now", DeprecationWarning, stacklevel=2)
-        return self.server
-
-    @property
     def server(self) -> ServerInfo:
         """What serves the stream: model, version, engine, precision, weights trained or random."""
         return self._client.server

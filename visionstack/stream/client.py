@@ -142,12 +142,6 @@ class AsyncStreamClient:
         self._keeper: asyncio.Task[None] | None = None
 
     @property
-    def hello(self) -> ServerInfo:
-        """The former name of `server`."""
-        warnings.warn("hello is called server now", DeprecationWarning, stacklevel=2)
-        return self.server
-
-    @property
     def server(self) -> ServerInfo:
         """What serves the stream. Raises StreamError before the first connection."""
         if self._session.server is None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from visionstack.accuracy.errors import LabelError
 from visionstack.accuracy.folders import read_class_folders
+from visionstack.accuracy.inputs import open_inputs
 from visionstack.accuracy.yolo import read_yolo
 
 YAML = "path: .\nval: images/val\nnames: {0: person, 1: cat}\n"
@@ -45,6 +46,25 @@ def test_shares_become_pixels(tmp_path: Path, names: str) -> None:
 def test_the_bounds_of_a_polygon_are_its_box(tmp_path: Path) -> None:
     labels = read_yolo(data(tmp_path, labels="0 0.1 0.2 0.5 0.3 0.3 0.9\n"))
     assert labels.pictures[0].labels[0].box == pytest.approx((20, 20, 100, 90))
+
+
+def test_a_data_yaml_is_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for yaml in (YAML, "val: images/val\nnames: [person, cat]\n"):
+        path = data(Path("below") / "it", yaml=yaml)
+        for beside in (None, Path("below") / "it" / "images"):
+            found = open_inputs(path) if beside is None else open_inputs(beside, labels=path)
+            (file,) = found.files
+            assert file.resolve() == tmp_path / "below" / "it" / "images" / "val" / "a.jpg"
+
+
+def test_files_of_windows_and_macos_are_read(tmp_path: Path) -> None:
+    path = data(tmp_path, yaml="\ufeff" + YAML, labels="\ufeff1 0.5 0.5 0.2 0.4\r\n")
+    (tmp_path / "images" / "val" / "._a.jpg").write_bytes(b"of macOS")
+    (one,) = read_yolo(path).pictures
+    assert [label.name for label in one.labels] == ["cat"]
 
 
 def test_a_picture_without_a_label_file_has_no_object(tmp_path: Path) -> None:

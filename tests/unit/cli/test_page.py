@@ -15,6 +15,7 @@ import pytest
 from visionstack.cli import page
 from visionstack.cloud import deployment
 from visionstack.cloud.deployment import ClassifierApi, StreamEndpoint
+from visionstack.deploy import local
 from visionstack.errors import VisionstackError
 
 
@@ -107,8 +108,11 @@ def test_an_api_that_does_not_let_the_page_in_is_told_with_the_setting(
     gateway: str,
 ) -> None:
     use(monkeypatch, Deployed("other.example", ClassifierApi(gateway, "a key")))
+    monkeypatch.setattr(local, "replaced_classifier", lambda deployment, settings: "mugs")
     page.open_deployed()
-    command = "npx cdk deploy --all -c cors_origin=https://other.example:8444"
+    command = (
+        "npx cdk deploy --all -c cors_origin=https://other.example:8444 -c classifier_model=mugs\n"
+    )
     assert command in capsys.readouterr().err
     assert "key=a%20key" in opened[0]
 

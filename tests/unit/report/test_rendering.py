@@ -355,6 +355,44 @@ def test_names_of_points_on_the_right_are_written_to_their_left() -> None:
         assert (sides["near"], sides[name]) == ("start", "end")
 
 
+def test_names_of_neighbouring_points_do_not_lie_over_each_other() -> None:
+    # A comparison of two networks on two engines: two pairs that hardly differ.
+    plot = Frontier(
+        "Errors against money",
+        [
+            Point("yolov3-tiny on this machine, openvino", 21.11, 0.305),
+            Point("yolov3-tiny on this machine, onnxruntime", 28.23, 0.305),
+            Point("klein on this machine, openvino", 10.56, 0.712),
+            Point("klein on this machine, onnxruntime", 11.76, 0.712),
+            Point("klein on this machine, torch", 11.77, 0.712),
+        ],
+        "USD a million pictures",
+        "1 - AP50",
+    )
+    (drawing,) = draw(plot, key="f")
+    words = {}
+    for text in re.findall(r"<text [^>]*>[^<]* on this machine, [^<]*</text>", drawing.svg):
+        name = re.sub("<[^>]*>", "", text)
+        x, y = (float(re.search(rf' {axis}="([-0-9.]+)"', text)[1]) for axis in "xy")  # type: ignore[index]
+        width = len(name) * 4.5  # a letter of 9 points is half as wide in a narrow font
+        left = x - width if "text-anchor: end" in text else x
+        words[name] = (left, y, left + width)
+    assert len(words) == 5
+    for one, (left, y, right) in words.items():
+        for other, (other_left, other_y, other_right) in words.items():
+            apart = abs(y - other_y) >= 9 or right < other_left or other_right < left
+            assert one == other or apart, (one, other)
+
+
+def test_a_terminal_says_what_its_exclamation_marks_mean() -> None:
+    figure = measured(13.9, "ms", samples=9, marks=[Mark.FEW_SAMPLES])
+    table = Table("t", ["row", "p50"], [Row(["here", figure])], note="A note.")
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(terminal.rich_table(table, width=80))
+    shown = " ".join(console.export_text().split())
+    assert f"A note. ! {Mark.FEW_SAMPLES.meaning}" in shown
+
+
 def test_a_name_is_no_formula() -> None:
     name, other = r"$\foo$", r"$x^2$"
     latency = Latency("l", [Samples(name, [1.0, 2.0]), Samples(other, [3.0])], bounds={name: 2.0})
