@@ -11,7 +11,7 @@ import grimp
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-CLIENTS = ("visionstack.client", "visionstack.stream", "visionstack.classify")
+CLIENTS = ("visionstack.stream", "visionstack.classify")
 SERVERS = ("runtime.streaming", "runtime.classifier", "runtime.warmer", "stacks")
 
 

@@ -13,7 +13,6 @@ import contextlib
 import queue
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from concurrent.futures import Future
