@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from benchmarks._inputs import labelled_clip, model_folder
 from benchmarks._results import Results, table
+from runtime.contract import MEMORY_MB_PER_VCPU
 from visionstack.compare.cameras import Film, Trial, Wanted, play_cameras
 from visionstack.compare.held import held
 from visionstack.cost.bill import HOURS_A_MONTH
 from visionstack.cost.prices import list_prices
-from visionstack.localcloud.cpu_share import MB_PER_PROCESSOR, CpuShare
+from visionstack.localcloud.cpu_share import CpuShare
 from visionstack.server_process import served
 
 FPS: Final = 15.0
@@ -90,7 +91,7 @@ def _trials(machine: Machine, folder: Path, film: Film) -> list[tuple[str, Trial
         # Loading would take minutes of a tenth of a processor; on AWS it has credits for it.
         play_cameras(endpoint, _beginning(film, seconds=2), 1, wanted=wanted)
         pids = map(int, Path(prefix[-1]).read_text().split())
-        share.give(round(machine.processors * MB_PER_PROCESSOR), to=list(pids))
+        share.give(round(machine.processors * MEMORY_MB_PER_VCPU), to=list(pids))
         for way, options in WAYS.items():
             found.append((way, play_cameras(endpoint, film, 1, wanted=wanted, **options)))
     return found

@@ -105,6 +105,14 @@ class Scope(StrEnum):
         }[self]
 
 
+# --- what is taken where nobody names another ----------------------------------------------------
+DEFAULT_DETECTOR: Final = "yolov3-tiny"
+DEFAULT_CLASSIFIER: Final = "efficientnet-lite0"
+DEFAULT_INSTANCE_TYPE: Final = "c7i.xlarge"
+MEMORY_MB_PER_VCPU: Final = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+
+
 # --- deployment: stack names and CloudFormation outputs -----------------------------------------
 class Stack:
     """Suffixes of stack names: a deployed stack is called `{prefix}-{suffix}`."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, cast, get_args
+from typing import NamedTuple, cast, get_args
 
 from runtime.contract import (
     MAX_UPLOAD_EXPIRES_SECONDS,
+    MEMORY_MB_PER_VCPU,
     UPLOAD_EXPIRES_SECONDS,
     ColdStart,
     Env,
 )
-
-MEMORY_MB_PER_VCPU: Final = 1769
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 
 class SettingsError(ValueError):

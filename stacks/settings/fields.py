@@ -90,7 +90,9 @@ class SettingFields(BaseModel):
 
     # --- streaming lane ---
     instance_type: str = _setting(
-        "c7i.xlarge", "EC2 instance type of the streaming lane", allowed="a type of the catalog"
+        contract.DEFAULT_INSTANCE_TYPE,
+        "EC2 instance type of the streaming lane",
+        allowed="a type of the catalog",
     )
     extra_instance_types: Names = _setting(
         (),
@@ -169,7 +171,7 @@ class SettingFields(BaseModel):
         contract.STREAM_HTTP_PORT, "port of health, metrics, WebSocket and page", ge=1024, le=65535
     )
     stream_model: Names = _setting(
-        ("yolov3-tiny",),
+        (contract.DEFAULT_DETECTOR,),
         "models that the stream server offers, the default first",
         allowed="names of published models, with commas",
         min_length=1,
@@ -178,7 +180,9 @@ class SettingFields(BaseModel):
 
     # --- serverless lane ---
     classifier_model: str = _setting(
-        "efficientnet-lite0", "model that the classifier serves", allowed="a published model's name"
+        contract.DEFAULT_CLASSIFIER,
+        "model that the classifier serves",
+        allowed="a published model's name",
     )
     classifier_engine: EngineChoice = _setting("auto", "engine of the classifier")
     packaging: Packaging = _setting(

@@ -7,7 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from runtime.contract import StreamEncoding
+from runtime.contract import DEFAULT_DETECTOR, StreamEncoding
 from visionstack import extras, paths
 from visionstack.cli.options import CutOption, OutOption
 from visionstack.errors import UsageError
@@ -87,7 +87,7 @@ def accuracy(
             labels=labels,
             split=split,
             cut=cut,
-            variants=variants_of(model or ["yolov3-tiny"], engine or [], precision or []),
+            variants=variants_of(model or [DEFAULT_DETECTOR], engine or [], precision or []),
             reference=None if reference is None else parse_variant(reference),
             stream=stream,
             rates=fps or [],

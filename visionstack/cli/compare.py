@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runtime.contract import DEFAULT_DETECTOR
 from visionstack import paths
 from visionstack.cli.options import (
     CloudOption,
@@ -64,7 +65,9 @@ def run(
     ] = False,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model that `visionstack models` builds; repeatable; yolov3-tiny."),
+        typer.Option(
+            help=f"A model that `visionstack models` builds; repeatable; {DEFAULT_DETECTOR}."
+        ),
     ] = None,
     engine: Annotated[
         list[str] | None,
@@ -152,7 +155,7 @@ def run(
         )
     records = session.start(
         request,
-        models=model or ["yolov3-tiny"],
+        models=model or [DEFAULT_DETECTOR],
         labelled=None if labelled is None else Labelled(source=labelled, labels=labels),
         loss=accuracy_loss,
         cloud=cloud,
@@ -199,7 +202,7 @@ def resume(
 def cameras(
     *,
     model: Annotated[
-        list[str] | None, typer.Option(help="A detector; repeatable; yolov3-tiny.")
+        list[str] | None, typer.Option(help=f"A detector; repeatable; {DEFAULT_DETECTOR}.")
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=120, help="Frames a second each.")] = 5.0,
     p99_ms: Annotated[
@@ -227,7 +230,7 @@ def cameras(
     from visionstack.compare.accuracy import Labelled
 
     camera_session.run(
-        model or ["yolov3-tiny"],
+        model or [DEFAULT_DETECTOR],
         fps=fps,
         within_s=p99_ms / 1000,
         accuracy=accuracy,

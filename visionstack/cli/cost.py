@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runtime.contract import Arch, ColdStart
+from runtime.contract import DEFAULT_INSTANCE_TYPE, MEMORY_MB_PER_VCPU, Arch, ColdStart
 from visionstack import console, paths
 from visionstack.cli.options import JsonOption, OutOption
 from visionstack.cost import Gateway
@@ -28,7 +28,7 @@ def cost(
         Path | None, typer.Option(help="Take the times from this comparison's folder.")
     ] = None,
     memory: Annotated[
-        int | None, typer.Option(help="Of the function, in MB; default: 1769.")
+        int | None, typer.Option(help=f"Of the function, in MB; default: {MEMORY_MB_PER_VCPU}.")
     ] = None,
     arch: Annotated[Arch, typer.Option(help="Of the function.")] = "x86_64",
     init_seconds: Annotated[float, typer.Option(min=0, help="INIT of a cold start.")] = 0.0,
@@ -42,7 +42,9 @@ def cost(
     ] = None,
     instance_type: Annotated[
         str | None,
-        typer.Option("--instance-type", "-i", help="The EC2 side; default: c7i.xlarge."),
+        typer.Option(
+            "--instance-type", "-i", help=f"The EC2 side; default: {DEFAULT_INSTANCE_TYPE}."
+        ),
     ] = None,
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="A spot price, say; default: on demand.")
@@ -70,7 +72,7 @@ def cost(
     from visionstack.report.write import write
 
     if refresh_prices:
-        prices = inputs.refreshed(region, [instance_type or inputs.INSTANCE])
+        prices = inputs.refreshed(region, [instance_type or DEFAULT_INSTANCE_TYPE])
     times: inputs.Measured | None = None if measured is None else ComparisonTimes(measured)
     given = seconds is not None and images_per_second is not None
     if times is None and not given and not load(prices).historical:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runtime.contract import STREAM_HTTP_PORT, STREAM_PORT
+from runtime.contract import DEFAULT_DETECTOR, STREAM_HTTP_PORT, STREAM_PORT
 from visionstack import console
 from visionstack.cli.options import HttpPortOption, PortOption
 
@@ -16,7 +16,7 @@ def try_here(
     *,
     model: Annotated[
         str, typer.Option(help="Model to serve; built first where it is missing.")
-    ] = "yolov3-tiny",
+    ] = DEFAULT_DETECTOR,
     phone: Annotated[
         bool,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runtime.contract import (
+    DEFAULT_DETECTOR,
     DETECT_CONFIDENCE,
     DETECT_IOU,
     MAX_KEY_INTERVAL,
@@ -57,7 +58,7 @@ def serve(
     from visionstack.cli.serve_run import serve as run
 
     run(
-        model or ["yolov3-tiny"],
+        model or [DEFAULT_DETECTOR],
         engine=engine,
         precision=precision,
         host=host,

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar, get_args
 
-from runtime.contract import Arch, ColdStart
+from runtime.contract import DEFAULT_INSTANCE_TYPE, MEMORY_MB_PER_VCPU, Arch, ColdStart
 from visionstack.cost import Gateway
 from visionstack.cost.errors import CostInputError
 from visionstack.cost.instances import PROFILES, Fleet
@@ -20,8 +20,6 @@ T = TypeVar("T")
 _PAPER_SECONDS: Final = 0.5
 _PAPER_MEMORY: Final = 768
 _PAPER_SERVER: Final = "paper-server"
-_MEMORY: Final = 1769
-INSTANCE: Final = "c7i.xlarge"
 _ARCHES: Final[dict[str, Arch]] = {one: one for one in get_args(Arch)}
 _COLD_STARTS: Final[dict[str, ColdStart]] = {one: one for one in get_args(ColdStart)}
 _GATEWAYS: Final[dict[str, Gateway]] = {one: one for one in get_args(Gateway)}
@@ -74,8 +72,8 @@ def question(
     """
     book = load(book_name)
     papers = book.historical
-    memory = memory or (_PAPER_MEMORY if papers else _MEMORY)
-    instance_type = instance_type or (_PAPER_SERVER if papers else INSTANCE)
+    memory = memory or (_PAPER_MEMORY if papers else MEMORY_MB_PER_VCPU)
+    instance_type = instance_type or (_PAPER_SERVER if papers else DEFAULT_INSTANCE_TYPE)
     origin = "given on the command line"
     if measured is not None:
         if seconds is None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from rich.progress import Progress
 
+from runtime.contract import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR
 from visionstack import console, paths, processes
 from visionstack.classify.client import ClassifierClient
 from visionstack.classify.trials import DeployedEnvironments, prove_warm_pool
@@ -27,7 +28,7 @@ from visionstack.report import terminal
 from visionstack.report.sections import Picture
 from visionstack.report.write import write
 
-CONTEXT = {"stream_model": "yolov3-tiny", "classifier_model": "efficientnet-lite0"}
+CONTEXT = {"stream_model": DEFAULT_DETECTOR, "classifier_model": DEFAULT_CLASSIFIER}
 """Models whose trained weights come as packages; everything else is the default deployment."""
 WARM_TARGET: Final = 5
 """As many environments as the 2020 paper holds warm."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Self
 
+from runtime.contract import MEMORY_MB_PER_VCPU
 from visionstack.errors import VisionstackError
 
-MB_PER_PROCESSOR: Final = 1769
 _PERIOD_US: Final = 20_000
 _ROOT: Final = Path("/sys/fs/cgroup")
 
@@ -58,7 +58,7 @@ class CpuShare:
 
     def give(self, memory_mib: int, *, to: Iterable[int]) -> None:
         """Hold the processes `to` (by pid) to what a function of `memory_mib` gets."""
-        quota = round(_PERIOD_US * memory_mib / MB_PER_PROCESSOR)
+        quota = round(_PERIOD_US * memory_mib / MEMORY_MB_PER_VCPU)
         if self._first_version:
             (self._group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
             (self._group / "cpu.cfs_quota_us").write_text(str(quota))

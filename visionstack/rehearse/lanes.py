@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from runtime.contract import Stack
+from runtime.contract import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR, Stack
 from visionstack import paths
 from visionstack.classify.client import ClassifierClient
 from visionstack.classify.trials import DeployedEnvironments
@@ -28,8 +28,6 @@ from visionstack.stream.blocking import StreamClient
 from visionstack.stream.types import StreamResult
 
 T = TypeVar("T")
-STREAM_MODEL: Final = "yolov3-tiny"
-CLASSIFIER_MODEL: Final = "efficientnet-lite0"
 """Models whose trained weights come as packages, so that answers can be judged."""
 PICTURE: Final = paths.SAMPLES / "dog.jpg"
 SEEN_IN_PICTURE: Final = frozenset({"dog", "bicycle"})
@@ -66,8 +64,8 @@ class Lanes:
         return [
             Step(
                 name="compare two types",
-                expected=f"{' and '.join(self.plan.compared)} are measured with {STREAM_MODEL}, "
-                "and their stacks destroyed",
+                expected=f"{' and '.join(self.plan.compared)} are measured with "
+                f"{DEFAULT_DETECTOR}, and their stacks destroyed",
                 run=self.compare,
             ),
             Step(
@@ -84,7 +82,7 @@ class Lanes:
             ),
             Step(
                 name="classify",
-                expected=f"{PICTURE.name} is a dog to {CLASSIFIER_MODEL}",
+                expected=f"{PICTURE.name} is a dog to {DEFAULT_CLASSIFIER}",
                 run=self.classify,
                 needs=("deploy both lanes",),
             ),
@@ -126,7 +124,7 @@ class Lanes:
                 minutes=COMPARED_MINUTES,
                 picture=PICTURE,
             ),
-            models=[STREAM_MODEL],
+            models=[DEFAULT_DETECTOR],
             cloud=self.deployment.cloud,
             out=folder,
             confirmed=True,  # the rehearsal's own budget has it in it
@@ -135,7 +133,7 @@ class Lanes:
 
     def deploy(self) -> str:
         """Raises VisionstackError."""
-        models = (STREAM_MODEL, CLASSIFIER_MODEL)
+        models = (DEFAULT_DETECTOR, DEFAULT_CLASSIFIER)
         for name in models:
             build_model(name)
         self._cdk("deploy", "--all", "--require-approval", "never")
@@ -170,7 +168,7 @@ class Lanes:
             answer = client.classify(PICTURE)
         best = answer.top[0]
         if int(best.id) not in IMAGENET_DOGS:
-            raise VisionstackError(f"{PICTURE.name} is {best.label} to {CLASSIFIER_MODEL}.")
+            raise VisionstackError(f"{PICTURE.name} is {best.label} to {DEFAULT_CLASSIFIER}.")
         how = "a cold" if answer.cold else "a warm"
         return f"{best.label}, in {answer.seconds:.2f} s by {how} environment."
 

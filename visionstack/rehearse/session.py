@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 
 import visionstack
+from runtime.contract import DEFAULT_CLASSIFIER, DEFAULT_DETECTOR
 from runtime.measurement import machine
 from visionstack import console
 from visionstack.cloud import Cloud
@@ -25,7 +26,7 @@ from visionstack.errors import VisionstackError
 from visionstack.localcloud import lifecycle
 from visionstack.rehearse import leftovers
 from visionstack.rehearse.budget import LAST_STEP_MINUTES, Plan, check_budget
-from visionstack.rehearse.lanes import CLASSIFIER_MODEL, STREAM_MODEL, Lanes
+from visionstack.rehearse.lanes import Lanes
 from visionstack.rehearse.report import build_report, verdict
 from visionstack.rehearse.steps import Run, Step, run_steps
 from visionstack.report.write import Format, write
@@ -111,8 +112,8 @@ def settings(asked: Asked, *, cloud: str) -> dict[str, object]:
     """The deployment's, as `-c` would give them."""
     found: dict[str, object] = {
         "prefix": PREFIX,
-        "stream_model": STREAM_MODEL,
-        "classifier_model": CLASSIFIER_MODEL,
+        "stream_model": DEFAULT_DETECTOR,
+        "classifier_model": DEFAULT_CLASSIFIER,
         "instance_type": asked.plan.instance_type,
         # The budget is for one.
         "instances_max": 1,

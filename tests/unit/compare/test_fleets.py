@@ -14,13 +14,17 @@ from botocore.exceptions import ClientError
 
 from runtime.contract import Output
 from tests.unit.compare.conftest import Plan, result
-from visionstack.compare import fleets
+from visionstack.cloud.local_fleet import Fleet, Instance, InstanceState
+from visionstack.cloud.local_state import CloudFolder
+from visionstack.compare import fleets, report
 from visionstack.compare.errors import CompareError
 from visionstack.compare.fleets import StackFleets, delete_stacks
 from visionstack.compare.record import Status
 from visionstack.compare.runner import Executors, run
 from visionstack.compare.targets import FunctionSetting
+from visionstack.cost.prices import load
 from visionstack.errors import VisionstackError
+from visionstack.report.figures import NOT_HERE
 
 
 def missing(code: str = "NoSuchKey") -> ClientError:
@@ -111,6 +115,27 @@ def test_an_instance_that_is_still_booting_is_neither_result_nor_refusal(plan: P
     running = [{"StatusCode": "InProgress"}]
     seen = watching(plan, FakeS3({}), activities=running).look("g6.xlarge")
     assert (seen.result, seen.refusal) == (None, None)
+
+
+def test_a_type_that_this_machine_is_not_is_known_by_its_row(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the embedded cloud's agent to the table, whatever the words of the reason."""
+    monkeypatch.setenv("VISIONSTACK_CLOUD_FOLDER", str(tmp_path))
+    why = "it wants eight accelerators"
+    state = InstanceState.NOT_RUN
+    instance = Instance("i-1", "group", "g6.xlarge", state, 1, 2, "log", 0, 0.0, reason=why)
+    folder = CloudFolder(tmp_path)
+    folder.make()
+    Fleet([instance]).write(folder)
+    found = watching(plan, FakeS3({}), cloud="local")
+    monkeypatch.setattr(found, "deploy", lambda _: None)
+    executors = Executors(here=found, fleets=found, functions=found, destroy=lambda _: None)  # type: ignore[arg-type]
+    record = run(found.record, tmp_path / "out", executors, minutes=5, tell=lambda *_: None)
+    row = record.row("g6.xlarge")
+    assert (row.status, row.reason, row.other_hardware) == (Status.NOT_RUN, why, True)
+    (shown,) = [one for one in report.table(record, book=load()).rows if one.absent]
+    assert NOT_HERE in shown.cells
 
 
 def test_a_launch_that_fails_for_capacity_is_the_rows_reason(plan: Plan) -> None:
