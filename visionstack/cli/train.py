@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from visionstack import console, paths
+from visionstack import console, extras, paths
 from visionstack.cli.options import CloudOption, JsonOption
 from visionstack.errors import UsageError
 
@@ -81,6 +81,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
         raise UsageError(f"--way is {', '.join(WAYS)}, not {way!r}.")
     _check_size(size)
     _check_name(name)
+    extras.require("torch")
     if deploy:
         paths.project()  # what is missing is told before hours of training
     folder = out / name
