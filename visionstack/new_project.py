@@ -50,5 +50,10 @@ def write_project(folder: Path) -> list[str]:
             "".join(f"{one}\n" for one in (*_IGNORED, "node_modules/", "__pycache__/"))
         )
     except OSError as error:
-        raise VisionstackError(f"{folder} cannot be written: {error.strerror}.") from error
+        shutil.rmtree(folder, ignore_errors=True)  # it was empty; half of it would be refused
+        # copytree's error is a list: from where, to where, why.
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        raise VisionstackError(
+            f"{folder} cannot be written: {why}.", remedy="Name another place, or make room there."
+        ) from error
     return sorted(one.name for one in folder.iterdir())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +25,15 @@ def demo(
     from visionstack.demo import journey
 
     finished = journey.run(out, keep=keep)
-    console.out.print(f"\nReport: [bold]{finished.html}[/] (data: {finished.json})")
+    console.out.print(
+        f"\nReport: {finished.html} (data: {finished.json})", soft_wrap=True, markup=False
+    )
     if console.out.is_terminal:
         opened(finished.html.resolve().as_uri())
     if finished.kept:
         console.out.print(
             "The embedded cloud is still up. Try:\n"
+            f"{activation()}"
             f"  visionstack stream {paths.sample('dog.jpg')} --json\n"
             f"  visionstack stream {paths.sample('pedestrians.avi')} --save out/pedestrians.mp4\n"
             f"  visionstack classify {paths.sample('dog.jpg')}\n"
@@ -34,3 +41,14 @@ def demo(
             "  visionstack local status\n"
             "  visionstack local down"
         )
+
+
+def activation() -> str:
+    """The line that lets a shell find this `visionstack`: `make` runs it without; or nothing."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    found = shutil.which("visionstack")
+    if not script.is_file() or (found and Path(found).parent == script.parent):
+        return ""
+    here = Path.cwd()
+    near = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"  . {shlex.quote(str(near))}\n"

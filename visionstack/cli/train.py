@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from visionstack import console, paths
+from visionstack import console, extras, paths
 from visionstack.cli.options import CloudOption, JsonOption, OutOption
 from visionstack.errors import UsageError
 from visionstack.training import WayChoice
@@ -79,6 +79,7 @@ def classifier(  # noqa: PLR0917 - Typer's options
 
     _check_size(size)
     _check_name(name)
+    extras.require("torch")
     if deploy:
         paths.project()  # what is missing is told before hours of training
     folder = out / name

@@ -151,7 +151,10 @@ class _Pictures:
         try:
             path.write_bytes(encoded.tobytes())
         except OSError as error:
-            raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
+            raise VisionstackError(
+                f"{path} cannot be written: {error.strerror}.",
+                remedy="Save to another place, or make room there.",
+            ) from error
 
     def close(self) -> None:
         """Every frame was written at once."""

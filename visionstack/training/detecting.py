@@ -82,7 +82,7 @@ def train_detector(plan: DetectorPlan, *, say: Say = lambda _: None) -> dict[str
         network = YOLO(plan.model, task="detect", verbose=False)
         network.add_callback("on_fit_epoch_end", lambda trainer: say(_epoch_line(plan, trainer)))
         network.train(
-            data=str(plan.data),
+            data=str(_from_anywhere(plan)),
             epochs=plan.epochs,
             patience=plan.patience,
             batch=plan.batch,
@@ -167,10 +167,23 @@ def _held_out(plan: DetectorPlan) -> str:
     import yaml
 
     try:
-        described = yaml.safe_load(plan.data.read_text("utf-8"))
+        described = yaml.safe_load(plan.data.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         described = None  # what is wrong with it is said by who reads it whole
     return "test" if isinstance(described, dict) and described.get("test") else "val"
+
+
+def _from_anywhere(plan: DetectorPlan) -> Path:
+    """A copy of the YAML with an absolute `path`: Ultralytics takes a relative one from the working
+    directory, and it lies beside the YAML for whoever else reads it."""
+    import yaml
+
+    described = yaml.safe_load(plan.data.read_text("utf-8-sig"))
+    described["path"] = str((plan.data.parent / str(described.get("path") or "")).resolve())
+    copy = plan.folder / "data.yaml"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(yaml.safe_dump(described, allow_unicode=True), "utf-8")
+    return copy
 
 
 def _judged(name: str, draft: Draft, held_out: Inputs) -> dict[str, Any]:

@@ -65,9 +65,10 @@ def check_room(folder: Path, needed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
-    if free < needed + _SPARE_BYTES:
+    wanted = needed + _SPARE_BYTES
+    if free < wanted:
         raise TrainingError(
-            f"{folder} has {free / 2**30:.1f} GiB free; training writes {needed / 2**30:.1f} GiB.",
+            f"{folder} has {free / 2**20:,.0f} MiB free; training wants {wanted / 2**20:,.0f} MiB.",
             remedy="Free some space, or name another folder by --out.",
         )
 

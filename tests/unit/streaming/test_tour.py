@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.protocol.connection import Role, StreamProtocol
-from runtime.protocol.messages import Encoding, Frame, Hello, Result
+from runtime.protocol.messages import Encoding, Frame, Hello, Message, Result, Welcome
 from runtime.protocol.options import HelloOptions
 from runtime.streaming import supervision
 from tests.unit.streaming.conftest import TOKEN, ServerFactory, picture
@@ -42,6 +42,16 @@ def in_the_background(frame: FrameType | None) -> bool:
     return False
 
 
+async def received(
+    kind: type[Message], client: StreamProtocol, reader: asyncio.StreamReader
+) -> None:
+    """Read until there is a message of this kind."""
+    while not any(isinstance(event, kind) for event in client.events()):
+        data = await reader.read(65536)
+        assert data, f"the connection ended before a {kind.__name__}"
+        client.receive_data(data)
+
+
 async def test_a_frame_meets_the_files_of_the_tour_in_its_order(
     running: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,16 +72,13 @@ async def test_a_frame_meets_the_files_of_the_tour_in_its_order(
             reader, writer = await asyncio.open_connection(one.address.host, one.address.port)
             client.send(Hello(HelloOptions(token=TOKEN, policy="lossless")))
             writer.writelines(client.data_to_send())
-            while not list(client.events()):
-                client.receive_data(await reader.read(65536))
+            await received(Welcome, client, reader)
             client.send(Frame(0, 0, Encoding.PNG, picture(7)))
             frame = b"".join(client.data_to_send())
             following.set()
             writer.write(frame)
-            answer = await reader.read(65536)
+            await received(Result, client, reader)
             following.clear()
-            client.receive_data(answer)
-            assert isinstance(next(client.events()), Result)
             writer.close()
     finally:
         threading.setprofile(None)

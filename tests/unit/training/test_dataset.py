@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,8 +136,17 @@ def test_a_changed_picture_is_read_again(three: Path, tmp_path: Path) -> None:
 
 
 def test_no_room_on_the_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="GiB free; training writes"):
+    with pytest.raises(TrainingError, match="MiB free; training wants"):
         check_room(tmp_path, 2**60)
+
+
+def test_little_room_is_told_in_numbers_that_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(f_bavail=1, f_frsize=2**20)
+    monkeypatch.setattr("visionstack.training.rows.os.statvfs", lambda _: full)
+    with pytest.raises(TrainingError, match=r"has 1 MiB free; training wants [1-9]\d+ MiB"):
+        check_room(tmp_path, 3 * 2**20)
 
 
 def test_a_disk_that_fills_while_saving_is_a_sentence() -> None:

@@ -65,7 +65,7 @@ def squares(folder: Path, parts: dict[str, int]) -> Path:
             Image.fromarray(pixels).save(folder / "images" / part / f"{number}.png")
             (folder / "labels" / part / f"{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     named = "".join(f"{part}: images/{part}\n" for part in parts)
-    (folder / "data.yaml").write_text(f"path: {folder}\n{named}names: {{0: white-square}}\n")
+    (folder / "data.yaml").write_text(f"path: .\n{named}names: {{0: white-square}}\n")
     return folder / "data.yaml"
 
 

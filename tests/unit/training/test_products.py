@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zipfile
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_a_deployment_without_a_project_is_refused_before_training(
     refused = CliRunner().invoke(app, [*unread, "--deploy"])
     assert "no visionstack project" in str(refused.exception)
     assert "nothing" in str(CliRunner().invoke(app, unread).exception)
+
+
+def test_a_missing_library_is_told_before_the_pictures_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else known(name)
+    )
+    refused = CliRunner().invoke(app, ["train", "classifier", str(tmp_path / "nothing")])
+    assert "needs the library torch" in str(refused.exception)
 
 
 def test_an_empty_class_is_named(tmp_path: Path) -> None:
