@@ -33,10 +33,10 @@ def named(text: str) -> list[str]:
     return found
 
 
-def in_the_background(frame: FrameType | None) -> bool:
-    """Whether one of the server's own tasks is at it, which looks after times and models."""
+def is_aside(frame: FrameType | None) -> bool:
+    """Whether it is for the client here, or for the server's tasks beside its streams."""
     while frame is not None:
-        if frame.f_code.co_filename == supervision.__file__:
+        if frame.f_code.co_filename in {__file__, supervision.__file__}:
             return True
         frame = frame.f_back
     return False
@@ -61,7 +61,7 @@ async def test_a_frame_meets_the_files_of_the_tour_in_its_order(
     def note(frame: FrameType, event: str, _: Any) -> None:
         if event == "call" and following.is_set():
             file = Path(frame.f_code.co_filename)
-            if file.is_relative_to(CHECKOUT / "runtime") and not in_the_background(frame):
+            if file.is_relative_to(CHECKOUT / "runtime") and not is_aside(frame):
                 entered[file.relative_to(CHECKOUT).as_posix()] = None
 
     threading.setprofile(note)
