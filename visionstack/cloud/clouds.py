@@ -18,14 +18,23 @@ LOCAL_CREDENTIAL: Final = "test"
 
 
 def resolve_cloud(cloud: Cloud) -> KnownCloud:
-    """`auto` to where it leads; VisionstackError when AWS is asked for and could not be reached."""
+    """`auto` to where it leads.
+
+    VisionstackError when AWS is asked for and could not be reached, and when `auto` would lead to
+    AWS only because the embedded cloud has crashed.
+    """
     given = os.environ.get("AWS_ENDPOINT_URL")
     if cloud == "auto":
-        return (
-            "local"
-            if local_state.running() or (given and local_state.is_loopback(given))
-            else "aws"
-        )
+        if local_state.running() or (given and local_state.is_loopback(given)):
+            return "local"
+        if local_state.crashed():
+            raise VisionstackError(
+                "The embedded cloud was up and has ended by itself; this command could reach "
+                "AWS in its place.",
+                remedy="`visionstack local deploy` starts it and deploys again, `visionstack local "
+                "down` forgets it, --cloud aws goes to AWS.",
+            )
+        return "aws"
     if cloud == "aws" and given and local_state.is_loopback(given):
         raise VisionstackError(
             f"AWS_ENDPOINT_URL is {given}, so a call for AWS would stay on this machine.",

@@ -113,6 +113,12 @@ def running(folder: CloudFolder | None = None) -> CloudState | None:
     return state if state is not None and state.emulator.alive() else None
 
 
+def crashed(folder: CloudFolder | None = None) -> bool:
+    """Whether the embedded cloud ended without `local down`."""
+    folder = folder or CloudFolder.from_environment()
+    return CloudState.read(folder) is not None and running(folder) is None
+
+
 def chosen_port(environment: Mapping[str, str] = os.environ) -> int:
     """The port by `VISIONSTACK_CLOUD_PORT`, else 4566; UsageError for what is no port."""
     text = environment.get(PORT_VARIABLE) or str(DEFAULT_PORT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from visionstack.cloud import clouds, local_state
 from visionstack.cloud.deployment import Deployment, local_api_url
 from visionstack.errors import UsageError, VisionstackError
+from visionstack.processes import ProcessId
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,23 @@ def test_a_local_environment_has_nothing_of_the_users_aws_set_up() -> None:
 
 
 def test_without_an_embedded_cloud_auto_means_aws() -> None:
+    assert clouds.resolve_cloud("auto") == "aws"
+
+
+def test_auto_does_not_go_to_aws_because_the_embedded_cloud_has_crashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as emulator:
+        identity = ProcessId.of(emulator.pid)
+        assert identity is not None
+        folder = local_state.CloudFolder.from_environment()
+        local_state.CloudState(4566, identity, None).write(folder)
+        assert clouds.resolve_cloud("auto") == "local"
+        emulator.kill()
+    with pytest.raises(VisionstackError, match="has ended by itself"):
+        clouds.resolve_cloud("auto")
+    assert clouds.resolve_cloud("aws") == "aws"
+    folder.state.unlink()
     assert clouds.resolve_cloud("auto") == "aws"
 
 

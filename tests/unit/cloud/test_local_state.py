@@ -52,7 +52,7 @@ def test_status_of_a_dead_cloud_says_how_it_ended(folder: CloudFolder) -> None:
 
     assert told["cloud"] == "down"
     assert told["endpoint"] is None
-    assert "visionstack local up" in told["note"]
+    assert "visionstack local deploy" in told["note"]
 
 
 def test_down_where_nothing_ever_was_stops_nothing(tmp_path: Path) -> None:
