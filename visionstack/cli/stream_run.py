@@ -257,7 +257,8 @@ def _finish_progress(progress: Any, task: TaskID, summary: StreamSummary) -> Non
 
 
 def _conclude(summary: StreamSummary, request: StreamRequest) -> None:
-    told = f"{summary.results} results, {summary.dropped.total()} dropped, {summary.failed} failed"
+    results = f"{summary.results} result{'' if summary.results == 1 else 's'}"
+    told = f"{results}, {summary.dropped.total()} dropped, {summary.failed} failed"
     if summary.fps is not None:
         told += f", {summary.fps:.1f} frames/s"
     if summary.results:

@@ -342,7 +342,7 @@ def test_one_result_has_a_latency_and_no_rate(connect: list[str], tmp_path: Path
     cv2.imwrite(str(tmp_path / "good.png"), np.full((8, 8, 3), 1, np.uint8))
     done = CliRunner().invoke(app, ["stream", str(tmp_path), *connect])
     assert done.exit_code == 0, done.output
-    assert "1 results, 0 dropped, 0 failed; capture to result p50 " in done.stderr
+    assert "1 result, 0 dropped, 0 failed; capture to result p50 " in done.stderr
     assert "frames/s" not in done.stderr
 
 
