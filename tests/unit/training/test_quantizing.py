@@ -276,7 +276,7 @@ def with_rows(base: Artifact, quantized: Quantized, tmp_path: Path) -> MakeRows:
         ({"accuracy": float("nan")}, "fp32"),
         ({"milliseconds": 10.5}, "fp32"),
         ({"sha256": "0" * 64}, "fp32"),  # measured on another file
-        ({"instructions": "x86_64 avx2"}, "fp32"),  # or another processor
+        ({"instructions": "another processor's"}, "fp32"),  # or another processor
         ({"engine": "openvino"}, "fp32"),
     ],
 )
