@@ -129,7 +129,8 @@ class StreamSocket(WebSocket):
                 self._kept = data[begin:]
                 break
             missing = self._awaited - len(self.protocol.reader.buffer)
-            end = begin + max(least, missing)
+            # After the last frame, a refused one for example, the library throws away what comes.
+            end = len(data) if self.protocol.eof_sent else begin + max(least, missing)
             super().data_received(data[begin:end])
             begin = end
         if self.on_data is not None:

@@ -79,6 +79,27 @@ async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
         assert max(pieces) <= 4096
 
 
+async def test_what_follows_a_refused_message_is_thrown_away_at_once(
+    running: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces, a mebibyte before any token held all streams up for 14 ms."""
+    pieces: list[int] = []
+    read = ServerConnection.data_received
+
+    def noted(self: ServerConnection, data: bytes) -> None:
+        pieces.append(len(data))
+        read(self, data)
+
+    async with running() as one:
+        socket = await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
+        monkeypatch.setattr(ServerConnection, "data_received", noted)
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(bytes(2**20))
+        await socket.wait_closed()
+    assert sum(pieces) > 2**14
+    assert len(pieces) < 8 + sum(pieces) / 1024
+
+
 @pytest.mark.parametrize("greeted", [True, False])
 @pytest.mark.parametrize("first_byte", [0x82, 0x00], ids=["messages", "fragments"])
 async def test_of_many_small_messages_few_are_read_in_one_turn_of_the_loop(
