@@ -14,7 +14,7 @@ from stacks.catalog import Catalog
 from stacks.classifier.stack import ClassifierStack
 from stacks.comparison.stack import ComparisonStack
 from stacks.errors import DeploymentError
-from stacks.packages import PackageFolders
+from stacks.packages import PackageArchives
 from stacks.page.stack import PageStack
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
@@ -35,7 +35,7 @@ _FEATURE_FLAGS: Final = {
 def build_app(
     *,
     context: Mapping[str, Any] | None = None,
-    folders: PackageFolders | None = None,
+    archives: PackageArchives | None = None,
     outdir: str | None = None,
     checks: bool = True,
 ) -> cdk.App:
@@ -43,7 +43,7 @@ def build_app(
 
     Args:
         context: settings beside those that the `cdk` command hands over, as `-c` would give them.
-        folders: where the packages lie; `build/` of this checkout by default.
+        archives: where the packages lie; `build/` of this checkout by default.
         outdir: where the assembly goes; CDK's choice by default.
         checks: whether `synth` runs cdk-nag and fails on its findings.
 
@@ -58,7 +58,7 @@ def build_app(
     )
     settings = DeploymentSettings.from_context(app.node.get_all_context())
     catalog = Catalog.load()
-    folders = folders or PackageFolders()
+    archives = archives or PackageArchives()
     cdk.Tags.of(app).add(PROJECT, settings.prefix)
 
     def named(suffix: str) -> str:
@@ -79,7 +79,7 @@ def build_app(
         named(Stack.STREAMING),
         settings=settings,
         catalog=catalog,
-        folders=folders,
+        archives=archives,
         storage=storage,
         page_origin=page_origin,
     )
@@ -87,7 +87,7 @@ def build_app(
         app,
         named(Stack.CLASSIFIER),
         settings=settings,
-        folders=folders,
+        archives=archives,
         storage=storage,
         cors_origin=cors_origin,
     )
@@ -98,7 +98,7 @@ def build_app(
             app,
             named(Stack.WARMER),
             settings=settings,
-            folders=folders,
+            archives=archives,
             warmed=classifier.alias,
         )
     if not settings.instance_types:
@@ -109,7 +109,7 @@ def build_app(
             named(Stack.COMPARISON),
             settings=settings,
             catalog=catalog,
-            folders=folders,
+            archives=archives,
             storage=storage,
         )
     if checks:

@@ -1,4 +1,4 @@
-"""Folders that `python -m visionstack.packaging` builds and the stacks deploy."""
+"""What `python -m visionstack.packaging` builds and the stacks deploy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stacks.errors import PackageMissingError
 
 @dataclass(frozen=True, slots=True)
 class PackageTarget:
-    """One folder that `python -m visionstack.packaging` builds and a stack deploys.
+    """One package: a folder, and the zip of it that a stack deploys.
 
     `variant` is the packaging mode of a classifier, the compute kind of an instance, and empty for
     the warmer, whose package is the same everywhere.
@@ -25,29 +25,37 @@ class PackageTarget:
 
     @property
     def folder(self) -> Path:
-        """Where it lies below the build folder."""
+        """Where it lies below the build folder, laid out to look into."""
         parts = [self.python, self.arch, *([self.variant] if self.variant else [])]
         if self.kind == "instance":
             return Path("instance") / "-".join(parts)
         return Path("lambda") / "-".join([self.kind, *parts])
 
+    @property
+    def archive(self) -> Path:
+        """Where its zip lies below the build folder."""
+        return self.folder.with_name(f"{self.folder.name}.zip")
+
 
 @dataclass(frozen=True, slots=True)
-class PackageFolders:
-    """Where the packages lie: `build/` beside the cdk.json that cdk runs the app from."""
+class PackageArchives:
+    """Where the packages lie: `build/` beside the cdk.json that cdk runs the app from.
+
+    Zips and not folders, which CDK would zip anew for every account, region and embedded cloud.
+    """
 
     root: Path = field(default_factory=lambda: Path.cwd() / "build")
 
-    def folder(self, target: PackageTarget) -> Path:
-        """The folder of one package.
+    def archive(self, target: PackageTarget) -> Path:
+        """The zip of one package.
 
         Raises:
             PackageMissingError: when it has not been built, with the command that does.
         """
-        folder = self.root / target.folder
-        if not folder.is_dir():
+        archive = self.root / target.archive
+        if not archive.is_file():
             raise PackageMissingError(
-                f"The package {target.folder} is missing from {self.root};"
+                f"The package {target.archive} is missing from {self.root};"
                 " python -m visionstack.packaging builds it."
             )
-        return folder
+        return archive

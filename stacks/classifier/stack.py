@@ -10,7 +10,7 @@ from stacks.classifier.api import ClassifierApi
 from stacks.classifier.folder_run import FolderRun
 from stacks.classifier.function import ClassifierFunction
 from stacks.classifier.monitoring import ClassifierMonitoring
-from stacks.packages import PackageFolders
+from stacks.packages import PackageArchives
 from stacks.parts.monitoring import AlarmTopic
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
@@ -25,7 +25,7 @@ class ClassifierStack(Stack):
         construct_id: str,
         *,
         settings: DeploymentSettings,
-        folders: PackageFolders,
+        archives: PackageArchives,
         storage: StorageStack,
         cors_origin: str | None,
     ) -> None:
@@ -34,7 +34,7 @@ class ClassifierStack(Stack):
             self,
             "Classifier",
             settings=settings,
-            package=folders.folder(settings.classifier_package()),
+            package=archives.archive(settings.classifier_package()),
             artifacts=storage.artifacts,
             pictures=storage.pictures,
             cors_origin=cors_origin,

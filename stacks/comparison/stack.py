@@ -10,7 +10,7 @@ from constructs import Construct
 from runtime.contract import Output
 from stacks.catalog import Catalog
 from stacks.comparison.group import MeasuringGroup
-from stacks.packages import PackageFolders, PackageTarget
+from stacks.packages import PackageArchives, PackageTarget
 from stacks.parts.vpc import PublicVpc
 from stacks.settings.model import DeploymentSettings
 from stacks.storage.stack import StorageStack
@@ -26,7 +26,7 @@ class ComparisonStack(Stack):
         *,
         settings: DeploymentSettings,
         catalog: Catalog,
-        folders: PackageFolders,
+        archives: PackageArchives,
         storage: StorageStack,
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: comparison")
@@ -53,7 +53,7 @@ class ComparisonStack(Stack):
                 assets[target] = s3_assets.Asset(
                     self,
                     f"Asset-{target.arch}-{target.variant}",
-                    path=str(folders.folder(target)),
+                    path=str(archives.archive(target)),
                 )
             measuring = MeasuringGroup(
                 self,

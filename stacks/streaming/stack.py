@@ -22,7 +22,7 @@ from constructs import Construct
 
 from runtime.contract import FINGERPRINT_PENDING, Env, Output, StreamMetric, Tls
 from stacks.catalog import Catalog, InstanceType
-from stacks.packages import PackageFolders
+from stacks.packages import PackageArchives
 from stacks.parts.acknowledgment import acknowledge
 from stacks.parts.function import ExpiringLogGroup
 from stacks.parts.instance import HardenedLaunchTemplate, boot_report, instance_script
@@ -47,7 +47,7 @@ class StreamingStack(Stack):
         *,
         settings: DeploymentSettings,
         catalog: Catalog,
-        folders: PackageFolders,
+        archives: PackageArchives,
         storage: StorageStack,
         page_origin: str | None,
     ) -> None:
@@ -93,7 +93,7 @@ class StreamingStack(Stack):
             )
         logged = ExpiringLogGroup(self, "Logs", days=settings.log_retention_days)
         asset = s3_assets.Asset(
-            self, "Asset", path=str(folders.folder(settings.instance_package(instance_type)))
+            self, "Asset", path=str(archives.archive(settings.instance_package(instance_type)))
         )
         role = InstanceRole(
             self,

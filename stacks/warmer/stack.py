@@ -13,7 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from runtime.contract import Env, Output, WarmerMetric
-from stacks.packages import PackageFolders
+from stacks.packages import PackageArchives
 from stacks.parts.acknowledgment import acknowledge
 from stacks.parts.function import PythonFunction
 from stacks.parts.monitoring import AlarmTopic, alarm_above
@@ -32,7 +32,7 @@ class WarmerStack(Stack):
         construct_id: str,
         *,
         settings: DeploymentSettings,
-        folders: PackageFolders,
+        archives: PackageArchives,
         warmed: lambda_.IAlias,
     ) -> None:
         super().__init__(scope, construct_id, description="visionstack: warmer")
@@ -41,7 +41,7 @@ class WarmerStack(Stack):
             "Function",
             settings=settings,
             description="visionstack: keeps classifier environments warm",
-            package=folders.folder(settings.warmer_package()),
+            package=archives.archive(settings.warmer_package()),
             handler="runtime.warmer.handler.handle",
             memory_mib=512,
             timeout=Duration.minutes(2),

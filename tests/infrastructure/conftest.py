@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from stacks.catalog import Catalog
-from stacks.packages import PackageFolders
-from stacks.settings.model import DeploymentSettings
+from stacks.packages import PackageArchives
+from tests.infrastructure.packages import write_packages
 
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -119,20 +118,14 @@ class Templates:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> PackageFolders:
-    """Package folders with a file in each, for every combination."""
-    root = tmp_path_factory.mktemp("build")
-    for context in COMBINATIONS.values():
-        settings = DeploymentSettings.from_context(context)
-        for target in settings.package_targets(Catalog.load()):
-            (root / target.folder).mkdir(parents=True, exist_ok=True)
-            (root / target.folder / "package.txt").write_text(str(target))
-    return PackageFolders(root)
+def archives(tmp_path_factory: pytest.TempPathFactory) -> PackageArchives:
+    """Packages with a file in each, for every combination."""
+    return write_packages(tmp_path_factory.mktemp("build"), COMBINATIONS.values())
 
 
 @pytest.fixture(scope="session")
 def synthesized(
-    folders: PackageFolders, tmp_path_factory: pytest.TempPathFactory
+    archives: PackageArchives, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Templates]:
     """Synthesize a combination by name, once; cdk-nag's findings are errors."""
     from stacks.app import build_app
@@ -142,7 +135,7 @@ def synthesized(
     def synthesize(name: str) -> Templates:
         if name not in done:
             outdir = tmp_path_factory.mktemp(name)
-            build_app(context=COMBINATIONS[name], folders=folders, outdir=str(outdir)).synth()
+            build_app(context=COMBINATIONS[name], archives=archives, outdir=str(outdir)).synth()
             done[name] = Templates(outdir)
         return done[name]
 

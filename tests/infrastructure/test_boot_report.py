@@ -128,11 +128,11 @@ def test_a_deployment_waits_for_its_servers_to_listen(defaults: Any, gpu: Any) -
         assert {name for name in policies if name.startswith("Role")} <= set(group["DependsOn"])
 
 
-def test_a_group_that_starts_empty_waits_for_nobody(folders: Any, tmp_path: Path) -> None:
+def test_a_group_that_starts_empty_waits_for_nobody(archives: Any, tmp_path: Path) -> None:
     from stacks.app import build_app
 
     context = {"instances_min": "0"}
-    build_app(context=context, folders=folders, outdir=str(tmp_path), checks=False).synth()
+    build_app(context=context, archives=archives, outdir=str(tmp_path), checks=False).synth()
     (group,) = [
         one
         for one in json.loads((tmp_path / f"{STACK}.template.json").read_text())[

@@ -11,7 +11,7 @@ from runtime.contract import ColdStart
 from runtime.measurement.scenario import Scenario
 from stacks.catalog import Catalog
 from stacks.errors import PackageMissingError, SettingsError, UnknownInstanceTypeError
-from stacks.packages import PackageFolders
+from stacks.packages import PackageArchives
 from stacks.settings.model import DeploymentSettings
 from stacks.settings.sentences import allowed
 
@@ -211,7 +211,7 @@ def test_without_the_warmer_there_is_no_warmer_package() -> None:
 
 def test_a_missing_package_names_the_command_that_builds_it(tmp_path: Path) -> None:
     with pytest.raises(PackageMissingError, match=r"python -m visionstack\.packaging"):
-        PackageFolders(tmp_path).folder(DeploymentSettings().classifier_package())
+        PackageArchives(tmp_path).archive(DeploymentSettings().classifier_package())
 
 
 def test_settings_are_read_from_what_the_cdk_command_hands_over(tmp_path: Path) -> None:

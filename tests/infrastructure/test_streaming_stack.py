@@ -89,7 +89,7 @@ def test_disks_are_encrypted_gp3(defaults: Any, gpu: Any) -> None:
 
 
 def test_the_instance_type_changes_image_package_and_disk(
-    defaults: Any, gpu: Any, folders: Any
+    defaults: Any, gpu: Any, archives: Any
 ) -> None:
     def image(templates: Any) -> str:
         return str(templates.only(STACK, "Custom::PinnedImage")["Parameter"])

@@ -36,12 +36,12 @@ def test_cfn_lint_and_cdk_nag_find_nothing(
     assert found == {path.name: [] for path in synthesized(name).files}
 
 
-def test_cdk_nag_stops_a_stack_that_is_not_safe(folders: Any, tmp_path: Path) -> None:
+def test_cdk_nag_stops_a_stack_that_is_not_safe(archives: Any, tmp_path: Path) -> None:
     from aws_cdk import aws_s3
 
     from stacks.app import build_app
 
-    app = build_app(folders=folders, outdir=str(tmp_path))
+    app = build_app(archives=archives, outdir=str(tmp_path))
     storage = app.node.find_child("visionstack-storage")
     aws_s3.Bucket(storage, "Unsafe")
     with pytest.raises(RuntimeError, match=r"(?s)ValidationFailed.*AwsSolutions-S1"):
@@ -75,10 +75,10 @@ def test_no_stack_holds_another_back_by_importing_from_it(synthesized: Any) -> N
             assert '"Export"' not in text
 
 
-def test_synthesis_is_the_same_every_time(defaults: Any, folders: Any, tmp_path: Path) -> None:
+def test_synthesis_is_the_same_every_time(defaults: Any, archives: Any, tmp_path: Path) -> None:
     from stacks.app import build_app
 
-    build_app(folders=folders, outdir=str(tmp_path), checks=False).synth()
+    build_app(archives=archives, outdir=str(tmp_path), checks=False).synth()
     for path in defaults.files:
         assert json.loads((tmp_path / path.name).read_text()) == json.loads(path.read_text())
 

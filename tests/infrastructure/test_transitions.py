@@ -18,9 +18,7 @@ import pytest
 from cfnlint.schema import ResourceNotFoundError
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from stacks.catalog import Catalog
-from stacks.packages import PackageFolders
-from stacks.settings.model import DeploymentSettings
+from tests.infrastructure.packages import write_packages
 
 Template = dict[str, Any]
 Assembly = dict[str, Template]
@@ -305,19 +303,11 @@ ENDS_WITH_ITS_STACK = {
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assembly]:
     from stacks.app import build_app
 
-    root = tmp_path_factory.mktemp("packages")
-    catalog = Catalog.load()
-    for context in SETTINGS.values():
-        for target in DeploymentSettings.from_context(context).package_targets(catalog):
-            (root / target.folder).mkdir(parents=True, exist_ok=True)
-            (root / target.folder / "package.txt").write_text(str(target))
+    archives = write_packages(tmp_path_factory.mktemp("packages"), SETTINGS.values())
 
     def synthesized(context: Mapping[str, Any]) -> Assembly:
         outdir = tmp_path_factory.mktemp("assembly")
-        app = build_app(
-            context=context, folders=PackageFolders(root), outdir=str(outdir), checks=False
-        )
-        app.synth()
+        build_app(context=context, archives=archives, outdir=str(outdir), checks=False).synth()
         return read(outdir)
 
     return {name: synthesized(context) for name, context in SETTINGS.items()}

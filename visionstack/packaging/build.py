@@ -1,8 +1,9 @@
 """Builds what a deployment needs, and nothing that is there already.
 
-A package is keyed by the hash of everything that goes into it. It is made in a folder beside its
-place and moved there in one step, so that an interrupted build leaves the old one. Times are fixed
-and caches left out, so that the same inputs give the same bytes, and CDK the same asset.
+A package is keyed by the hash of everything that goes into it. Its folder and the zip of it, which
+is deployed, are made beside their places and moved there; until both are there it counts as not
+built. Times are fixed and caches left out, so that the same inputs give the same bytes, and CDK the
+same asset.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from visionstack.cloud.local_state import is_loopback
 from visionstack.console import err
 from visionstack.errors import UsageError
 from visionstack.packaging import limits, wheels
+from visionstack.packaging.archives import write_archive
 from visionstack.packaging.bytecode import compile_package
 from visionstack.packaging.errors import PackagingError
 from visionstack.packaging.libraries import write_library_archive
 from visionstack.packaging.recipes import INSTANCE_FILES, RUNTIME, Recipe, recipe
 from visionstack.processes import one_at_a_time
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raise it when the way of building changes, so that old packages are built again."""
 SMALL_FILES: Final = 64 * 1024
 """Bytes left for what lies beside a model's files: its manifest and the pointer to it."""
@@ -47,6 +49,8 @@ class Package:
 
     target: PackageTarget
     folder: Path
+    archive: Path
+    """The zip of it, which is deployed."""
     bytes: int
     built: bool
     """Whether this call built it."""
@@ -59,6 +63,7 @@ class Package:
         return {
             **asdict(self.target),
             "folder": str(self.folder),
+            "archive": str(self.archive),
             "bytes": self.bytes,
             "built": self.built,
         }
@@ -100,19 +105,20 @@ def bring_up_to_date(settings: DeploymentSettings) -> list[Package]:
 
 def ensure(what: Recipe, *, build_root: Path = paths.BUILD) -> Package:
     """One package, up to date."""
-    folder = build_root / what.target.folder
+    folder, archive = build_root / what.target.folder, build_root / what.target.archive
     record = build_root / ".inputs" / f"{what.name}.json"
     key = inputs_hash(what)
     with one_at_a_time(record.with_suffix(".lock")):
         known = _read(record)
-        if known.get("inputs") == key and folder.is_dir():
-            return Package(what.target, folder, int(known["bytes"]), built=False)
+        if known.get("inputs") == key and folder.is_dir() and archive.is_file():
+            return Package(what.target, folder, archive, int(known["bytes"]), built=False)
+        record.unlink(missing_ok=True)
         # cdk makes colours be forced, so whether somebody watches is asked of the stream itself.
         with err.status(f"building {what.name} …") if sys.stderr.isatty() else nullcontext():
-            size = _replace(folder, what, build_root=build_root)
+            size = _replace(folder, archive, what, build_root=build_root)
         record.write_text(json.dumps({"inputs": key, "bytes": size}) + "\n")
     err.print(f"[dim]built {what.name}: {size / limits.MB:.1f} MB[/]")
-    return Package(what.target, folder, size, built=True)
+    return Package(what.target, folder, archive, size, built=True)
 
 
 def inputs_hash(what: Recipe) -> str:
@@ -141,8 +147,9 @@ def _place(file: Path) -> Path:
     )
 
 
-def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
+def _replace(folder: Path, archive: Path, what: Recipe, *, build_root: Path) -> int:
     half = folder.with_name(f".{folder.name}.{os.getpid()}")
+    half_archive = half.with_name(f"{half.name}.zip")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
     try:
@@ -160,11 +167,14 @@ def _replace(folder: Path, what: Recipe, *, build_root: Path) -> int:
             _lay_out_instance(what, found, half)
             size = limits.tree_bytes(half)
         _fix_times(half)
+        write_archive(half, half_archive, deflated=True)
         if folder.exists():
             shutil.rmtree(folder)
         half.rename(folder)
+        half_archive.replace(archive)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+        half_archive.unlink(missing_ok=True)
     return size
 
 

@@ -6,16 +6,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from runtime import contract
 from visionstack import paths
 from visionstack.packaging import wheels
-
-ZIP_TIME: Final = (1980, 1, 2, 0, 0, 0)
+from visionstack.packaging.archives import write_archive
 
 
 def write_library_archive(found: Sequence[Path], package: Path, *, build_root: Path) -> Path:
@@ -31,7 +29,9 @@ def write_library_archive(found: Sequence[Path], package: Path, *, build_root: P
         tree.mkdir()
         wheels.unpack(found, tree)
         half = Path(scratch) / "libraries.zip"
-        _zip(tree, half)
+        # The function unpacks it at every cold start, and the network inside a region is faster
+        # than one Lambda core inflates.
+        write_archive(tree, half, deflated=False)
         with half.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         archive = folder / f"{digest}.zip"
@@ -70,13 +70,3 @@ def publish_libraries(
         return False
     client.upload_file(str(archive), bucket, key)
     return True
-
-
-def _zip(tree: Path, into: Path) -> None:
-    # Stored, not deflated: the function unpacks it at every cold start, and the network inside a
-    # region is faster than one Lambda core inflates.
-    with zipfile.ZipFile(into, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(path for path in tree.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(str(path.relative_to(tree)), ZIP_TIME)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes())

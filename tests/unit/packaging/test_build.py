@@ -69,9 +69,10 @@ def test_another_part_s_change_builds_nothing(plan: Plan, checkout: Path, tmp_pa
     assert not ensure(plan("warmer"), build_root=tmp_path / "build").built
 
 
-def test_a_deleted_package_is_built_again(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["folder", "archive"])
+def test_a_deleted_package_is_built_again(plan: Plan, tmp_path: Path, part: str) -> None:
     package = ensure(plan("warmer"), build_root=tmp_path / "build")
-    package.folder.rename(tmp_path / "gone")
+    getattr(package, part).rename(tmp_path / "gone")
 
     assert ensure(plan("warmer"), build_root=tmp_path / "build").built
 
@@ -80,20 +81,22 @@ def test_the_same_inputs_give_the_same_bytes_and_times_wherever_they_are_built(
     plan: Plan, checkout: Path, tmp_path: Path
 ) -> None:
     cache = checkout / "runtime" / "warmer" / "__pycache__"
-    first = ensure(plan("warmer"), build_root=tmp_path / "one").folder
+    first = ensure(plan("warmer"), build_root=tmp_path / "one")
     cache.mkdir()
     (cache / "x.cpython-311.pyc").write_bytes(b"cache")
     time.sleep(0.01)
-    second = ensure(plan("warmer"), build_root=tmp_path / "two").folder
+    second = ensure(plan("warmer"), build_root=tmp_path / "two")
 
-    assert _fingerprint(first) == _fingerprint(second)
-    assert {path.stat().st_mtime for path in first.rglob("*")} == {FIXED_TIME}
+    assert _fingerprint(first.folder) == _fingerprint(second.folder)
+    assert {path.stat().st_mtime for path in first.folder.rglob("*")} == {FIXED_TIME}
+    assert first.archive.read_bytes() == second.archive.read_bytes()
 
 
 def test_an_interrupted_build_leaves_the_old_package(
     plan: Plan, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _fingerprint(ensure(plan("warmer"), build_root=tmp_path / "build").folder)
+    old = ensure(plan("warmer"), build_root=tmp_path / "build")
+    before = _fingerprint(old.folder), old.archive.read_bytes()
     (checkout / "runtime" / "warmer" / "new.py").write_text("x = 1\n")
 
     def interrupt(*_: object) -> None:
@@ -104,9 +107,8 @@ def test_an_interrupted_build_leaves_the_old_package(
         with pytest.raises(KeyboardInterrupt):
             ensure(plan("warmer"), build_root=tmp_path / "build")
 
-    folder = tmp_path / "build" / plan("warmer").target.folder
-    assert _fingerprint(folder) == before
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (_fingerprint(old.folder), old.archive.read_bytes()) == before
+    assert set(old.folder.parent.iterdir()) == {old.folder, old.archive}
     assert ensure(plan("warmer"), build_root=tmp_path / "build").built
 
 
