@@ -21,7 +21,7 @@ class Connection:
         )
 
     def send(self, message: bytes) -> None:
-        self.writer.write(struct.pack(">I", len(message)) + message)
+        self.writer.write(length_prefixed(message))
 
     async def receive(self) -> bytes:
         """Raises asyncio.IncompleteReadError or ConnectionError when the connection has ended."""
@@ -40,8 +40,12 @@ class Connection:
             return None
 
     async def hello(self, **options: object) -> dict[str, object] | int:
-        """WELCOME's JSON, or the code of the CLOSE that came instead."""
+        """As `welcome`, after HELLO with these options."""
         self.send(hello(**options))
+        return await self.welcome()
+
+    async def welcome(self) -> dict[str, object] | int:
+        """WELCOME's JSON, or the code of the CLOSE that came instead."""
         message = await self.receive()
         if message[0] == 0x31:
             return int(struct.unpack_from(">BH", message)[1])
@@ -50,6 +54,10 @@ class Connection:
 
     def abort(self) -> None:
         self.writer.transport.abort()
+
+
+def length_prefixed(message: bytes) -> bytes:
+    return struct.pack(">I", len(message)) + message
 
 
 def hello(**options: object) -> bytes:
