@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -33,13 +34,22 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """`tree` compiles to the changed module. `text` is the changed line as it was, stripped."""
+    """The change at place `index` of those of a module; `text` is its line as it was, stripped."""
 
     line: int
     column: int
     text: str
     change: str
-    tree: ast.Module
+    source: str = field(repr=False)
+    index: int
+
+    @property
+    def tree(self) -> ast.Module:
+        """The changed module, made anew at each call; it compiles."""
+        tree = ast.parse(self.source)
+        _, _, apply = next(itertools.islice(_changes(tree), self.index, None))
+        apply()
+        return ast.fix_missing_locations(tree)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -50,16 +60,12 @@ class Mutant:
 def mutants(source: str) -> list[Mutant]:
     """Every mutant of a module. Left alone: annotations, decorators, texts, logging."""
     lines = source.splitlines()
-    count = len(list(_changes(ast.parse(source))))
     found = []
-    for index in range(count):
-        tree = ast.parse(source)
-        node, change, apply = list(_changes(tree))[index]
-        apply()
-        ast.fix_missing_locations(tree)
+    for index, (node, change, _) in enumerate(_changes(ast.parse(source))):
         text = lines[node.lineno - 1].strip()
         indent = len(lines[node.lineno - 1]) - len(lines[node.lineno - 1].lstrip())
-        found.append(Mutant(node.lineno, node.col_offset - indent, text, change, tree))
+        column = node.col_offset - indent
+        found.append(Mutant(node.lineno, column, text, change, source, index))
     return found
 
 

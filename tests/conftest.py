@@ -67,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     mark = f"{os.getpid()}-{time.time()}"
     config.add_cleanup(_entered(ended_with_this_process(MARK_VARIABLE, mark)).close)
     os.environ[MARK_VARIABLE] = mark
+    # Of torch. The processors are shared by several tests, whose threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Its 200 ms for an example are of a machine that does nothing else.
     settings.register_profile("no deadline", deadline=None)
     settings.load_profile("no deadline")

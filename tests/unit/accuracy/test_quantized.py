@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ from visionstack.models.building import build, current_folder
 from visionstack.models.catalog import find_recipe
 from visionstack.models.quantizing import INT8
 from visionstack.paths import MODELS, SAMPLES
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_calls() -> Iterator[None]:
+    """Times are recorded, not judged: 50 calls of each engine would be most of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("visionstack.accuracy.quantized._CALLS", 5)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ What is left in the bucket is then looked at by another process, as the next use
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,20 @@ from visionstack.models.versions import Versions
 
 MOST_CALLS = 60
 Operation = Callable[[Any], object]
+
+
+class Bucket(FakeS3):
+    """On disk, where it outlives who is killed; it answers at once."""
+
+    answer_seconds = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(FolderObjects(folder))
+
+    def copied(self, folder: Path) -> Bucket:
+        shutil.copytree(self.folder, folder)
+        return Bucket(folder)
 
 
 class KilledAt:
@@ -141,14 +156,15 @@ def test_whenever_it_is_killed_what_is_current_is_whole_and_the_next_one_succeed
 ) -> None:
     operation, allowed = operations(made)[name]
     ids = [artifact.manifest.version for artifact in made]
+    before = Bucket(tmp_path / "bucket")
+    for artifact in made[:2]:
+        publish(artifact, client=before, bucket="b")
+    if name in {"promote", "canary", "canary ended", "canary promoted"}:
+        publish(made[2], client=before, bucket="b", promote=False)
+    if name in {"canary ended", "canary promoted"}:
+        Versions(before, "b", "colours").try_on(ids[2], 0.5, anyway=True)
     for at in range(MOST_CALLS):
-        s3 = FakeS3(FolderObjects(tmp_path / f"bucket-{at}"))
-        for artifact in made[:2]:
-            publish(artifact, client=s3, bucket="b")
-        if name in {"promote", "canary", "canary ended", "canary promoted"}:
-            publish(made[2], client=s3, bucket="b", promote=False)
-        if name in {"canary ended", "canary promoted"}:
-            Versions(s3, "b", "colours").try_on(ids[2], 0.5, anyway=True)
+        s3 = before.copied(tmp_path / f"bucket-{at}")
         ended = not killed(operation, KilledAt(s3, at, done=done))
 
         current = check_whole(s3, tmp_path / f"pulled-{at}")
@@ -175,10 +191,11 @@ def test_what_a_kill_left_is_collected_once_nobody_can_be_uploading_it(
     operation, _ = operations(made)[name]
     second = made[1].manifest.version
     debris = 0
+    before = Bucket(tmp_path / "bucket")
+    for artifact in made[:2]:
+        publish(artifact, client=before, bucket="b")
     for at in range(MOST_CALLS):
-        s3 = FakeS3(FolderObjects(tmp_path / f"bucket-{at}"))
-        for artifact in made[:2]:
-            publish(artifact, client=s3, bucket="b")
+        s3 = before.copied(tmp_path / f"bucket-{at}")
         ended = not killed(operation, KilledAt(s3, at, done=True))
         versions = Versions(s3, "b", "colours")
         partial = versions_with_objects(s3) - set(versions.published())
