@@ -14,7 +14,7 @@ test: setup lint
 
 lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
-	.venv/bin/mypy
+	.venv/bin/mypy --num-workers auto
 	.venv/bin/lint-imports
 
 bench: setup
