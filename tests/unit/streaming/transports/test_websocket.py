@@ -51,18 +51,24 @@ async def test_frames_and_results_travel_over_websocket(running: ServerFactory) 
         await socket.close()
 
 
-async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
-    running: ServerFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large frame in pieces of 4 KiB took twice as long; many pings at once hold the loop up."""
-    pieces: list[int] = []
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the library has been given at a time."""
+    sizes: list[int] = []
     read = ServerConnection.data_received
 
     def noted(self: ServerConnection, data: bytes) -> None:
-        pieces.append(len(data))
+        sizes.append(len(data))
         read(self, data)
 
     monkeypatch.setattr(ServerConnection, "data_received", noted)
+    return sizes
+
+
+async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
+    running: ServerFactory, pieces: list[int]
+) -> None:
+    """A large frame in pieces of 4 KiB took twice as long; many pings at once hold the loop up."""
     async with running() as one:
         socket = await open_stream(one.server.http_port, policy="lossless")
         await socket.recv()
@@ -80,19 +86,12 @@ async def test_a_frame_is_read_whole_and_what_follows_it_in_small_pieces(
 
 
 async def test_what_follows_a_refused_message_is_thrown_away_at_once(
-    running: ServerFactory, monkeypatch: pytest.MonkeyPatch
+    running: ServerFactory, pieces: list[int]
 ) -> None:
     """In pieces, a mebibyte before any token held all streams up for 14 ms."""
-    pieces: list[int] = []
-    read = ServerConnection.data_received
-
-    def noted(self: ServerConnection, data: bytes) -> None:
-        pieces.append(len(data))
-        read(self, data)
-
     async with running() as one:
         socket = await connect(f"ws://127.0.0.1:{one.server.http_port}/stream")
-        monkeypatch.setattr(ServerConnection, "data_received", noted)
+        pieces.clear()
         with contextlib.suppress(ConnectionClosed):
             await socket.send(bytes(2**20))
         await socket.wait_closed()
