@@ -107,9 +107,6 @@ def cdk(
             prefix = given.get("prefix")
             raise _with_refused_launch(failure, prefix=None if prefix is None else str(prefix))
         raise failure
-    if resolved == "local":
-        # Zips of what is in the embedded cloud's bucket now: 300 MB for each change of code.
-        shutil.rmtree(_local_assembly() / ".cache", ignore_errors=True)
     return log
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -23,4 +24,6 @@ def write_archive(tree: Path, into: Path, *, deflated: bool) -> None:
             entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
             deflate = deflated and path.suffix not in _COMPRESSED
             entry.compress_type = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
-            archive.writestr(entry, path.read_bytes())
+            entry.file_size = path.stat().st_size  # known before, as one of over 2 GiB needs
+            with path.open("rb") as source, archive.open(entry, "w") as place:
+                shutil.copyfileobj(source, place)
