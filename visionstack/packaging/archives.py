@@ -15,6 +15,9 @@ _COMPRESSED: Final = frozenset({".whl", ".zip"})
 def write_archive(tree: Path, into: Path, *, deflated: bool) -> None:
     """Every file below `tree`, in order of its path; executable is what its owner may execute.
 
+    All may read it, whatever the umask: Lambda needs 644 (AWS re:Post knowledge center,
+    "lambda-deployment-package-errors").
+
     What is compressed already is stored in any case: deflating 220 MB of wheels takes 9 s and
     saves 1 %.
     """
