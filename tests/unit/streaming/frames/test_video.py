@@ -124,19 +124,21 @@ async def test_a_lossless_video_stream_loses_nothing_when_its_server_is_gone(
             [one.address, other.address], policy="lossless", encoding="h264", patience=HASTY
         )
         async with client:
-            answers = []
+            answers, submitted = [], 0
             async for answer in client.stream(grey(level) for level in levels):
                 answers.append(answer)
                 if len(answers) == 40:
                     # Eight units are under way and one waits; all of them build on earlier ones.
-                    assert client.counts.submitted - len(answers) > 4
+                    # Some of them may have been answered already.
+                    submitted = client.counts.submitted
+                    assert submitted - len(answers) > 4
                     one.server.registry.close_all()
                     one.server.registry.draining = "the test wants it"
     assert [a.sequence for a in answers] == list(range(120))
     assert not [a for a in answers if not isinstance(a, StreamResult)]
     seen = [a.detections[0].class_id for a in answers]
     assert max(abs(a - b) for a, b in zip(seen, levels, strict=True)) <= 3
-    assert len(other.source.detectors["fake"].batches) >= 80
+    assert len(other.source.detectors["fake"].batches) >= 120 - submitted > 0
 
 
 async def test_single_pictures_may_go_into_a_stream_of_video(running: ServerFactory) -> None:
