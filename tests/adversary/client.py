@@ -25,7 +25,7 @@ class Connection:
 
     async def receive(self) -> bytes:
         """Raises asyncio.IncompleteReadError or ConnectionError when the connection has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             (length,) = struct.unpack(">I", await self.reader.readexactly(4))
             return await self.reader.readexactly(length)
 

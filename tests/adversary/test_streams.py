@@ -133,7 +133,7 @@ async def beside(
         print(f"{attack}: p99 in ms, nothing/attack: {figures}")
         if unhurt(pairs):
             break
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while target.sockets > before:
             await asyncio.sleep(0.1)
     await honest.times(10)
@@ -179,7 +179,9 @@ async def test_frames_that_never_end_do_not_fill_memory(target: Target) -> None:
     message = frame(0, bytes(10 * 2**20), encoding=1)
     streams = [await Connection.open(target.port, source="127.0.0.2") for _ in range(50)]
     for one in streams:
-        assert isinstance(await one.hello(token=TOKEN, policy="lossless"), dict)
+        one.send(hello(token=TOKEN, policy="lossless"))
+    for one in streams:
+        assert isinstance(await one.welcome(), dict)
         one.writer.write(struct.pack(">I", len(message)) + message[:-1])
     await asyncio.sleep(1)
     await honest.times(30)
@@ -230,7 +232,7 @@ async def test_without_descriptors_newcomers_get_in_streams_go_on_and_the_log_st
             *(Connection.open(target.port, source="127.0.0.2") for _ in range(200))
         )
         await honest.times(30)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             newcomer = await HonestStream.open(target.port, TOKEN)
             await newcomer.times(10)
         await honest.times(10)
@@ -281,7 +283,7 @@ async def test_a_flood_of_websocket_frames_that_carry_nothing_is_ended(
     writer.write(websocket_frame(BINARY, hello(token=TOKEN), last=True))
     assert await reader.read(1)
     writer.write(websocket_frame(BINARY, last=False) + flood * 110)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
             while await reader.read(2**16):
                 pass
@@ -296,7 +298,7 @@ async def test_sockets_of_clients_that_read_nothing_are_ended(target: Target) ->
         one.transport.pause_reading()
         await one.send(b"\x01VSTK\x01\x01{}")
         deaf.append(one)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while target.sockets > before:
             await asyncio.sleep(0.1)
     for one in deaf:
@@ -356,7 +358,7 @@ async def test_a_head_has_no_body(target: Target) -> None:
 async def http(target: Target, request: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", target.http_port)
     writer.write(request.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer

@@ -111,7 +111,7 @@ def address(server: Server, *, token: str = TOKEN, more: str = "") -> str:
     return f"http://127.0.0.1:{server.http_port}/#token={token.replace(' ', '%20')}{more}"
 
 
-async def until(page: Page, expression: str, *, seconds: float = 30) -> None:
+async def until(page: Page, expression: str, *, seconds: float = 60) -> None:
     """Wait for it to be true. Playwright's own waiting evaluates text, which the policy forbids."""
     try:
         async with asyncio.timeout(seconds):

@@ -56,7 +56,7 @@ class Cloud:
     deployment: Deployment
 
     def visionstack(
-        self, *arguments: str, timeout: float = 120
+        self, *arguments: str, timeout: float = 270
     ) -> subprocess.CompletedProcess[str]:
         """Run the command as a user would; it finds this cloud by the environment."""
         return subprocess.run(
@@ -67,7 +67,7 @@ class Cloud:
             check=False,
         )
 
-    def json(self, *arguments: str, timeout: float = 120) -> Any:
+    def json(self, *arguments: str, timeout: float = 270) -> Any:
         """The JSON document that a command prints."""
         done = self.visionstack(*arguments, "--json", timeout=timeout)
         assert done.returncode == 0, done.stderr

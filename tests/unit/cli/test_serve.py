@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shlex
+import signal
 import socket
 import ssl
 import time
@@ -26,6 +28,7 @@ from visionstack.cli.page import bracketed, page_address
 from visionstack.cli.serve_run import serve
 from visionstack.errors import VisionstackError
 from visionstack.stream.blocking import StreamClient
+from visionstack.stream.client import Patience
 from visionstack.stream.types import FailedFrame, StreamAddress
 
 OPTIONS = {"engine": "auto", "host": "127.0.0.1", "http_port": 0, "token": "t" * 30}
@@ -84,7 +87,9 @@ def test_a_broken_engine_ends_the_command_and_is_named(
         while not servers or not servers[0].port:
             time.sleep(0.01)
         address = StreamAddress("127.0.0.1", servers[0].port, OPTIONS["token"])
-        with StreamClient(address, policy="lossless") as client:
+        # It listens before its models are loaded.
+        patience = Patience(begin=60)
+        with StreamClient(address, policy="lossless", patience=patience) as client:
             assert client.detect(picture(5)).detections
             detector.dead = True
             client.send(picture(6))
@@ -94,9 +99,13 @@ def test_a_broken_engine_ends_the_command_and_is_named(
     monkeypatch.setattr(server_module, "_PROBE_SECONDS", 0.05)
     with ThreadPoolExecutor(1) as pool:
         used = pool.submit(use)
-        with pytest.raises(VisionstackError, match="engine failed"):
-            serve(["fake"], port=0, models_folder=tmp_path, **OPTIONS)
-        used.result(timeout=20)
+        # Without its client nothing would end the server.
+        used.add_done_callback(lambda it: it.exception() and os.kill(os.getpid(), signal.SIGTERM))
+        try:
+            with pytest.raises(VisionstackError, match="engine failed"):
+                serve(["fake"], port=0, models_folder=tmp_path, **OPTIONS)
+        finally:
+            used.result(timeout=60)
 
 
 async def test_it_makes_room_for_newcomers_as_an_instances_server_does(

@@ -104,7 +104,7 @@ async def test_parts_of_frames_count_and_all_streams_get_on_in_the_end(
             message = LengthPrefixed().wrap(frame_to_come(0))
             client.writer.write(message[:-1])
         waiting = one.server.registry._waiting
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not waiting._held:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
@@ -135,14 +135,14 @@ async def test_parts_of_frames_count_over_websocket_too(running: ServerFactory) 
         go_on = asyncio.Event()
         sending = [asyncio.create_task(s.send(pieces(frame_to_come(0)))) for s in sockets]
         waiting = one.server.registry._waiting
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not waiting._held:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
         assert 2 * 2**20 < waiting.sum < 6 * 2**20
         go_on.set()
         for socket in sockets:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert isinstance(messages.decode(await socket.recv()), Result)
         await asyncio.gather(*sending, *(socket.close() for socket in sockets))
         assert waiting.sum == 0
@@ -291,7 +291,7 @@ async def test_frames_of_a_live_stream_that_a_stopping_server_leaves_are_reporte
         raw = await RawClient.connect(one.address)
         await raw.hello()
         sent = steady = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             # One is at the engine, one is decoded. One that is being decoded cannot be taken back.
             while steady < 5:
                 steady += 1

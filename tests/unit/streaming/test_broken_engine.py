@@ -37,7 +37,7 @@ async def test_frames_that_make_the_engine_fail_leave_the_server_up(
         AsyncStreamClient(one.address, policy="lossless") as client,
     ):
         answers = [a async for a in client.stream(picture(77) for _ in range(20))]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(source.detectors["fake"].batches) <= 20:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
@@ -65,7 +65,7 @@ async def test_a_broken_engine_ends_the_process_and_its_clients_move_on(
                 answers.append(answer)
                 detector.dead = len(answers) > 20
         with pytest.raises(EngineBrokenError):
-            await asyncio.wait_for(serving, timeout=10)
+            await asyncio.wait_for(serving, timeout=60)
     assert server._readyz()[0] == 503
     assert [answer.sequence for answer in answers] == list(range(300))
     failed = [answer.sequence for answer in answers if isinstance(answer, FailedFrame)]
@@ -81,7 +81,7 @@ async def test_what_a_server_has_loaded_is_left_alone_by_the_collector(
     monkeypatch.setattr(gc, "freeze", exempt.set)
     server = make_server(tmp_path)
     serving = asyncio.create_task(run(server.settings, server=server))
-    await asyncio.wait_for(exempt.wait(), timeout=10)
+    await asyncio.wait_for(exempt.wait(), timeout=60)
     server.broken.set()
     with pytest.raises(EngineBrokenError):
-        await asyncio.wait_for(serving, timeout=10)
+        await asyncio.wait_for(serving, timeout=60)

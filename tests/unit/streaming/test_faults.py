@@ -51,7 +51,7 @@ class RawClient:
 
     async def receive(self) -> object:
         """The next message; None when the connection has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (message := self._framing.next(limit=2**24)) is None:
                 data = await self._reader.read(65536)
                 if not data:

@@ -341,8 +341,11 @@ async def test_a_thread_that_is_stuck_makes_the_server_not_ready_and_does_not_ho
         source.detectors["fake"].gate.clear()
         async with AsyncStreamClient(one.address, policy="lossless") as client:
             asking = asyncio.create_task(client.detect(picture(1)))
-            await asyncio.sleep(1)
-            status, reason = await asyncio.to_thread(_read, page)
+            status = 200
+            async with asyncio.timeout(15):
+                while status == 200:
+                    await asyncio.sleep(0.05)
+                    status, reason = await asyncio.to_thread(_read, page)
             assert status == 503
             assert "stuck" in reason
             await one.server.stop()

@@ -21,7 +21,7 @@ class Backend:
         self.port = 0
 
     async def accept(self) -> Streams:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.accepted.get()
 
 
@@ -97,7 +97,7 @@ async def test_a_server_that_is_gone_ends_its_clients_connections(
 
     far_writer.transport.abort()
 
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
 
 
 async def test_without_a_healthy_server_a_connection_is_cut(
@@ -107,7 +107,7 @@ async def test_without_a_healthy_server_a_connection_is_cut(
 
     reader, _ = await _client(balancer)
 
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
 
 
 async def test_a_server_that_does_not_answer_is_passed_over(

@@ -128,7 +128,7 @@ async def test_a_server_with_a_gpu_reports_it_by_itself(running: ServerFactory) 
             return [0.75]
 
     async with running(gpus=Busy) as one:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not samples(one.server.metrics):
                 await asyncio.sleep(0.01)
         assert samples(one.server.metrics) == {"0": 0.75}
