@@ -1,6 +1,10 @@
-"""Several sources at once, with asyncio: `many_cameras.py HOST:PORT TOKEN SOURCE...`."""
+"""Several sources at once, with asyncio: `many_cameras.py HOST:PORT TOKEN SOURCE...`.
+
+The server's fingerprint, where it has one, is the environment's FINGERPRINT.
+"""
 
 import asyncio
+import os
 import sys
 
 from visionstack.stream import AsyncStreamClient, StreamAddress, StreamResult
@@ -20,7 +24,7 @@ async def watch(address: StreamAddress, source: str) -> None:
 async def main(where: str, token: str, *sources: str) -> None:
     """All sources side by side, each over a connection of its own."""
     host, _, port = where.rpartition(":")
-    address = StreamAddress(host, int(port), token)
+    address = StreamAddress(host, int(port), token, os.environ.get("FINGERPRINT"))
     async with asyncio.TaskGroup() as group:
         for source in sources:
             group.create_task(watch(address, source))

@@ -52,11 +52,15 @@ class MissingExtraError(VisionstackError):
 
 def require(*modules: str) -> None:
     """Ask for libraries before the work that they are to finish. Raises MissingExtraError."""
+    for module in missing(*modules):
+        raise _missing(module, EXTRAS[module])
+
+
+def missing(*modules: str) -> list[str]:
+    """Those of the libraries that are not installed; without any named, of all."""
     from importlib.util import find_spec
 
-    for module in modules:
-        if find_spec(module) is None:
-            raise _missing(module, EXTRAS[module])
+    return [module for module in modules or EXTRAS if find_spec(module) is None]
 
 
 def explain(error: ModuleNotFoundError) -> MissingExtraError | None:

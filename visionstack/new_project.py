@@ -13,7 +13,7 @@ from visionstack.extras import requirement
 
 _FILES: Final = ("app.py", "package.json", "package-lock.json")
 _FOLDERS: Final = ("stacks", "runtime")
-_IGNORED: Final = (".models/", ".cloud/", ".venv-cloud/", "build/", "out/", "cdk.out/")
+_IGNORED: Final = (".models/", ".cloud/", ".venv/", ".venv-cloud*", "build/", "out/", "cdk.out/")
 _APP: Final = "python -m visionstack.packaging && python app.py"
 """In a checkout cdk.json names the checkout's own environment; here the active one is meant."""
 

@@ -9,6 +9,7 @@ and the embedded cloud's state go to the user's data folder and reports to `out/
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,7 @@ def sample(name: str) -> str:
     """A sample's path as one would type it: relative where it lies below the working directory."""
     path = SAMPLES / name
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def project() -> Path:

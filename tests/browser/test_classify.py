@@ -127,7 +127,7 @@ async def test_a_photo_is_classified_cold_and_then_warm(
 ) -> None:
     async with browser(size=(390, 844)) as page:
         await page.goto(address(fake, more=f"&api={api.address}&key=a%20key&tab=classify"))
-        await page.wait_for_selector("#classify[data-ready]")
+        await page.wait_for_selector("html[data-ready]")
         assert "key" not in page.url
         await page.select_option("#way", way)
         await page.set_input_files("#choose", DOG)
@@ -154,7 +154,7 @@ async def test_what_is_wrong_is_said_with_what_to_do(
 ) -> None:
     async with browser() as page:
         await page.goto(address(fake, more=f"&api={api.address}&key=wrong&tab=classify"))
-        await page.wait_for_selector("#classify[data-ready]")
+        await page.wait_for_selector("html[data-ready]")
         await page.set_input_files("#choose", DOG)
         status = "document.getElementById('classify-status').textContent"
         await until(page, f"{status}.includes('API key is missing or wrong')")
@@ -170,7 +170,7 @@ async def test_nothing_of_another_photo_stands_beside_one_that_cannot_be_read(
     text.write_text("no picture", encoding="utf-8")
     async with browser() as page:
         await page.goto(address(fake, more=f"&api={api.address}&key=a%20key&tab=classify"))
-        await page.wait_for_selector("#classify[data-ready]")
+        await page.wait_for_selector("html[data-ready]")
         assert await page.inner_text("#classify-status") == "Take or choose a photo."
         await page.set_input_files("#choose", DOG)
         await page.wait_for_selector("#classes:not([hidden])")

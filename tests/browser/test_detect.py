@@ -179,6 +179,24 @@ async def test_a_wrong_token_is_told_with_what_to_do(browser: Browser, fake: Ser
         assert await page.inner_text("#start") == "Start"
 
 
+async def test_a_page_that_is_loaded_anew_still_has_its_token_and_another_tab_has_none(
+    browser: Browser, fake: Server
+) -> None:
+    async with browser() as page:
+        await open_page(page, fake)
+        assert TOKEN not in page.url
+        await page.reload()
+        await page.wait_for_selector("html[data-ready]")
+        assert not await page.is_visible("#token")
+        await page.click("#start")
+        await until(page, "document.getElementById('start').textContent === 'Stop'")
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await other.wait_for_selector("html[data-ready]")
+        assert await other.is_visible("#token")
+        assert await other.input_value("#token") == ""
+
+
 async def test_a_refused_camera_is_told_with_what_to_do(browser: Browser, fake: Server) -> None:
     async with browser(camera=False) as page:
         await open_page(page, fake)

@@ -47,7 +47,7 @@ async def test_this_device_finds_what_python_finds_and_gives_its_row(
         pytest.skip("no onnxruntime-web: run `npm ci`")
     async with browser() as page:
         await page.goto(address(detector, more="&tab=device"))
-        await page.wait_for_selector("#device[data-ready]")
+        await page.wait_for_selector("html[data-ready]")
         await until(page, "document.getElementById('model').options.length > 1")
         await page.evaluate(
             """() => document.getElementById("device-canvas").addEventListener("drawn",

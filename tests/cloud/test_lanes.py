@@ -114,3 +114,5 @@ def test_publishing_again_uploads_nothing_and_keeps_the_current_pointer(
     current = s3.get_object(Bucket=answer["bucket"], Key="models/efficientnet-lite0/current")
     assert answer["uploaded"] is False
     assert current["Body"].read().decode().splitlines()[0] == answer["version"]
+    told = embedded_cloud.visionstack("models", "publish", "efficientnet-lite0", "--no-promote")
+    assert told.stdout.startswith("already published, still current: ")

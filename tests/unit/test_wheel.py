@@ -102,6 +102,8 @@ def test_init_writes_a_project_that_is_then_found(installed: Path, tmp_path: Pat
     )
     assert told.stdout.split() == [str(mine), str(mine / "runtime")]
 
+    spaced = run(installed, tmp_path, "-m", "visionstack.cli", "init", "my vision")
+    assert "cd 'my vision';" in spaced.stderr
     again = run(installed, tmp_path, "-m", "visionstack.cli", "init", "mine")
     assert again.returncode == 2
     assert "not an empty folder" in again.stderr

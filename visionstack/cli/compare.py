@@ -289,3 +289,8 @@ def _raise_if_rows_failed(records: Sequence[Record], out: Path) -> None:
             f"{len(failed)} of {len(rows)} rows failed: {names}.",
             remedy=f"The report says why; `visionstack compare resume --out {folder}` tries again.",
         )
+    if all(row.status == "not-run" for _, row in rows):
+        raise VisionstackError(
+            "Nothing could be measured.",
+            remedy=" ".join(f"{row.name}: {row.reason}." for _, row in rows),
+        )

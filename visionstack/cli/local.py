@@ -75,7 +75,9 @@ def deploy(
         "Both lanes are served. Try:\n"
         f"  visionstack stream {paths.sample('dog.jpg')}\n"
         f"  visionstack classify {paths.sample('dog.jpg')}\n"
-        "  visionstack open"
+        "  visionstack open",
+        markup=False,
+        soft_wrap=True,
     )
 
 

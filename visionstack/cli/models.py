@@ -225,6 +225,7 @@ def publish(
     """Upload built models to the deployment's bucket and make them current."""
     from visionstack.cloud.deployment import connect
     from visionstack.models.publishing import publish as publish_artifact
+    from visionstack.models.versions import Versions
 
     artifacts = [_load(name) for name in models]
     deployment = connect(cloud=cloud)
@@ -239,7 +240,14 @@ def publish(
         answers.append({**_summary(artifact), "bucket": bucket, "uploaded": fresh})
         if not as_json:
             state = "published" if fresh else "already published"
-            state += ", made current" if promote else ", not current"
+            if promote:
+                state += ", made current"
+            elif Versions(client, bucket, artifact.manifest.name).current() == (
+                artifact.manifest.version
+            ):
+                state += ", still current"
+            else:
+                state += ", not current"
             console.out.print(f"{state}: {_sentence(artifact)}")
     if as_json:
         console.print_json(answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -55,8 +56,10 @@ def init(
     for name in write_project(folder):
         console.out.print(f"wrote {folder / name}", soft_wrap=True, markup=False)
     console.err.print(
-        f"Next: cd {folder}; npm ci; visionstack doctor; npx cdk bootstrap (once for each "
-        "account and region); npx cdk deploy --all",
+        f"Next: cd {shlex.quote(str(folder))}; pip install -r requirements.txt; npm ci; "
+        "visionstack doctor; npx cdk bootstrap (once for each account and region); npx cdk deploy "
+        "--all\n"
+        "Without an AWS account, the last two: visionstack local deploy",
         markup=False,
         soft_wrap=True,
     )

@@ -89,10 +89,8 @@ def run_stream(request: StreamRequest) -> StreamSummary:
         _introduce(client.server, policy)
         watch = _Watch(source.name, summary, client)
         progress = stack.enter_context(console.progress(watch.line))
-        total = source.total
-        if request.limit is not None:
-            total = request.limit if total is None else min(total, request.limit)
-        task = progress.add_task(source.name, total=total)
+        expected = [one for one in (source.total, request.limit) if one is not None]
+        task = progress.add_task(source.name, total=min(expected, default=None))
         answers = stack.enter_context(
             closing(
                 client.stream(
@@ -101,7 +99,8 @@ def run_stream(request: StreamRequest) -> StreamSummary:
                 )
             )
         )
-        interrupted, complete = None, False
+        ended_by: KeyboardInterrupt | StreamError | None = None
+        complete = False
         try:
             for answer in answers:
                 _tell_unreadable(unreadable, summary, as_json=request.as_json)
@@ -116,13 +115,13 @@ def run_stream(request: StreamRequest) -> StreamSummary:
             complete = request.limit is None
         except WindowClosedError:
             pass  # the stream's end, as wanted
-        except KeyboardInterrupt as error:
-            # A camera's usual end: what was seen is told all the same.
-            interrupted = error
+        except (KeyboardInterrupt, StreamError) as error:
+            # A camera's usual end, or the server's: what was seen is told all the same.
+            ended_by = error
         _tell_unreadable(unreadable, summary, as_json=request.as_json)
         _finish_progress(progress, task, summary)
-    if interrupted is not None and not summary.results:
-        raise interrupted
+    if ended_by is not None and not summary.results:
+        raise ended_by
     if not summary.results and not summary.failed:
         raise VisionstackError(f"{source.name} gave no frame that was answered.")
     _conclude(summary, request)
@@ -130,8 +129,8 @@ def run_stream(request: StreamRequest) -> StreamSummary:
     if complete and source.total is not None and answered < _CUT_BELOW * source.total:
         told = f"{source.name} ended after {answered} of about {source.total} frames"
         console.err.print(f"[yellow]{escape(told)}: it may be cut or damaged.[/]", soft_wrap=True)
-    if interrupted is not None:
-        raise interrupted
+    if ended_by is not None:
+        raise ended_by
     return summary
 
 
@@ -275,4 +274,4 @@ def _conclude(summary: StreamSummary, request: StreamRequest) -> None:
     labels = ", ".join(f"{label} {count}" for label, count in summary.labels.most_common(6))
     console.err.print(f"seen: {escape(labels) or 'nothing'}")
     if request.save is not None:
-        console.err.print(f"saved: {escape(str(request.save))}")
+        console.err.print(f"saved: {escape(str(request.save))}", soft_wrap=True)

@@ -172,6 +172,25 @@ class Record:
         replace_file(folder / FILE, json.dumps(self.to_json(), indent=1) + "\n")
 
 
+def keep_earlier(folder: Path) -> Path | None:
+    """Give the folder's comparison a name of its own, by when it was last written; returns that.
+
+    Raises:
+        RecordError: it cannot be renamed.
+    """
+    path = folder / FILE
+    try:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return path.rename(path.with_stem(f"{path.stem}-{written:%Y%m%dT%H%M%SZ}"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(
+            f"{path} is there already, and cannot be renamed: {error.strerror}.",
+            remedy="Name another folder: --out",
+        ) from error
+
+
 def load(folder: Path) -> Record:
     """Read `comparison.json`, from its folder or by its own name.
 

@@ -34,7 +34,7 @@ from visionstack.compare.plan import (
     most_usd,
     picture_hash,
 )
-from visionstack.compare.record import Record, Status, load, merge
+from visionstack.compare.record import Record, Status, keep_earlier, load, merge
 from visionstack.compare.report import report_all
 from visionstack.compare.report import table as comparison_table
 from visionstack.compare.runner import Executors, run
@@ -111,6 +111,9 @@ def start(
         for record, artifact, folder in zip(records, artifacts, folders, strict=True)
     ]
     comparisons = list(zip(records, folders, every, strict=True))
+    for folder in folders:
+        if earlier := keep_earlier(folder):
+            console.err.print(f"The comparison before is kept: {earlier}", markup=False)
     _measure_here(comparisons, strategy)
     for record, folder, executors in comparisons:
         if deployment is not None and record.needs_cloud:

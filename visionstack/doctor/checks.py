@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from visionstack import paths
+from visionstack import extras, paths
 
 _OLDEST_PYTHON: Final = (3, 11)
 _OLDEST_NODE: Final = 20
@@ -75,10 +75,11 @@ def check_this_machine(
     node: Callable[[], str | None] | None = None,
     free_bytes: Callable[[Path], int] | None = None,
 ) -> list[Check]:
-    """Python, node, the pinned CDK command line, and room on the disk."""
+    """Python, node, the libraries, the pinned CDK command line, and room on the disk."""
     return [
         Check("Python", *_python(python)),
         Check("Node.js", *_node((node or node_version)())),
+        Check("libraries", *_libraries()),
         Check("CDK command line", *_cdk(checkout)),
         Check("disk", *_disk(checkout, (free_bytes or _free)(checkout))),
     ]
@@ -127,6 +128,19 @@ def _node(version: str | None) -> Finding:
         detail = f"{version} works, and has reached its end of life"
         return Finding(State.WARNING, detail, "Install Node.js 22 or later when you can.")
     return Finding(State.GOOD, version)
+
+
+def _libraries() -> Finding:
+    missing = extras.missing()
+    if not missing:
+        return Finding(State.GOOD, "all are installed")
+    # Without the others everything deploys.
+    needed = [one for one in missing if extras.EXTRAS[one] in {"aws", "serve", "train"}]
+    return Finding(
+        State.BAD if needed else State.WARNING,
+        f"not installed: {', '.join(needed or missing)}",
+        f"Install them with: pip install '{extras.requirement('all')}'",
+    )
 
 
 def _cdk(checkout: Path) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,7 +52,7 @@ def open_saver(path: Path, *, rate: float, sources: Sequence[Path] = ()) -> Save
         (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
         return _Video(path, rate=rate) if suffix in _VIDEO_SUFFIXES else _Pictures(path)
     except OSError as error:
-        raise VisionstackError(f"{path} cannot be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
 
 
 def _refuse_replacing(path: Path, sources: Sequence[Path]) -> None:
@@ -131,6 +132,13 @@ def _colour(number: int) -> tuple[int, int, int]:
     return int(blue), int(green), int(red)
 
 
+def _unwritable(path: Path, error: OSError) -> VisionstackError:
+    return VisionstackError(
+        f"{path} cannot be written: {error.strerror}.",
+        remedy="Save to another place, or make room there.",
+    )
+
+
 class _Pictures:
     """A folder of pictures; with a suffix, one picture."""
 
@@ -151,10 +159,7 @@ class _Pictures:
         try:
             path.write_bytes(encoded.tobytes())
         except OSError as error:
-            raise VisionstackError(
-                f"{path} cannot be written: {error.strerror}.",
-                remedy="Save to another place, or make room there.",
-            ) from error
+            raise _unwritable(path, error) from error
 
     def close(self) -> None:
         """Every frame was written at once."""
@@ -166,7 +171,11 @@ class _Video:
     def __init__(self, path: Path, *, rate: float) -> None:
         import av
 
+        self._path = path
         self._container = av.open(str(path), "w")
+        # Ctrl-C ends the main thread's wait, and never what is between encoding and writing:
+        # without its first packet no player shows a frame of the file.
+        self._encoder = ThreadPoolExecutor(1)
         self._rate = Fraction(rate).limit_denominator(1000)
         self._stream: Any = None
 
@@ -184,9 +193,19 @@ class _Video:
         frame = av.VideoFrame.from_ndarray(
             cv2.resize(drawn, (self._stream.width, self._stream.height)), format="bgr24"
         )
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._encoder.submit(self._write, frame).result()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
 
     def close(self) -> None:
+        with self._encoder:
+            self._encoder.submit(self._finish).result()
+
+    def _write(self, frame: Any) -> None:
+        self._container.mux(self._stream.encode(frame))
+
+    def _finish(self) -> None:
         if self._stream is not None:
-            self._container.mux(self._stream.encode())
+            self._write(None)
         self._container.close()

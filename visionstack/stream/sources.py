@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from runtime.redaction import redacted
 from visionstack.errors import UsageError, VisionstackError
@@ -15,6 +16,10 @@ from visionstack.stream.pictures import Picture
 
 T = TypeVar("T")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_WHAT_IT_CAN_BE: Final = (
+    "A source is a picture, a folder of pictures, a video file, a camera's number or an rtsp:// "
+    "address."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Source:
 
 def open_source(source: str) -> Source:
     """Raises UsageError for what does not exist, VisionstackError for what can't be opened."""
+    if not source:
+        # As a path it would be the folder that the command runs in.
+        raise UsageError("The source is empty.", remedy=_WHAT_IT_CAN_BE)
     if source.isdecimal():
         return _captured(int(source), name=f"camera {source}", realtime=True)
     if "://" in source:
@@ -54,8 +62,7 @@ def open_source(source: str) -> Source:
     if not path.exists():
         raise UsageError(
             f"There is no {source}.",
-            remedy="A source is a picture, a folder of pictures, a video file, a camera's number "
-            "or an rtsp:// address.",
+            remedy=_WHAT_IT_CAN_BE,
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         frames = iter([SourceFrame(path.name, path)])
@@ -98,7 +105,7 @@ def _captured(where: str | int, *, name: str, realtime: bool) -> Source:
 
     # What cannot be opened is told below, in words.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    capture = cv2.VideoCapture(where)
+    capture = _open(where)
     if not capture.isOpened():
         raise VisionstackError(
             f"{name} cannot be opened as a video.",
@@ -115,6 +122,18 @@ def _captured(where: str | int, *, name: str, realtime: bool) -> Source:
         rate if 0 < rate < 1000 else None,
         realtime=realtime,
     )
+
+
+def _open(where: str | int) -> Any:
+    """In a thread: a camera or a named pipe that says nothing keeps OpenCV waiting for half a
+    minute or for ever, and Ctrl-C with it."""
+    import cv2
+
+    opened: list[Any] = []
+    thread = threading.Thread(target=lambda: opened.append(cv2.VideoCapture(where)), daemon=True)
+    thread.start()
+    thread.join()
+    return opened[0]
 
 
 def _read(capture: Any, name: str) -> Iterator[SourceFrame]:

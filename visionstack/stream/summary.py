@@ -26,6 +26,7 @@ class StreamSummary:
             part: deque(maxlen=100) for part in ("total", *SPLIT)
         }
         self._first: float | None = None
+        self._first_took = 0.0
         self._last = 0.0
 
     def add(self, answer: Answer) -> None:
@@ -38,6 +39,8 @@ class StreamSummary:
                 self.unchanged += answer.unchanged
                 self.predicted += answer.predicted
                 self.labels.update(detection.label for detection in answer.detections)
+                if not self.latencies:
+                    self._first_took = answer.latency.total / 1000
                 self.latencies.append(answer.latency.total)
                 for part, values in self._parts.items():
                     values.append(getattr(answer.latency, part))
@@ -48,10 +51,12 @@ class StreamSummary:
 
     @property
     def fps(self) -> float | None:
-        """Results a second between the first answer and the last; None below two results."""
-        if self.results < 2 or self._first is None or self._last <= self._first:
+        """Results a second between the first answer and the last; None below two results, and for
+        answers that came together: within less time than the first one took."""
+        if self.results < 2 or self._first is None:
             return None
-        return (self.results - 1) / (self._last - self._first)
+        between = self._last - self._first
+        return None if between <= self._first_took else (self.results - 1) / between
 
     def recent(self, part: str) -> float:
         """Median of a latency part over the last results, of which there must be one."""

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,8 +28,10 @@ from visionstack.errors import UsageError
 from visionstack.paths import SAMPLES
 from visionstack.stream.blocking import StreamClient
 from visionstack.stream.client import Patience
+from visionstack.stream.errors import StreamUnreachableError
 from visionstack.stream.summary import StreamSummary
 from visionstack.stream.types import (
+    Answer,
     DroppedFrame,
     FailedFrame,
     Latency,
@@ -250,6 +254,24 @@ def test_an_interrupted_stream_tells_what_it_was_until_then(
     assert int(cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT)) >= 4
 
 
+def test_a_stream_whose_server_is_gone_tells_what_it_was_until_then(
+    connect: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = StreamClient.stream
+
+    def cut_short(self: StreamClient, *given: Any, **options: Any) -> Iterator[Answer]:
+        yield from islice(answered(self, *given, **options), 7)
+        raise StreamUnreachableError("No stream server answers.")
+
+    monkeypatch.setattr(StreamClient, "stream", cut_short)
+    saved = tmp_path / "until_then.mp4"
+    done = CliRunner().invoke(app, ["stream", CLIP, "--save", str(saved), *connect])
+    assert isinstance(done.exception, StreamUnreachableError)
+    assert "7 results, 0 dropped, 0 failed" in done.stderr
+    assert f"saved: {saved}" in done.stderr
+    assert int(cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT)) == 7
+
+
 def test_where_there_is_no_screen_that_is_said_and_the_stream_goes_on(
     connect: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +340,7 @@ async def test_the_line_under_way_tells_of_a_lost_connection_while_nothing_is_an
     try:
         assert watch.line() == "camera 0, 0 dropped"
         await server.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "no connection for" not in (told := watch.line()):
                 await asyncio.sleep(0.02)
         assert "trying again" in told
@@ -344,6 +366,16 @@ def test_one_result_has_a_latency_and_no_rate(connect: list[str], tmp_path: Path
     assert done.exit_code == 0, done.output
     assert "1 result, 0 dropped, 0 failed; capture to result p50 " in done.stderr
     assert "frames/s" not in done.stderr
+
+
+def test_answers_that_come_together_have_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 10.001, 10.002])
+    monkeypatch.setattr("visionstack.stream.summary.time.monotonic", lambda: next(clock))
+    summary = StreamSummary()
+    for _ in range(3):
+        latency = Latency(300, 0, 0, 0, 0, 0, 0, 0)
+        summary.add(StreamResult(0, 1, 1, (), latency, 1, False, False, 0, "1"))
+    assert summary.fps is None
 
 
 def test_a_summary_counts_drops_by_place_and_rates_results_alone(

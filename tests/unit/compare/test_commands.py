@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -107,6 +108,18 @@ def test_a_dry_run_needs_no_account_no_row_and_no_project(
     assert ("last comparison's" in done.stderr) == last
 
 
+def test_a_comparison_that_is_there_already_is_kept(plan: Plan, tmp_path: Path) -> None:
+    from visionstack.compare.record import keep_earlier, load
+
+    assert keep_earlier(tmp_path) is None
+    plan(local=True).save(tmp_path)
+    os.utime(tmp_path / "comparison.json", (1_800_000_000, 1_800_000_000))
+    kept = keep_earlier(tmp_path)
+    assert kept == tmp_path / "comparison-20270115T080000Z.json"
+    assert load(kept).rows[0].name == "this machine"
+    assert not (tmp_path / "comparison.json").exists()
+
+
 @pytest.mark.parametrize("name", ["text.jpg", "absent.jpg"])
 def test_what_is_no_picture_is_refused_before_machines_are_paid_for_it(
     tmp_path: Path, name: str
@@ -118,15 +131,22 @@ def test_what_is_no_picture_is_refused_before_machines_are_paid_for_it(
     assert "--picture" in str(done.exception)
 
 
-def test_a_failed_row_fails_the_command_after_its_report(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("failed", "1 of 1 rows failed: this machine"),
+        ("not-run", "Nothing could be measured"),
+    ],
+)
+def test_rows_without_figures_fail_the_command_after_its_report(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, told: str
 ) -> None:
     from tests.unit.compare.conftest import artifact
     from visionstack.compare import session
     from visionstack.compare.record import Record, Status
 
     def failed(record: Record, folder: Path, *_: object) -> None:
-        record.rows[0].status, record.rows[0].reason = Status.FAILED, "it broke"
+        record.rows[0].status, record.rows[0].reason = Status(status), "it broke"
         record.save(folder)
 
     monkeypatch.setattr(session, "_artifact", lambda _model: artifact())
@@ -134,9 +154,11 @@ def test_a_failed_row_fails_the_command_after_its_report(
     monkeypatch.setattr(session, "_measure_here", lambda *_: None)
     monkeypatch.setattr(session, "_measure", failed)
     monkeypatch.setattr(session, "_score", lambda *_: None)
+    plan(local=True).save(tmp_path)
     done = RUN.invoke(app, ["compare", "run", "--local", "--out", str(tmp_path)])
+    assert len(list(tmp_path.glob("comparison-2*Z.json"))) == 1
     assert isinstance(done.exception, VisionstackError)
-    assert "1 of 1 rows failed: this machine" in str(done.exception)
+    assert told in str(done.exception)
     assert "it broke" in done.stdout
     assert (tmp_path / "report.html").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -377,6 +378,23 @@ def test_what_a_machine_lacks_is_named_with_a_remedy(
 def test_a_checkout_without_the_pinned_command_line_is_bad(tmp_path: Path) -> None:
     checks = check_this_machine(checkout=tmp_path, node=lambda: "v22.0.0")
     assert {c.name: c.state for c in checks}["CDK command line"] is State.BAD
+
+
+@pytest.mark.parametrize(
+    ("module", "state"),
+    [("aws_cdk", State.BAD), ("torch", State.BAD), ("locust", State.WARNING)],
+)
+def test_a_library_that_is_not_installed_is_named_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str, state: State
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == module else find(name)
+    )
+    check = machine(tmp_path)["libraries"]
+    assert check.state is state
+    assert check.detail == f"not installed: {module}"
+    assert "visionstack[all]" in str(check.remedy)
 
 
 def test_checks_are_plain_json() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +47,11 @@ def test_a_source_that_is_not_there_is_wrong_usage(source: str) -> None:
         open_source(source)
 
 
+def test_an_empty_name_is_not_the_folder_one_is_in() -> None:
+    with pytest.raises(UsageError, match="empty"):
+        open_source("")
+
+
 def test_an_empty_folder_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no picture"):
         open_source(str(tmp_path))
@@ -74,6 +82,16 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     path.write_text("not a video")
     with pytest.raises(VisionstackError, match=r"notes\.avi"):
         open_source(str(path))
+
+
+def test_a_source_that_says_nothing_can_be_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "camera.avi"
+    os.mkfifo(path)
+    main = threading.main_thread().ident or 0
+    threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        open_source(str(path))
+    path.open("wb").close()  # what waits for it goes on
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:

@@ -1,34 +1,43 @@
 // Tabs, and what the address brings: #token=… &api=… &key=…, taken out of the address at once.
 
+import { setUpClassify } from "./classify.js";
 import { setUpDetect } from "./detect.js";
+import { setUpDevice } from "./device.js";
 import { element, say } from "./page.js";
 
 const TABS = ["detect", "classify", "device"];
-const loaded = new Set(["detect"]);
+const GIVEN = ["token", "api", "key"];
 
-async function show(name) {
+function show(name) {
   for (const tab of TABS) {
     const chosen = tab === name;
     element(tab).hidden = !chosen;
     element(`tab-${tab}`).setAttribute("aria-selected", String(chosen));
     element(`tab-${tab}`).tabIndex = chosen ? 0 : -1;
   }
-  if (loaded.has(name)) return;
-  loaded.add(name);
-  if (name === "classify") (await import("./classify.js")).setUpClassify();
-  if (name === "device") (await import("./device.js")).setUpDevice();
-  element(name).dataset.ready = "yes";
+}
+
+/** In this tab, until it is closed: phones load the page anew when one comes back to it. A browser
+ *  may keep nothing. */
+function keep(name, value) {
+  try { sessionStorage.setItem(name, value); } catch { /* Then it is given again. */ }
+}
+
+function kept(name) {
+  try { return sessionStorage.getItem(name); } catch { return null; }
 }
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  if ([...given.keys()].some((name) => ["token", "api", "key"].includes(name))) {
+  if ([...given.keys()].some((name) => GIVEN.includes(name))) {
     history.replaceState(null, "", location.pathname + location.search);
   }
-  for (const name of ["token", "api", "key"]) {
-    if (given.get(name)) element(name).value = given.get(name);
+  for (const name of GIVEN) {
+    if (given.get(name)) keep(name, given.get(name));
+    element(name).value = kept(name) ?? given.get(name) ?? element(name).value;
   }
-  if (given.get("token")) {
+  if (element("api").value) say("classify-status", "Take or choose a photo.");
+  if (element("token").value) {
     element("token-field").hidden = true;
     say("status", "Ready. Press Start and allow the camera.");
   } else {
@@ -48,7 +57,13 @@ for (const [index, name] of TABS.entries()) {
     element(`tab-${next}`).focus();
   });
 }
-setUpDetect();
+for (const name of GIVEN) {
+  element(name).addEventListener("change", () => keep(name, element(name).value));
+}
 readAddress();
+// A photo that was chosen meanwhile is sent at once, with what the address brought.
+setUpDetect();
+setUpClassify();
+setUpDevice();
 window.addEventListener("hashchange", readAddress);
 document.documentElement.dataset.ready = "yes";

@@ -156,7 +156,6 @@ async function classify(file) {
 }
 
 export function setUpClassify() {
-  if (element("api").value) say("classify-status", "Take or choose a photo.");
   for (const id of ["take", "choose"]) onFile(id, classify);
   element("again").addEventListener("click", () => classify(photo));
   element("classify-form").addEventListener("submit", (event) => {

@@ -289,12 +289,19 @@ function snapshot() {
   }, "image/png");
 }
 
-async function listModels() {
-  if (streamServer === null) return;
-  try {
-    const { models } = await (await fetch(new URL("healthz", streamServer))).json();
-    for (const name of Object.keys(models)) element("model").add(new Option(name, name));
-  } catch { /* The server's first model is used. */ }
+let listing = null;
+
+/** Fill the list of models once; a server that does not answer is asked again by the next call, and
+ *  uses its first model meanwhile. */
+export function listModels() {
+  if (streamServer === null) return Promise.resolve();
+  listing ??= fetch(new URL("healthz", streamServer))
+    .then((answer) => answer.json())
+    .then(({ models }) => {
+      for (const name of Object.keys(models)) element("model").add(new Option(name, name));
+    })
+    .catch(() => { listing = null; });
+  return listing;
 }
 
 export function setUpDetect() {

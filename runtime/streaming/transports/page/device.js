@@ -1,6 +1,6 @@
 // The tab "On this device": the server's model in this browser, by onnxruntime-web, and how fast.
 
-import { serverRow } from "./detect.js";
+import { listModels, serverRow } from "./detect.js";
 import { paint } from "./draw.js";
 import { element, onFile, say, streamServer } from "./page.js";
 import { median } from "./stats.js";
@@ -58,8 +58,9 @@ async function load() {
     throw new DeviceError("The model comes from the stream server, and this page knows of none that a browser "
       + "would trust. Open the stream server's own page: visionstack open prints its address.");
   }
+  await listModels();
   const name = element("model").value || element("model").options[1]?.value;
-  if (!name) throw new DeviceError("The server names no model. Reload the page.");
+  if (!name) throw new DeviceError("The server names no model. Is it up? Measure tries again.");
   const gpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
   const flavour = FLAVOURS[gpu ? "webgpu" : "wasm"];
   const runtime = (name) => new URL(`onnxruntime/${name}`, import.meta.url).href;
