@@ -8,8 +8,9 @@ PROCESSES ?= 3
 demo: setup
 	.venv/bin/visionstack demo $(if $(KEEP),--keep)
 
+# Hundreds of its processes would each compile the same files where images of Python forbid bytecode.
 test: setup lint
-	VISIONSTACK_TESTS_END_WITH=$$PPID .venv/bin/pytest -m "not slow and not gpu" \
+	VISIONSTACK_TESTS_END_WITH=$$PPID env -u PYTHONDONTWRITEBYTECODE .venv/bin/pytest -m "not slow and not gpu" \
 	  --numprocesses $(PROCESSES) --no-loadscope-reorder
 
 lint: setup
