@@ -51,7 +51,8 @@ class SettingFields(BaseModel):
     # --- both lanes ---
     prefix: str = _setting(
         contract.PROJECT,
-        "first part of every stack's name",
+        "first part of every stack's name; after a change, stacks of the former name stay, and "
+        "cost, until they are destroyed by it (-c prefix=FORMER)",
         allowed="3 to 20 small letters, digits and hyphens, beginning with a letter",
         pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$",
     )

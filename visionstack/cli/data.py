@@ -9,7 +9,7 @@ import typer
 
 from runtime.contract import Output, Stack
 from visionstack import console
-from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 
 app = typer.Typer(
     name="data",
@@ -23,13 +23,14 @@ def pull(
     into: Annotated[Path, typer.Argument(help="Folder; a folder a product is made in it.")],
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch kept pictures, the most doubtful first; move them where they belong and train."""
     from visionstack.training.collected import TABLE
     from visionstack.training.collected import pull as fetch
 
-    client, bucket = _bucket(cloud)
+    client, bucket = _bucket(cloud, prefix)
     with console.err.status("fetching …") as status:
         found = fetch(
             client, bucket, into, limit=limit, say=lambda word: status.update(f"fetching {word}")
@@ -57,12 +58,13 @@ def pull(
 def delete(
     hashes: Annotated[list[str], typer.Argument(help="SHA-256 of a picture's bytes.")],
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete kept pictures for good, such as at somebody's request."""
     from visionstack.training.collected import delete as remove
 
-    client, bucket = _bucket(cloud)
+    client, bucket = _bucket(cloud, prefix)
     gone = remove(client, bucket, hashes)
     if as_json:
         console.print_json({"deleted": gone})
@@ -70,8 +72,8 @@ def delete(
     console.out.print(f"deleted: {', '.join(gone) or 'none'}", soft_wrap=True)
 
 
-def _bucket(cloud: Any) -> tuple[Any, str]:
+def _bucket(cloud: Any, prefix: str | None) -> tuple[Any, str]:
     from visionstack.cloud.deployment import connect
 
-    deployment = connect(cloud=cloud)
+    deployment = connect(cloud=cloud, prefix=prefix)
     return deployment.client("s3"), deployment.output(Stack.STORAGE, Output.PICTURES_BUCKET)

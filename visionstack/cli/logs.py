@@ -74,7 +74,7 @@ def line(entry: Entry) -> str | None:
     if entry.message.startswith(("START RequestId", "END RequestId")):
         return None
     at = datetime.fromtimestamp(entry.milliseconds / 1000, UTC)
-    head = f"{at:%H:%M:%S} {entry.part:<10}"
+    head = f"{at:%H:%M:%S}Z {entry.part:<10}"
     try:
         logged = json.loads(entry.message)
     except ValueError:

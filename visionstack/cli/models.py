@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from runtime.contract import Output, Precision, Stack
 from visionstack import console, paths
-from visionstack.cli.options import CloudOption, JsonOption
+from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def list_(
         bool, typer.Option("--served", help="Also which versions a deployment serves.")
     ] = False,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What can be built, what is built here, and what is served to what share of the traffic."""
@@ -161,7 +162,7 @@ def list_(
     from visionstack.models.catalog import CATALOG
 
     built = {name: current_folder(paths.MODELS, name) for name in built_names(paths.MODELS)}
-    published = _published(cloud) if served else None
+    published = _published(cloud, prefix) if served else None
     rows: list[dict[str, Any]] = []
     for name in [*CATALOG, *(name for name in built if name not in CATALOG)]:
         row: dict[str, Any] = {"name": name, "summary": "", "built": name in built}
@@ -220,6 +221,7 @@ def publish(
     models: Annotated[list[str], typer.Argument(help="Names of built models.")],
     promote: Annotated[bool, typer.Option(help="Make it current.")] = True,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Upload built models to the deployment's bucket and make them current."""
@@ -228,7 +230,7 @@ def publish(
     from visionstack.models.versions import Versions
 
     artifacts = [_load(name) for name in models]
-    deployment = connect(cloud=cloud)
+    deployment = connect(cloud=cloud, prefix=prefix)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     client = deployment.client("s3")
     answers = []
@@ -257,9 +259,14 @@ _Name = Annotated[str, typer.Argument(help="Name of a published model.")]
 
 
 @app.command()
-def versions(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+def versions(
+    name: _Name,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """The published versions of a model, which is current, and how much of the traffic each has."""
-    found = _versions(name, cloud)
+    found = _versions(name, cloud, prefix)
     shares = found.shares()
     current = next(iter(shares), None)
     rows: list[dict[str, Any]] = [
@@ -292,11 +299,12 @@ def promote(  # noqa: PLR0917 - Typer's options
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Also one that is worse.")] = False,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a published version current; servers and functions follow without a restart."""
     share = None if canary is None else _share(canary)
-    versions_ = _versions(name, cloud)
+    versions_ = _versions(name, cloud, prefix)
     if share == 0:
         _tell(versions_.end_canary(), as_json, otherwise="no version is tried")
         return
@@ -313,15 +321,25 @@ def promote(  # noqa: PLR0917 - Typer's options
 
 
 @app.command()
-def rollback(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+def rollback(
+    name: _Name,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """End a canary; without one, go back to the version that was current before."""
-    _tell(_versions(name, cloud).rollback(), as_json)
+    _tell(_versions(name, cloud, prefix).rollback(), as_json)
 
 
 @app.command()
-def log(name: _Name, cloud: CloudOption = "auto", as_json: JsonOption = False) -> None:
+def log(
+    name: _Name,
+    cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Every change of the current version: who, when, from what, to what."""
-    found = _versions(name, cloud).log()
+    found = _versions(name, cloud, prefix).log()
     if as_json:
         console.print_json([change.to_json() for change in found])
         return
@@ -347,12 +365,13 @@ def diff(  # noqa: PLR0917 - Typer's options
     new: Annotated[str | None, typer.Argument(help="Another; the current one.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what is alike.")] = False,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two published versions: metrics, classes, settings, sizes."""
     from visionstack.models.differences import differences
 
-    versions_ = _versions(name, cloud)
+    versions_ = _versions(name, cloud, prefix)
     old, new = old or versions_.before(), new or versions_.current()
     if old is None or new is None:
         raise VisionstackError(
@@ -384,10 +403,11 @@ def gc(
     name: _Name,
     keep: Annotated[int, typer.Option(min=1, help="Versions that were current last.")] = 3,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete the published versions but the last current ones and those uploaded since."""
-    gone = _versions(name, cloud).collect(keep=keep)
+    gone = _versions(name, cloud, prefix).collect(keep=keep)
     if as_json:
         console.print_json({"deleted": list(gone)})
         return
@@ -399,15 +419,15 @@ def _tell_unpublished(name: str) -> None:
     console.err.print(told, markup=False, soft_wrap=True)
 
 
-def _versions(name: str, cloud: Cloud) -> Versions:
-    return _published(cloud)(name)
+def _versions(name: str, cloud: Cloud, prefix: str | None) -> Versions:
+    return _published(cloud, prefix)(name)
 
 
-def _published(cloud: Cloud) -> Callable[[str], Versions]:
+def _published(cloud: Cloud, prefix: str | None) -> Callable[[str], Versions]:
     from visionstack.cloud.deployment import connect
     from visionstack.models.versions import Versions
 
-    deployment = connect(cloud=cloud)
+    deployment = connect(cloud=cloud, prefix=prefix)
     bucket = deployment.output(Stack.STORAGE, Output.ARTIFACTS_BUCKET)
     return partial(Versions, deployment.client("s3"), bucket)
 

@@ -19,7 +19,7 @@ from runtime.contract import (
     StreamEncoding,
     StreamPolicy,
 )
-from visionstack.cli.options import CloudOption, HttpPortOption, PortOption
+from visionstack.cli.options import CloudOption, HttpPortOption, PortOption, PrefixOption
 from visionstack.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def stream(
         str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")
     ] = None,
     cloud: CloudOption = "auto",
+    prefix: PrefixOption = None,
     policy: Annotated[
         StreamPolicy | None,
         typer.Option(
@@ -144,7 +145,7 @@ def stream(
     else:
         from visionstack.cloud.deployment import connect as find
 
-        endpoint = find(cloud=cloud).stream_endpoint()
+        endpoint = find(cloud=cloud, prefix=prefix).stream_endpoint()
     summary = run_stream(
         StreamRequest(
             source=source,

@@ -235,7 +235,7 @@ class Deployment:
         return StackMissingError(
             f"Stack {name} is not deployed {where}.",
             remedy=f"Deploy it with `{DEPLOY[self.cloud]}`, or name another deployment with "
-            "--prefix, or by `prefix` in cdk.json.",
+            "--prefix.",
         )
 
 

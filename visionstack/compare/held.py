@@ -17,6 +17,16 @@ from visionstack.compare.errors import NotRunError
 _ROOT: Final = Path("/sys/fs/cgroup")
 
 
+def lacks(processors: int, memory_mib: int | None = None) -> str | None:
+    """Why nothing can be held to that here, as far as can be told without trying; else None."""
+    has = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    if processors > has:
+        return f"this machine has {has} processors, not {processors}"
+    if memory_mib is not None and not os.access(_group_of_memory()[0], os.W_OK):
+        return "control groups for memory cannot be used here; run it as root on Linux"
+    return None
+
+
 @contextmanager
 def held(processors: int | None, memory_mib: int | None) -> Iterator[list[str]]:
     """The words to begin a command with, for the block; None holds nothing back.
@@ -25,8 +35,8 @@ def held(processors: int | None, memory_mib: int | None) -> Iterator[list[str]]:
     has fewer, or no control groups for memory that can be written.
     """
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if processors is not None and processors > len(before):
-        raise NotRunError(f"not run: this machine has {len(before)} processors, not {processors}")
+    if processors is not None and (lacking := lacks(processors)):
+        raise NotRunError(f"not run: {lacking}")
     if processors is not None:
         os.sched_setaffinity(0, sorted(before)[:processors])
     try:

@@ -13,6 +13,7 @@ from runtime.measurement.errors import ScenarioError
 from runtime.measurement.scenario import Scenario
 from stacks.catalog import Catalog
 from visionstack.compare.errors import BudgetError, RowUsageError
+from visionstack.compare.held import lacks
 from visionstack.compare.record import Record, Row, Status
 from visionstack.compare.summary import priced
 from visionstack.compare.targets import FunctionSetting, Kind
@@ -160,13 +161,14 @@ def _local(request: Request) -> list[Row]:
                 remedy="Write PROCESSORS:MIB, such as 1:700 for what a t2.micro leaves.",
             )
         # What a smaller machine costs, this one's price does not say.
-        rows.append(
-            _local_row(
-                f"{LOCAL_ROW} held to {processors} CPU{'s' * (processors != '1')} and {memory} MiB",
-                {"processors": int(processors), "memory_mib": int(memory)},
-                None,
-            )
+        row = _local_row(
+            f"{LOCAL_ROW} held to {processors} CPU{'s' * (processors != '1')} and {memory} MiB",
+            {"processors": int(processors), "memory_mib": int(memory)},
+            None,
         )
+        if lacking := lacks(int(processors), int(memory)):
+            row.refuse(lacking)
+        rows.append(row)
     return rows
 
 

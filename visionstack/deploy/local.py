@@ -15,7 +15,7 @@ from rich.markup import escape
 from runtime.contract import Env, Output, Precision, Stack
 from runtime.inference.artifact import Artifact
 from stacks.settings.model import DeploymentSettings
-from visionstack import paths
+from visionstack import extras, paths
 from visionstack.cloud import local_defaults
 from visionstack.cloud.aws_errors import translated
 from visionstack.cloud.deployment import (
@@ -60,6 +60,7 @@ def deploy(*, context: Mapping[str, object] | None = None) -> Deployed:
     settings = settings_from({**local_defaults.context(), **(context or {})})
     _refuse_what_it_lacks(settings)
     _check_models(settings)
+    extras.require("aws_cdk", "cdk_nag")
     lifecycle.up()
     bootstrap_embedded_cloud()
     deployment = connect(cloud="local", prefix=settings.prefix)

@@ -37,6 +37,17 @@ def test_the_commands_that_reach_a_cloud_are_found() -> None:
     assert {("stream",), ("classify",), ("doctor",), ("compare", "run")} <= set(COMMANDS)
 
 
+OF_NO_DEPLOYMENT = {("build",), ("doctor",), ("rehearse",), ("compare", "run")}
+"""They read the settings, or deploy stacks of their own."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*COMMANDS} - OF_NO_DEPLOYMENT - {("train", "classifier")}), ids=" ".join
+)
+def test_what_reaches_a_deployment_reaches_one_of_another_name(path: tuple[str, ...]) -> None:
+    assert [one for one in ALL[path] if "--prefix" in one.opts]
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_cloud_takes_the_same_three_everywhere(path: tuple[str, ...]) -> None:
     told = CliRunner().invoke(app, [*path, "--cloud", "elsewhere"])

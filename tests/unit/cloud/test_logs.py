@@ -111,18 +111,18 @@ def test_where_nothing_is_deployed_the_commands_that_would_help_are_named() -> N
     [
         (
             '{"time": "x", "level": "INFO", "message": "model loaded", "model": "m"}',
-            "00:00:01 streaming  model loaded model=m",
+            "00:00:01Z streaming  model loaded model=m",
         ),
         (
             '{"level": "ERROR", "message": "an engine is broken"}',
-            "00:00:01 streaming  ERROR an engine is broken",
+            "00:00:01Z streaming  ERROR an engine is broken",
         ),
-        ("plain\ttext", "00:00:01 streaming  plain text"),
+        ("plain\ttext", "00:00:01Z streaming  plain text"),
         (
             '{"message": "refused\\n00:00:02 streaming  model loaded"}',
-            "00:00:01 streaming  refused\n    00:00:02 streaming  model loaded",
+            "00:00:01Z streaming  refused\n    00:00:02 streaming  model loaded",
         ),
-        ("[1, 2]", "00:00:01 streaming  [1, 2]"),
+        ("[1, 2]", "00:00:01Z streaming  [1, 2]"),
         ('{"_aws": {}, "Calls": 1}', None),
         ("START RequestId: 1 Version: 2", None),
     ],

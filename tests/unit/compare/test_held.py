@@ -36,9 +36,20 @@ def test_what_is_started_has_the_processors_and_the_memory_and_no_more() -> None
     assert child(512).stdout.strip() == str(len(before))
 
 
-def test_a_machine_has_no_more_processors_than_it_has() -> None:
+def test_a_machine_has_no_more_processors_than_it_has(plan: Plan) -> None:
     with pytest.raises(NotRunError, match="not 4096"), held(4096, None):
         pass
+    (row,) = plan(local=True, within=["4096:700"]).rows
+    assert row.status == "not-run"
+    assert "not 4096" in str(row.reason)
+
+
+def test_where_groups_cannot_be_written_the_plan_says_so(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    (row,) = plan(local=True, within=["1:700"]).rows
+    assert "run it as root" in str(row.reason)
 
 
 def test_a_held_row_has_no_price_and_stands_beside_others_where_they_are_named(plan: Plan) -> None:
