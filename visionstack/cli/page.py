@@ -55,8 +55,15 @@ def open_deployed(
         )
         stream_page = page_address(own, token=endpoint.token)
         console.out.print(f"stream page: {stream_page}", soft_wrap=True, markup=False)
+    # One by one too, as `serve` prints them: what programs of one's own are given.
+    parts = {"address": f"{bracketed(name)}:{endpoint.port}", "token": endpoint.token}
     if endpoint.fingerprint is not None:
-        console.out.print(f"fingerprint: {endpoint.fingerprint}", soft_wrap=True)
+        parts["fingerprint"] = endpoint.fingerprint
+    if api is not None:
+        parts |= {"api": api.url, "key": str(api.key)}
+    for what, value in parts.items():
+        console.out.print(f"{what}: {value}", soft_wrap=True, markup=False)
+    if endpoint.fingerprint is not None:
         console.err.print(WARNING_STEPS, soft_wrap=True, markup=False)
     if elsewhere is None and is_loopback(name):
         console.err.print(

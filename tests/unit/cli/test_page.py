@@ -95,7 +95,14 @@ def test_both_lanes_are_in_the_address_that_is_opened_and_shown_as_a_code(
     assert (parts.scheme, parts.netloc) == ("https", "lb.elb.amazonaws.com:8444")
     assert parse_qs(parts.fragment) == {"token": ["a token"], "api": [api.url], "key": ["a+key"]}
     told = capsys.readouterr()
-    assert f"page: {address}" in told.out
+    assert told.out.splitlines() == [
+        f"page: {address}",
+        "address: lb.elb.amazonaws.com:7443",
+        "token: a token",
+        f"fingerprint: {'ab' * 32}",
+        f"api: {api.url}",
+        "key: a+key",
+    ]
     assert "█" in told.err
     assert "Proceed" in told.err
     assert "cors_origin" not in told.err
