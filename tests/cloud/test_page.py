@@ -50,7 +50,7 @@ async def test_what_open_prints_detects_and_classifies_in_a_browser(
         await page.click("#start")
         await page.click("#tab-classify")
         # Its module comes when the tab is first opened; a photo before that would go unnoticed.
-        await page.wait_for_selector("#classify[data-ready]")
+        await page.wait_for_selector("html[data-ready]")
         for way in ("direct", "upload"):
             await page.select_option("#way", way)
             await page.evaluate("document.getElementById('temperature').textContent = ''")

@@ -359,7 +359,7 @@ def test_an_entry_with_a_field_of_a_later_version_is_read(s3: FakeS3, versions: 
 def test_the_commands_try_a_version_tell_of_it_and_end_it(
     s3: FakeS3, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_published", lambda _: lambda _: versions)
+    monkeypatch.setattr(command, "_published", lambda *_: lambda _: versions)
     versions.promote("v1")
 
     def told(*words: str) -> str:
@@ -390,7 +390,7 @@ def test_the_commands_try_a_version_tell_of_it_and_end_it(
 def test_a_model_that_was_never_published_is_told_so(
     versions: Versions, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setattr(command, "_published", lambda _: lambda _: versions)
+    monkeypatch.setattr(command, "_published", lambda *_: lambda _: versions)
     monkeypatch.setattr(versions, "published", list)
     done = CliRunner().invoke(app, ["models", word, "m"])
     assert done.exit_code == 0
