@@ -40,6 +40,24 @@ def _comparison(*, version: str) -> Record:
     )
 
 
+async def test_a_tab_that_is_first_opened_without_a_network_works_when_it_is_back(
+    browser: Browser, detector: Server
+) -> None:
+    if runtime_folder() is None:
+        pytest.skip("no onnxruntime-web: run `npm ci`")
+    async with browser() as page:
+        await page.goto(address(detector))
+        await page.wait_for_selector("html[data-ready]")
+        await page.context.set_offline(True)
+        await page.click("#tab-device")
+        await page.click("#measure")
+        await until(page, "document.getElementById('device-status').matches('.error')")
+        await page.context.set_offline(False)
+        await page.click("#measure")
+        await until(page, "!document.getElementById('download').disabled")
+        assert "This device: W" in await page.inner_text("#rows")
+
+
 async def test_this_device_finds_what_python_finds_and_gives_its_row(
     browser: Browser, detector: Server, tmp_path: Path
 ) -> None:
