@@ -49,6 +49,7 @@ class Interrupted:
         return packets
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_video_has_every_frame_that_was_encoded(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     saver: Any = open_saver(path, rate=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -84,14 +85,16 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_source_that_says_nothing_can_be_interrupted(tmp_path: Path) -> None:
     path = tmp_path / "camera.avi"
     os.mkfifo(path)
     main = threading.main_thread().ident or 0
-    threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+    threading.Timer(1, signal.pthread_kill, (main, signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         open_source(str(path))
-    path.open("wb").close()  # what waits for it goes on
+    with contextlib.suppress(OSError):  # what waits for it goes on
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_a_camera_that_is_not_there_is_named() -> None:
