@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from runtime.contract import Output, Precision, Stack
 from visionstack import console, paths
+from visionstack.cli.models_shown import percent, print_differences, shared, tell, told_of_canary
 from visionstack.cli.options import CloudOption, JsonOption, PrefixOption
 from visionstack.errors import UsageError, VisionstackError
 
 if TYPE_CHECKING:
     from runtime.inference.artifact import Artifact
     from visionstack.cloud import Cloud
-    from visionstack.models.changes import Change
-    from visionstack.models.differences import Row
     from visionstack.models.downloads import Say
     from visionstack.models.versions import Versions
 
@@ -185,7 +183,7 @@ def list_(
         table.add_row(
             row["name"],
             "[red]damaged[/]" if "damaged" in row else row.get("version", "-"),
-            *["\n".join(_shared(row["served"])) or "-" for _ in range(served)],
+            *["\n".join(shared(row["served"])) or "-" for _ in range(served)],
             "-" if trained is None else "trained" if trained else "[yellow]random[/]",
             f"{row['bytes'] / 1e6:.0f}" if row["built"] else "-",
             row["summary"] or row.get("source", ""),
@@ -281,7 +279,7 @@ def versions(
     for row in rows:
         words = ["current"] if row["current"] else []
         if 0 < row["share"] < 1:
-            words.append(f"{_percent(row['share'])} of the traffic")
+            words.append(f"{percent(row['share'])} of the traffic")
         told = f" ({', '.join(words)})" if words else ""
         console.out.print(f"{row['version']}{told}")
 
@@ -306,7 +304,7 @@ def promote(  # noqa: PLR0917 - Typer's options
     share = None if canary is None else _share(canary)
     versions_ = _versions(name, cloud, prefix)
     if share == 0:
-        _tell(versions_.end_canary(), as_json, otherwise="no version is tried")
+        tell(versions_.end_canary(), as_json, otherwise="no version is tried")
         return
     tried = versions_.canary()
     version = version or (tried.version if tried else None)
@@ -315,9 +313,9 @@ def promote(  # noqa: PLR0917 - Typer's options
             f"Which version of {name}?", remedy=f"See `visionstack models versions {name}`."
         )
     if share is None:
-        _tell(versions_.promote(version, anyway=anyway), as_json)
+        tell(versions_.promote(version, anyway=anyway), as_json)
     else:
-        _tell(versions_.try_on(version, share, anyway=anyway), as_json)
+        tell(versions_.try_on(version, share, anyway=anyway), as_json)
 
 
 @app.command()
@@ -328,7 +326,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """End a canary; without one, go back to the version that was current before."""
-    _tell(_versions(name, cloud, prefix).rollback(), as_json)
+    tell(_versions(name, cloud, prefix).rollback(), as_json)
 
 
 @app.command()
@@ -348,7 +346,7 @@ def log(
     for change in found:
         told = f"{change.old or '-'} to {change.new}"
         if change.action == "canary":
-            told = _told_of_canary(change)
+            told = told_of_canary(change)
         if change.gone:
             told = f"deleted {', '.join(change.gone)}"
         if change.back:
@@ -383,19 +381,7 @@ def diff(  # noqa: PLR0917 - Typer's options
         found = [{**asdict(row), "differs": row.differs} for row in rows]
         console.print_json({"name": name, "old": old, "new": new, "rows": found})
         return
-    _print_differences([row for row in rows if everything or row.differs or row.note], old, new)
-
-
-def _print_differences(rows: list[Row], old: str, new: str) -> None:
-    from rich.table import Table
-
-    table = Table("", "what", old, new, "")
-    group = ""
-    for row in rows:
-        shown = "" if row.group == group else row.group
-        group = row.group
-        table.add_row(shown, *(escape(one) for one in (row.what, row.old, row.new, row.note)))
-    console.out.print(table if rows else "they are alike")
+    print_differences([row for row in rows if everything or row.differs or row.note], old, new)
 
 
 @app.command()
@@ -444,33 +430,6 @@ def _share(text: str) -> float:
             remedy="For all of the traffic leave --canary out.",
         )
     return share
-
-
-def _shared(shares: dict[str, float]) -> list[str]:
-    return [one if share == 1 else f"{one}, {_percent(share)}" for one, share in shares.items()]
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.3g} %"
-
-
-def _told_of_canary(change: Change) -> str:
-    if change.canary is None:
-        return f"ended, all to {change.new}"
-    return f"{change.canary.version} on {_percent(change.canary.share)} beside {change.new}"
-
-
-def _tell(
-    change: Change | None, as_json: bool, *, otherwise: str = "it is current already"
-) -> None:
-    if as_json:
-        console.print_json(change.to_json() if change else None)
-    elif change is None:
-        console.out.print(otherwise)
-    elif change.action == "canary":
-        console.out.print(f"canary: {_told_of_canary(change)}")
-    else:
-        console.out.print(f"current: {change.new} (was {change.old})")
 
 
 def _load(name: str) -> Artifact:

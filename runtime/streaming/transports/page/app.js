@@ -34,7 +34,7 @@ function readAddress() {
   }
   for (const name of GIVEN) {
     if (given.get(name)) keep(name, given.get(name));
-    element(name).value = kept(name) ?? given.get(name) ?? element(name).value;
+    element(name).value = given.get(name) || kept(name) || element(name).value;
   }
   if (element("api").value) say("classify-status", "Take or choose a photo.");
   if (element("token").value) {
