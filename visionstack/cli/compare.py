@@ -166,7 +166,7 @@ def run(
         dry_run=dry_run,
         as_json=as_json,
     )
-    _raise_if_rows_failed(records, out)
+    _raise_unless_measured(records, out)
 
 
 @app.command()
@@ -195,7 +195,7 @@ def resume(
         confirmed=yes,
         as_json=as_json,
     )
-    _raise_if_rows_failed([record], out)
+    _raise_unless_measured([record], out)
 
 
 @app.command()
@@ -279,7 +279,7 @@ def report(
     )
 
 
-def _raise_if_rows_failed(records: Sequence[Record], out: Path) -> None:
+def _raise_unless_measured(records: Sequence[Record], out: Path) -> None:
     rows = [(record, row) for record in records for row in record.rows]
     failed = [(record, row) for record, row in rows if row.status == "failed"]
     if failed:

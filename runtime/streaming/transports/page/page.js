@@ -8,7 +8,7 @@ const told = document.querySelector('meta[name="stream"]')?.content ?? "";
  *  that page was given none. */
 export const streamServer = told === "none" ? null : new URL(told || ".", document.baseURI);
 
-/** `use(file)` for what is chosen, and for what was chosen while the tab's code was on its way. */
+/** `use(file)` for what is chosen, and for what was chosen while the page's code was on its way. */
 export function onFile(id, use) {
   const input = element(id);
   const take = () => { if (input.files.length) use(input.files[0]); };
